@@ -1,0 +1,198 @@
+//! The channels: the contract of an adapter, the registry, and the one HTTP transport.
+//!
+//! A channel knows neither the store nor the dispatcher. It makes exactly one attempt when told to, and says truly what
+//! it knows of the outcome. Pace, retries, order and the journal belong to `dispatch`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use url::Url;
+
+use crate::compose::TextRule;
+use crate::config::section::Section;
+use crate::model::{AccountId, Post, Proof, Question, Reason, Receipt, SendError, Settled};
+
+pub mod bluesky;
+pub mod email;
+pub mod facebook_page;
+pub mod file;
+pub mod http_json;
+pub mod manual;
+pub mod mastodon;
+pub mod secrets;
+pub mod transport;
+pub mod webhook;
+
+pub use secrets::Secrets;
+pub use transport::Transport;
+
+/// Every channel that we speak: a file, its `mod` line, a row here.
+pub const REGISTRY: &[&Kind] = &[
+    &bluesky::KIND,
+    &email::KIND,
+    &facebook_page::KIND,
+    &file::KIND,
+    &http_json::KIND,
+    &manual::KIND,
+    &mastodon::KIND,
+    &webhook::KIND,
+];
+
+/// A kind of outlet: what `[account.<id>] channel = "…"` names.
+#[derive(Debug)]
+pub struct Kind {
+    /// Its name in `config.toml`.
+    pub id: &'static str,
+    /// What it is, in a sentence.
+    pub about: &'static str,
+    /// What it can.
+    pub can: Capabilities,
+    /// The secrets that the vault must or may hold for an account of this kind.
+    pub secrets: &'static [SecretName],
+    /// Pace as the service publishes it, with headroom; the account's `rate` key replaces it.
+    pub pace: Pace,
+    /// Reads the channel's own keys from `[account.<id>]`. Problems go to the section; `None` if any was found.
+    pub read: fn(&mut Section<'_>) -> Option<Box<dyn Settings>>,
+}
+
+/// A secret's name in the vault, under the account's id.
+#[derive(Debug, Clone, Copy)]
+pub struct SecretName {
+    /// As given to `credentials set`.
+    pub name: &'static str,
+    /// Whether the channel works without it.
+    pub required: bool,
+    /// Set by the daemon itself (a rotated session), never by a person.
+    pub internal: bool,
+}
+
+/// How fast an account may be written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// At most this many attempts …
+    pub attempts: u32,
+    /// … in this time, spread evenly after the burst.
+    pub per: Duration,
+    /// How many may go at once from rest.
+    pub burst: u32,
+    /// How many attempts of one broadcast may be under way at once; 1 except on list channels.
+    pub parallel: u32,
+}
+
+/// What a channel can and cannot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "a table of capabilities is what this is"
+)]
+pub struct Capabilities {
+    /// How surely a second post is avoided.
+    pub proof: Proof,
+    /// Later broadcasts of an alert stand under the first.
+    pub thread: bool,
+    /// A published text can be changed.
+    pub edit: bool,
+    /// A published post can be taken away.
+    pub retract: bool,
+    /// The post shows a card for the link.
+    pub link_card: bool,
+    /// One delivery per recipient of a list.
+    pub recipients: bool,
+    /// No attempt is made: the text goes to a person at once.
+    pub by_hand: bool,
+}
+
+/// An account's own keys, read and valid, without its secrets.
+pub trait Settings: fmt::Debug + Send + Sync {
+    /// How the account counts and limits text.
+    fn text_rule(&self) -> TextRule;
+
+    /// The same account with every address at the practice wall. It shares no address with the original.
+    fn at_wall(&self, site: &WallSite) -> Box<dyn Settings>;
+
+    /// The channel's keys that are addresses, as they stand now: for writing a configuration.
+    fn addresses(&self) -> Vec<(&'static str, String)>;
+
+    /// Lists on this account, if it is a list channel.
+    fn list(&self) -> Option<&crate::model::ListId> {
+        None
+    }
+
+    /// What a person needs to know to publish by hand; shown with a handed-over delivery.
+    fn instructions(&self) -> Option<&str> {
+        None
+    }
+
+    /// Makes the adapter.
+    ///
+    /// # Errors
+    /// If a required secret is missing: what to do about it stands in the reason.
+    fn open(&self, parts: Parts) -> Result<Arc<dyn Channel>, Reason>;
+}
+
+/// What an adapter is made of besides its settings.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// Which account it is.
+    pub account: AccountId,
+    /// The account's secrets, and where rotated ones are written before use.
+    pub secrets: Arc<dyn Secrets>,
+    /// The one HTTP transport.
+    pub http: Transport,
+    /// SMTP relays, most preferred first; on a drill lane the wall's sink and nothing else.
+    pub relays: Arc<[crate::config::Relay]>,
+    /// The sender's name, for channels that need one beside the text.
+    pub sender: String,
+    /// The domain for Message-IDs and the like: the host of the municipality's site.
+    pub domain: String,
+}
+
+/// Where on the practice wall an account stands.
+#[derive(Debug, Clone)]
+pub struct WallSite {
+    /// The base address of this account's simulated service; a path prefix, no trailing slash.
+    pub base: Url,
+    /// The wall's SMTP sink.
+    pub smtp: SocketAddr,
+    /// A folder that the wall shows.
+    pub folder: std::path::PathBuf,
+}
+
+/// One account on one service. Adapters keep no state but what a session needs.
+#[async_trait]
+pub trait Channel: Send + Sync + fmt::Debug {
+    /// Makes exactly one attempt. The caller puts a deadline on it; dropping the future abandons it.
+    async fn publish(&self, post: &Post) -> Result<Receipt, SendError>;
+
+    /// Finds out what became of an earlier attempt. Has no effect on the account.
+    async fn settle(&self, question: &Question) -> Result<Settled, SendError>;
+
+    /// Takes a published post away. Already gone counts as done. Repeating it is harmless.
+    async fn retract(&self, receipt: &Receipt) -> Result<(), SendError> {
+        Err(SendError::Refused(Reason::new(
+            "no-retract",
+            format!("this channel cannot take {} away", receipt.remote_id),
+        )))
+    }
+
+    /// Proves that the account works. Publishes nothing. Returns who the service says we are.
+    async fn verify(&self) -> Result<Identity, SendError>;
+}
+
+/// Who a service says that an account is.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Identity {
+    /// Its name there.
+    pub name: String,
+    /// What else is worth showing: version, limits, expiry.
+    pub facts: BTreeMap<String, String>,
+}
+
+/// The kind named `id`.
+pub fn kind(id: &str) -> Option<&'static Kind> {
+    REGISTRY.iter().copied().find(|kind| kind.id == id)
+}

@@ -1,0 +1,43 @@
+//! The web site, through its own receiver.
+
+use std::time::Duration;
+
+use super::{Capabilities, Kind, Pace, SecretName};
+use crate::model::Proof;
+
+/// The web site, through its own receiver.
+pub static KIND: Kind = Kind {
+    id: "http-json",
+    about: "The web site, through its own receiver",
+    can: Capabilities {
+        proof: Proof::Keyed,
+        thread: true,
+        edit: false,
+        retract: true,
+        link_card: false,
+        recipients: false,
+        by_hand: false,
+    },
+    secrets: {
+        const SECRETS: &[SecretName] = &[
+            SecretName {
+                name: "bearer",
+                required: false,
+                internal: false,
+            },
+            SecretName {
+                name: "hmac_key",
+                required: false,
+                internal: false,
+            },
+        ];
+        SECRETS
+    },
+    pace: Pace {
+        attempts: 60,
+        per: Duration::from_secs(60),
+        burst: 5,
+        parallel: 1,
+    },
+    read: |_section| todo!("http_json"),
+};

@@ -1,0 +1,96 @@
+//! From a prepared message and its fields to the exact content for each account. Pure: takes values, returns values.
+//!
+//! Strict: an unknown or missing field is an error. Texts are fitted, never cut: the longest variant that fits the
+//! account's rule is taken, and if none fits the command is refused before anything is stored.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::model::{Kind, Lang, MessageId, Unit};
+
+/// How an account counts and limits a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextRule {
+    /// The limit; `None` for none.
+    pub limit: Option<usize>,
+    /// What it counts.
+    pub unit: Unit,
+    /// A second limit that holds as well (Bluesky: 3,000 bytes).
+    pub also: Option<(usize, Unit)>,
+}
+
+/// A prepared message: one file under `templates/messages/`.
+#[derive(Debug, Clone)]
+pub struct PreparedMessage {
+    /// The stem of its file.
+    pub id: MessageId,
+    /// What people pick it by.
+    pub title: String,
+    /// When to use it.
+    pub description: String,
+    /// Raised with each change of the texts.
+    pub version: u32,
+    /// CAP category, severity, urgency, certainty.
+    pub cap: CapClass,
+    /// How long a broadcast of it stays true.
+    pub valid_for: Duration,
+    /// Path of the page on the municipality's site.
+    pub page: String,
+    /// Groups and accounts when the command names none.
+    pub to: Vec<String>,
+    /// What is to be filled in.
+    pub fields: Vec<Field>,
+    /// The texts.
+    pub texts: BTreeMap<(Lang, Kind), Texts>,
+}
+
+/// CAP 1.2 classes, as the standard spells them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CapClass {
+    /// `Geo`, `Met`, …
+    pub category: String,
+    /// `Extreme` … `Unknown`.
+    pub severity: String,
+    /// `Immediate` … `Unknown`.
+    pub urgency: String,
+    /// `Observed` … `Unknown`.
+    pub certainty: String,
+}
+
+/// A value that the sender fills in.
+#[derive(Debug, Clone)]
+pub struct Field {
+    /// As given with `-f name=value`.
+    pub name: String,
+    /// As shown, per language.
+    pub label: BTreeMap<Lang, String>,
+    /// What to write, in Swedish.
+    pub help: String,
+    /// An example, per language; the same for all unless `per_language`.
+    pub example: BTreeMap<Lang, String>,
+    /// Longest value, in characters.
+    pub max_length: usize,
+    /// Whether it must be given.
+    pub required: bool,
+    /// The only values allowed, if any.
+    pub choices: Vec<String>,
+    /// Taken when not given.
+    pub default: Option<String>,
+    /// The kinds of broadcast that it is asked for.
+    pub kinds: Vec<Kind>,
+    /// Whether each language has a value of its own: `name` for Swedish, `name.en` for English.
+    pub per_language: bool,
+}
+
+/// The texts of one kind in one language, as template sources.
+#[derive(Debug, Clone)]
+pub struct Texts {
+    /// One line.
+    pub headline: String,
+    /// The whole text.
+    pub long: String,
+    /// A paragraph; stands after the headline.
+    pub short: String,
+    /// One text message; stands alone.
+    pub sms: String,
+}

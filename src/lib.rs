@@ -1,0 +1,19 @@
+//! Vårdkase: one command publishes a prepared message on every account of a municipality, and proves what happened.
+//!
+//! ```text
+//! command ──► compose ──► check ──► store ──► dispatch ──► channel ──► journal ──► confirm
+//! ```
+//!
+//! One direction, no way back up. Fronts (`cli`, `http`) parse, authenticate and show; all call [`app`], the only caller
+//! of compose, store and dispatch. Channels know nothing of the store; the store knows nothing of channels. What they
+//! share is the plain data in [`model`], [`clock`] and [`config`].
+
+pub mod channel;
+pub mod check;
+pub mod clock;
+pub mod compose;
+pub mod config;
+pub mod failpoint;
+pub mod model;
+pub mod store;
+pub mod wall;

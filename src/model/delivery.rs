@@ -1,0 +1,241 @@
+//! A delivery, what an adapter gets to publish or settle it, and what it answers.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::broadcast::words;
+use super::{AccountId, AlertId, BroadcastId, DeliveryId, Kind, LaneId, Mode, Reason, Rendering, State};
+use crate::clock::Timestamp;
+
+words!(
+    /// What a delivery is for.
+    Purpose {
+        /// Publishes a broadcast's text.
+        Publish = "publish",
+        /// Takes a published post away again; its `target` is the delivery that published it.
+        Retract = "retract",
+        /// Tells the crisis organisation how it stands, before all is settled.
+        ConfirmInterim = "confirm-interim",
+        /// Tells the crisis organisation how it went.
+        ConfirmFinal = "confirm-final",
+        /// Tells that what was left for a person is now done as well.
+        ConfirmClosing = "confirm-closing",
+    }
+);
+
+impl Purpose {
+    /// Whether it is a confirmation; those do not count towards the broadcast's own state.
+    pub fn is_confirmation(self) -> bool {
+        matches!(
+            self,
+            Self::ConfirmInterim | Self::ConfirmFinal | Self::ConfirmClosing
+        )
+    }
+}
+
+words!(
+    /// How surely a channel lets us avoid posting twice.
+    Proof {
+        /// The channel recognises our key and posts once.
+        Keyed = "keyed",
+        /// The account can be read back and searched for the post.
+        ReadBack = "read-back",
+        /// Nothing can tell; the account's policy decides and the log says so.
+        Unproven = "unproven",
+    }
+);
+
+/// One address on a list channel. Shown masked everywhere but on the wire.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Recipient(String);
+
+impl Recipient {
+    /// Takes an address as it stands; `config` has validated it.
+    pub fn new(address: impl Into<String>) -> Self {
+        Self(address.into())
+    }
+
+    /// The address itself, for the wire and the store only.
+    pub fn address(&self) -> &str {
+        &self.0
+    }
+
+    /// First letter and domain of a mail address; the last two characters of anything else.
+    pub fn masked(&self) -> String {
+        if let Some((local, domain)) = self.0.rsplit_once('@') {
+            let first = local.chars().next().map(String::from).unwrap_or_default();
+            return format!("{first}…@{domain}");
+        }
+        let tail: Vec<char> = self.0.chars().rev().take(2).collect();
+        format!("…{}", tail.into_iter().rev().collect::<String>())
+    }
+}
+
+impl fmt::Debug for Recipient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Recipient({})", self.masked())
+    }
+}
+
+impl fmt::Display for Recipient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.masked())
+    }
+}
+
+/// What a service gives for a published post.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The service's id of the post. Opaque.
+    pub remote_id: String,
+    /// Where residents find it, if it has an address.
+    pub url: Option<String>,
+    /// What the adapter needs later to answer to or change the post (a version hash), if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// What the answer said beside the id, for the log: a mail queue id, a note that the link preview was left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+impl Receipt {
+    /// A receipt with an id and nothing else.
+    pub fn of(remote_id: impl Into<String>) -> Self {
+        Self {
+            remote_id: remote_id.into(),
+            url: None,
+            version: None,
+            note: None,
+        }
+    }
+
+    /// The same with an address.
+    #[must_use]
+    pub fn at(mut self, url: impl Into<String>) -> Self {
+        self.url = Some(url.into());
+        self
+    }
+}
+
+/// One broadcast to one account (and, on list channels, one recipient): the thing that has a state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// Its id, and the idempotency key of all its attempts.
+    pub id: DeliveryId,
+    /// The alert.
+    pub alert: AlertId,
+    /// The broadcast.
+    pub broadcast: BroadcastId,
+    /// What the broadcast does.
+    pub kind: Kind,
+    /// The lane's mode.
+    pub mode: Mode,
+    /// The account.
+    pub account: AccountId,
+    /// The id of the account's channel when it was accepted.
+    pub channel: String,
+    /// On list channels, whom it is for.
+    pub recipient: Option<Recipient>,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// For [`Purpose::Retract`], the delivery whose post is to go.
+    pub target: Option<DeliveryId>,
+    /// Where it stands.
+    pub state: State,
+    /// How many attempts have begun.
+    pub attempts: u32,
+    /// How surely the channel lets us avoid a second post.
+    pub proof: Proof,
+    /// When it was accepted.
+    pub queued_at: Timestamp,
+    /// No attempt, and no settling, before it.
+    pub not_before: Timestamp,
+    /// No attempt at or after it.
+    pub deadline: Timestamp,
+    /// When the latest attempt began.
+    pub started_at: Option<Timestamp>,
+    /// When the first attempt whose outcome may still be unknown began: where settling has to look from.
+    pub unknown_since: Option<Timestamp>,
+    /// When it came to rest.
+    pub finished_at: Option<Timestamp>,
+    /// What the service gave.
+    pub receipt: Option<Receipt>,
+    /// What last went wrong.
+    pub error: Option<Reason>,
+}
+
+impl Delivery {
+    /// The lane that it stands in.
+    pub fn lane(&self) -> LaneId {
+        LaneId {
+            account: self.account.clone(),
+            mode: self.mode,
+        }
+    }
+}
+
+/// What an adapter gets to publish: all that it may depend on, the same for every attempt of the delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Post {
+    /// The idempotency key.
+    pub key: DeliveryId,
+    /// The alert.
+    pub alert: AlertId,
+    /// The broadcast.
+    pub broadcast: BroadcastId,
+    /// What the broadcast does.
+    pub kind: Kind,
+    /// The mode; the adapter of a drill lane is pointed at the practice wall and nothing else.
+    pub mode: Mode,
+    /// What it is for; adapters see [`Purpose::Publish`] and, on mail, the confirmations.
+    pub purpose: Purpose,
+    /// The exact content.
+    pub rendering: Rendering,
+    /// On list channels, whom it is for.
+    pub recipient: Option<Recipient>,
+    /// The time that the post bears; fixed, so that a repeated attempt is the same post byte for byte.
+    pub accepted_at: Timestamp,
+    /// Validity as told to services that take it.
+    pub valid_until: Timestamp,
+    /// The first post of the alert on this account (and for this recipient), to thread under.
+    pub root: Option<Receipt>,
+    /// The latest earlier post of the alert on this account (and for this recipient).
+    pub parent: Option<Receipt>,
+}
+
+/// A delivery that can be worked on, with all that an adapter needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Work {
+    /// The delivery.
+    pub delivery: Delivery,
+    /// What to publish. For a retraction: what was published.
+    pub post: Post,
+    /// For a retraction, the receipt of the post that is to go.
+    pub target: Option<Receipt>,
+}
+
+/// What an adapter gets to settle an unknown attempt.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// What was to be published.
+    pub post: Post,
+    /// When the first attempt of unknown outcome began.
+    pub since: Timestamp,
+    /// Now, by the daemon's clock.
+    pub now: Timestamp,
+    /// Ids of posts on the account that belong to other deliveries: never the answer.
+    pub taken: Vec<String>,
+}
+
+/// What became of an unknown attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settled {
+    /// It got through.
+    Found(Receipt),
+    /// It is not there, or a repeat under the same key has no second effect.
+    Absent,
+    /// Nothing can tell. The account's policy decides.
+    Unclear(Reason),
+}

@@ -1,0 +1,538 @@
+//! The store: the only module that knows SQL. One text serves SQLite and PostgreSQL.
+//!
+//! All writes go through one writer that groups what waits: statements as multi-row statements, and one commit (one
+//! flush) for the group. A method that writes returns after the commit. Cancelling its future does not undo the write.
+//! Every lane write names the lane's epoch; a node that lost the lease writes nothing and is told [`StoreError::Fenced`].
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{SharedClock, Timestamp};
+use crate::config::Database;
+use crate::model::{
+    AccountId, Actor, AlertId, AlertState, Broadcast, BroadcastId, Delivery, DeliveryId, Event, Kind, LaneId,
+    MessageId, Mode, Proof, Purpose, Reason, Receipt, Recipient, Rendering, State, Work, WrongTransition,
+};
+
+/// Why the store did not do what was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The engine failed: disk full, connection lost, damaged file. Nothing of the request is on disk unless it says so.
+    #[error("the database failed: {0}")]
+    Engine(String),
+    /// The database was written by a newer version, or its migrations were changed.
+    #[error("the database does not fit this version: {0}")]
+    Migration(String),
+    /// Another node holds the lane now. Whoever gets this stops working the lane.
+    #[error("the lane {0} is held by another node")]
+    Fenced(LaneId),
+    /// The delivery is no longer in the state that the change starts from.
+    #[error("{delivery} is {found}, not {expected}")]
+    Moved {
+        /// Which one.
+        delivery: DeliveryId,
+        /// Where the caller thought it was.
+        expected: State,
+        /// Where it is.
+        found: State,
+    },
+    /// The change is not in the table of states.
+    #[error(transparent)]
+    Transition(#[from] WrongTransition),
+    /// The same idempotency key came with another body.
+    #[error("the idempotency key {0:?} was used before with another request")]
+    KeyReused(String),
+    /// No such thing.
+    #[error("there is no {0}")]
+    NotFound(String),
+    /// The writer has stopped.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// A handle on the store; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    _inner: std::sync::Arc<()>,
+}
+
+/// The alert that a broadcast goes under.
+#[derive(Debug, Clone)]
+pub enum Under {
+    /// A new one; the store numbers it within the year of the municipality's zone.
+    New {
+        /// For the number.
+        year: i16,
+    },
+    /// One that exists, active, of the same mode.
+    Existing(AlertId),
+}
+
+/// One account (and recipient) of an acceptance.
+#[derive(Debug, Clone)]
+pub struct Destination {
+    /// The account.
+    pub account: AccountId,
+    /// Its channel.
+    pub channel: String,
+    /// Its proof class.
+    pub proof: Proof,
+    /// Index into [`Acceptance::renderings`].
+    pub rendering: usize,
+    /// On list channels, whom it is for.
+    pub recipient: Option<Recipient>,
+    /// The state from birth: `Queued`, or `Manual` for accounts that a person serves.
+    pub state: State,
+    /// No attempt before it (accounts that wait for the first stage).
+    pub not_before: Timestamp,
+}
+
+/// All that one accepted command writes, in one transaction.
+#[derive(Debug, Clone)]
+pub struct Acceptance {
+    /// The alert.
+    pub under: Under,
+    /// What it does.
+    pub kind: Kind,
+    /// Whom it is for.
+    pub mode: Mode,
+    /// The prepared message and its version.
+    pub message: MessageId,
+    /// The message's version.
+    pub message_version: u32,
+    /// The headline in the first language.
+    pub headline: String,
+    /// Who sends.
+    pub actor: Actor,
+    /// Now.
+    pub at: Timestamp,
+    /// No attempt at or after it.
+    pub valid_until: Timestamp,
+    /// The distinct renderings.
+    pub renderings: Vec<Rendering>,
+    /// Where to.
+    pub destinations: Vec<Destination>,
+    /// The caller's key and the digest of the request.
+    pub idempotency: Option<(String, String)>,
+    /// What else belongs into the journal record of the command: fields, findings, link check, configuration digest.
+    pub journal: serde_json::Value,
+}
+
+/// What an acceptance gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// The alert.
+    pub alert: AlertId,
+    /// The broadcast.
+    pub broadcast: BroadcastId,
+    /// Whether an earlier request with the same key had already been accepted: this is its answer.
+    pub repeated: bool,
+    /// The lanes that have something to do now.
+    pub lanes: Vec<LaneId>,
+}
+
+/// A node's right to work a lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// The lane.
+    pub lane: LaneId,
+    /// Raised each time the lane is taken. Part of every write.
+    pub epoch: i64,
+    /// What the last owner left: see [`LaneNotes`].
+    pub notes: LaneNotes,
+}
+
+/// What a lane must remember across a restart.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LaneNotes {
+    /// The service asked us to leave it alone until then.
+    pub busy_until: Option<Timestamp>,
+    /// The circuit breaker lets nothing through before then.
+    pub open_until: Option<Timestamp>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Why the breaker is open.
+    pub reason: Option<Reason>,
+    /// When the latest attempts began, newest first, at most 200: what the rate limiter must count. Filled when a lease
+    /// is taken, from the attempts on disk; ignored when written.
+    pub recent: Vec<Timestamp>,
+}
+
+/// How an attempt changes with a delivery's change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AttemptChange {
+    /// It begins: a row, before the first byte.
+    Start,
+    /// It ends: `published`, `not-sent`, `busy`, `credential`, `refused` or `unknown`.
+    End {
+        /// The outcome's word.
+        outcome: &'static str,
+    },
+}
+
+/// One step of one delivery.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Which delivery.
+    pub delivery: DeliveryId,
+    /// The lane and its epoch, if a lane makes the change; `None` if a person does.
+    pub fence: Option<(LaneId, i64)>,
+    /// The state that it must be in.
+    pub from: State,
+    /// What happens. Must be in the table.
+    pub event: Event,
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub actor: Actor,
+    /// The attempt's part: `Start` raises the delivery's attempt number; `End` closes the attempt of that number.
+    pub attempt: Option<AttemptChange>,
+    /// The next time that anything may be done with it; unchanged if `None`.
+    pub not_before: Option<Timestamp>,
+    /// What the service gave; kept as it was if `None`.
+    pub receipt: Option<Receipt>,
+    /// What went wrong; cleared if `None`.
+    pub error: Option<Reason>,
+    /// What else belongs into the journal record (a person's reason, how it was settled).
+    pub note: Option<serde_json::Value>,
+    /// What the lane remembers, if that changed.
+    pub lane_notes: Option<LaneNotes>,
+}
+
+/// A delivery beside those of the acceptance: a retraction or a confirmation.
+#[derive(Debug, Clone)]
+pub struct Extra {
+    /// The broadcast.
+    pub broadcast: BroadcastId,
+    /// The account.
+    pub account: AccountId,
+    /// Its channel.
+    pub channel: String,
+    /// Its proof class.
+    pub proof: Proof,
+    /// The lane's mode.
+    pub mode: Mode,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// For a retraction, the delivery whose post is to go.
+    pub target: Option<DeliveryId>,
+    /// On list channels, whom it is for.
+    pub recipient: Option<Recipient>,
+    /// What to send; for a retraction the published rendering is used and this is `None`.
+    pub rendering: Option<Rendering>,
+    /// The state from birth.
+    pub state: State,
+    /// No attempt at or after it.
+    pub deadline: Timestamp,
+}
+
+/// A record of the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Running number from 1, without gaps.
+    pub seq: i64,
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub actor: Actor,
+    /// What: `start`, `stop`, `reload`, `accept`, `attempt`, `outcome`, `settle`, `decision`, `confirmation`, `finish`,
+    /// `credential`, `restore`, …
+    pub kind: String,
+    /// The broadcast that it is about.
+    pub broadcast: Option<BroadcastId>,
+    /// The delivery that it is about.
+    pub delivery: Option<DeliveryId>,
+    /// The rest, as JSON; byte for byte what was hashed.
+    pub body: String,
+    /// SHA-256 over the record and the hash before it, hex.
+    pub hash: String,
+}
+
+/// A record to be written.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub actor: Actor,
+    /// What.
+    pub kind: &'static str,
+    /// The broadcast that it is about.
+    pub broadcast: Option<BroadcastId>,
+    /// The delivery that it is about.
+    pub delivery: Option<DeliveryId>,
+    /// The rest; an object. Must hold nothing secret.
+    pub body: serde_json::Value,
+}
+
+/// What walking the chain found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainReport {
+    /// Records walked.
+    pub records: i64,
+    /// The last hash.
+    pub head: String,
+    /// The first record that does not fit, and why.
+    pub broken: Option<(i64, String)>,
+}
+
+/// An attempt as the log shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Counted from 1 within its delivery.
+    pub number: u32,
+    /// When it was on disk, before the first byte.
+    pub started_at: Timestamp,
+    /// When its outcome was on disk; `None` while unknown after a crash.
+    pub finished_at: Option<Timestamp>,
+    /// `published`, `not-sent`, `busy`, `credential`, `refused`, `unknown`; `None` while it runs.
+    pub outcome: Option<String>,
+    /// What went wrong.
+    pub error: Option<Reason>,
+}
+
+/// An alert with its broadcasts, newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alert {
+    /// Its id.
+    pub id: AlertId,
+    /// Whom it is for.
+    pub mode: Mode,
+    /// Whether it still stands.
+    pub state: AlertState,
+    /// Its broadcasts, oldest first.
+    pub broadcasts: Vec<Broadcast>,
+}
+
+/// Told to subscribers after each commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// The broadcast concerned.
+    pub broadcast: BroadcastId,
+    /// The delivery concerned; `None` when the broadcast itself changed (accepted, finished).
+    pub delivery: Option<DeliveryId>,
+    /// The delivery's state now.
+    pub state: Option<State>,
+}
+
+/// What a database copy that was started for the first time says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opened {
+    /// The database belongs to this data directory.
+    Own,
+    /// It is a backup, or came from another data directory: everything unsent is now held.
+    Restored {
+        /// How many deliveries were held.
+        held: u64,
+    },
+}
+
+impl Store {
+    /// Opens the database, runs migrations, settles whether it is a restored backup (`node` is the id in the data
+    /// directory), and starts the writer.
+    pub async fn open(
+        database: &Database,
+        node: &str,
+        clock: SharedClock,
+    ) -> Result<(Self, Opened), StoreError> {
+        let _ = (database, node, clock);
+        todo!("store")
+    }
+
+    /// Writes out what waits, checkpoints, and closes. Later calls give [`StoreError::Closed`].
+    pub async fn close(&self) {
+        todo!("store")
+    }
+
+    /// Accepts a command: alert, broadcast, renderings, deliveries and journal in one transaction. Open deliveries of
+    /// earlier broadcasts of the alert on the same accounts (queued, held, manual) become superseded. A kind of
+    /// `all-clear` ends the alert. On disk when it returns.
+    ///
+    /// # Errors
+    /// [`StoreError::KeyReused`]; [`StoreError::NotFound`] for an unknown or ended alert, or one of another mode.
+    pub async fn accept(&self, acceptance: Acceptance) -> Result<Accepted, StoreError> {
+        let _ = acceptance;
+        todo!("store")
+    }
+
+    /// Adds retractions or confirmations to a broadcast, once: an extra whose broadcast, account, recipient, purpose
+    /// and target are there already is left out. Returns the lanes that have something to do now.
+    pub async fn add(
+        &self,
+        extras: Vec<Extra>,
+        at: Timestamp,
+        entry: Option<Entry>,
+    ) -> Result<Vec<LaneId>, StoreError> {
+        let _ = (extras, at, entry);
+        todo!("store")
+    }
+
+    /// Takes the lanes that are free, ours already, or whose lease has run out; all of them if `force`. Raises each
+    /// epoch. Every delivery of a taken lane that is `sending` becomes `unknown`: its attempt was cut off.
+    pub async fn take_lanes(
+        &self,
+        lanes: &[LaneId],
+        node: &str,
+        until: Timestamp,
+        force: bool,
+    ) -> Result<Vec<Lease>, StoreError> {
+        let _ = (lanes, node, until, force);
+        todo!("store")
+    }
+
+    /// Extends the leases. Returns the lanes that another node has taken meanwhile.
+    pub async fn renew_lanes(
+        &self,
+        leases: &[(LaneId, i64)],
+        node: &str,
+        until: Timestamp,
+    ) -> Result<Vec<LaneId>, StoreError> {
+        let _ = (leases, node, until);
+        todo!("store")
+    }
+
+    /// The lanes that have open deliveries, also of accounts that the configuration no longer has.
+    pub async fn open_lanes(&self) -> Result<Vec<LaneId>, StoreError> {
+        todo!("store")
+    }
+
+    /// The open deliveries of a lane in the order in which they are to be worked on, at most `limit`: `unknown` first,
+    /// then corrections, then by acceptance; recipients of one broadcast in their order. Includes those whose
+    /// `not_before` lies ahead.
+    pub async fn head(&self, lane: &LaneId, limit: usize) -> Result<Vec<Work>, StoreError> {
+        let _ = (lane, limit);
+        todo!("store")
+    }
+
+    /// Makes the changes, all in one commit; the answers are in the order of the changes. A change that does not apply
+    /// (fenced, moved) leaves the others standing. The journal record is written with it: `attempt` for `Start`,
+    /// `outcome` for `End`, `settle` for a change out of `unknown`, `decision` for a person's.
+    /// When a retraction's delivery becomes `published`, its target becomes `retracted` in the same commit.
+    pub async fn change(&self, changes: Vec<Change>) -> Vec<Result<State, StoreError>> {
+        let _ = changes;
+        todo!("store")
+    }
+
+    /// Remembers what the lane needs across a restart.
+    pub async fn note_lane(&self, lane: &LaneId, epoch: i64, notes: LaneNotes) -> Result<(), StoreError> {
+        let _ = (lane, epoch, notes);
+        todo!("store")
+    }
+
+    /// Remote ids on the account that belong to other deliveries, since `since`: at most `limit`, newest first.
+    pub async fn taken_ids(
+        &self,
+        account: &AccountId,
+        besides: &DeliveryId,
+        since: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<String>, StoreError> {
+        let _ = (account, besides, since, limit);
+        todo!("store")
+    }
+
+    /// The broadcasts that have not finished.
+    pub async fn unfinished(&self) -> Result<Vec<Broadcast>, StoreError> {
+        todo!("store")
+    }
+
+    /// Marks a broadcast finished if it has no open delivery (confirmations not counted) and was not finished before,
+    /// and adds the confirmations in the same commit. Returns the lanes to wake, or `None` if it did not apply.
+    pub async fn finish(
+        &self,
+        broadcast: &BroadcastId,
+        at: Timestamp,
+        confirmations: Vec<Extra>,
+        entry: Entry,
+    ) -> Result<Option<Vec<LaneId>>, StoreError> {
+        let _ = (broadcast, at, confirmations, entry);
+        todo!("store")
+    }
+
+    /// Writes a journal record on its own.
+    pub async fn record(&self, entry: Entry) -> Result<i64, StoreError> {
+        let _ = entry;
+        todo!("store")
+    }
+
+    /// One broadcast.
+    pub async fn broadcast(&self, id: &BroadcastId) -> Result<Broadcast, StoreError> {
+        let _ = id;
+        todo!("store")
+    }
+
+    /// The latest broadcasts, newest first.
+    pub async fn broadcasts(&self, limit: usize) -> Result<Vec<Broadcast>, StoreError> {
+        let _ = limit;
+        todo!("store")
+    }
+
+    /// One alert.
+    pub async fn alert(&self, id: &AlertId) -> Result<Alert, StoreError> {
+        let _ = id;
+        todo!("store")
+    }
+
+    /// The deliveries of a broadcast in their order, confirmations and retractions included.
+    pub async fn deliveries(&self, broadcast: &BroadcastId) -> Result<Vec<Delivery>, StoreError> {
+        let _ = broadcast;
+        todo!("store")
+    }
+
+    /// One delivery.
+    pub async fn delivery(&self, id: &DeliveryId) -> Result<Delivery, StoreError> {
+        let _ = id;
+        todo!("store")
+    }
+
+    /// The rendering of a delivery, exactly as accepted.
+    pub async fn rendering(&self, delivery: &DeliveryId) -> Result<Rendering, StoreError> {
+        let _ = delivery;
+        todo!("store")
+    }
+
+    /// The attempts at a delivery, oldest first.
+    pub async fn attempts(&self, delivery: &DeliveryId) -> Result<Vec<Attempt>, StoreError> {
+        let _ = delivery;
+        todo!("store")
+    }
+
+    /// Deliveries per state and mode, over unfinished broadcasts and those of the last `window`.
+    pub async fn counts(&self, window: Duration) -> Result<Vec<(Mode, State, u64)>, StoreError> {
+        let _ = window;
+        todo!("store")
+    }
+
+    /// Journal records with a sequence above `after`, oldest first; of one broadcast if given.
+    pub async fn journal(
+        &self,
+        after: i64,
+        limit: usize,
+        broadcast: Option<&BroadcastId>,
+    ) -> Result<Vec<Record>, StoreError> {
+        let _ = (after, limit, broadcast);
+        todo!("store")
+    }
+
+    /// The last record's sequence and hash.
+    pub async fn journal_head(&self) -> Result<(i64, String), StoreError> {
+        todo!("store")
+    }
+
+    /// Walks the whole chain.
+    pub async fn verify_journal(&self) -> Result<ChainReport, StoreError> {
+        todo!("store")
+    }
+
+    /// Writes a consistent copy, marked as a backup, to a file that must not exist. SQLite only.
+    pub async fn backup(&self, to: &std::path::Path) -> Result<(), StoreError> {
+        let _ = to;
+        todo!("store")
+    }
+
+    /// Hears of every committed change. A slow listener misses some and is told so.
+    pub fn subscribe(&self) -> tokio::sync::broadcast::Receiver<Changed> {
+        todo!("store")
+    }
+}

@@ -1,0 +1,216 @@
+//! The practice wall: simulators that speak each channel's real wire protocol and enforce its real rules, with a ledger
+//! of what they truly accepted and faults on command; and a page that shows the posts as residents would see them.
+//!
+//! Used by `demo`, by every drill and test lane, and by the tests. It listens on loopback only.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::channel::{Kind, WallSite};
+use crate::clock::{SharedClock, Timestamp};
+use crate::model::{AccountId, Mode};
+
+/// A running wall. Dropping it stops its servers.
+#[derive(Debug)]
+pub struct Wall {
+    _inner: std::sync::Arc<()>,
+}
+
+/// A simulated account: where it stands and the secrets it takes.
+#[derive(Debug, Clone)]
+pub struct Simulated {
+    /// Its addresses.
+    pub site: WallSite,
+    /// Its secrets, made at random.
+    pub secrets: Vec<(String, String)>,
+}
+
+/// Something that a simulated account truly accepted. The ledger is the truth that the product's log is held against.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Posted {
+    /// The account.
+    pub account: AccountId,
+    /// `live` for accounts of a configuration, or the lane's mode.
+    pub mode: Mode,
+    /// The simulated service's id of the post.
+    pub remote_id: String,
+    /// The text as a resident sees it.
+    pub text: String,
+    /// Links as a resident can click them.
+    pub links: Vec<String>,
+    /// The idempotency key that came with it, if any.
+    pub key: Option<String>,
+    /// The post that it answers.
+    pub in_reply_to: Option<String>,
+    /// On mail, the envelope's recipient.
+    pub recipient: Option<String>,
+    /// On mail, the subject.
+    pub subject: Option<String>,
+    /// When it was accepted.
+    pub at: Timestamp,
+    /// When it was taken away.
+    pub deleted_at: Option<Timestamp>,
+    /// When it was changed.
+    pub edited_at: Option<Timestamp>,
+}
+
+/// How a simulated account misbehaves at its next requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// What happens.
+    pub how: How,
+    /// Only requests whose path contains this; every request if `None`.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// Only requests of this HTTP method.
+    #[serde(default)]
+    pub method: Option<String>,
+    /// Lets this many matching requests pass first.
+    #[serde(default)]
+    pub after: u32,
+    /// How many requests it strikes; 0 for all from then on.
+    pub times: u32,
+}
+
+/// Ways to misbehave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum How {
+    /// Answers without doing anything. `headers` are added; `body` replaces the service's own error body.
+    Answer {
+        /// HTTP status, or SMTP reply code.
+        status: u16,
+        /// More headers.
+        #[serde(default)]
+        headers: Vec<(String, String)>,
+        /// The body; for SMTP the reply text.
+        #[serde(default)]
+        body: Option<String>,
+    },
+    /// Does what was asked, then answers like this instead.
+    DoneThenAnswer {
+        /// HTTP status, or SMTP reply code.
+        status: u16,
+        /// More headers.
+        #[serde(default)]
+        headers: Vec<(String, String)>,
+        /// The body; for SMTP the reply text.
+        #[serde(default)]
+        body: Option<String>,
+    },
+    /// Reads the request, does nothing, cuts the connection.
+    Cut,
+    /// Does what was asked, then cuts the connection at this point of the answer.
+    DoneThenCut(CutAt),
+    /// Waits before doing anything, in milliseconds.
+    Delay(u64),
+    /// Does what was asked, then never answers.
+    DoneThenHang,
+    /// Reads the request and never answers, doing nothing.
+    Hang,
+    /// Does what was asked, then answers one byte a second, headers and body.
+    Trickle,
+    /// Does what was asked, then answers with a body of this many bytes.
+    Huge(u64),
+    /// Does what was asked, then answers with a gzip body that unpacks to this many bytes.
+    Bomb(u64),
+    /// Does what was asked, then answers with this many headers.
+    ManyHeaders(u32),
+}
+
+/// Where an answer is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CutAt {
+    /// Before its first byte.
+    BeforeHeaders,
+    /// Within the headers.
+    MidHeaders,
+    /// Within the body, which was announced longer.
+    MidBody,
+    /// Nowhere: a whole 200 whose JSON breaks off.
+    TruncatedJson,
+}
+
+/// A request that reached a simulated account, accepted or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// The account.
+    pub account: AccountId,
+    /// When it had been read.
+    pub at: Timestamp,
+    /// HTTP method, or `SMTP`.
+    pub method: String,
+    /// Path below the account's base, with query; for SMTP the envelope.
+    pub path: String,
+    /// The idempotency key that came with it, if any.
+    pub key: Option<String>,
+    /// The status that was answered; 0 if none was.
+    pub status: u16,
+}
+
+impl Wall {
+    /// Starts the wall. `folder` is where `file` accounts write; it is made if missing.
+    pub async fn start(
+        listen: SocketAddr,
+        smtp: SocketAddr,
+        folder: &Path,
+        clock: SharedClock,
+    ) -> std::io::Result<Self> {
+        let _ = (listen, smtp, folder, clock);
+        todo!("wall")
+    }
+
+    /// Where the wall's page is.
+    pub fn address(&self) -> SocketAddr {
+        todo!("wall")
+    }
+
+    /// Where its SMTP sink is.
+    pub fn smtp(&self) -> SocketAddr {
+        todo!("wall")
+    }
+
+    /// Opens a simulated account, or returns it if it is open: as `Mode::Live` for a configuration's accounts, else for
+    /// drill and test lanes. `name` is what residents read above its posts.
+    pub fn open_account(
+        &self,
+        mode: Mode,
+        account: &AccountId,
+        kind: &'static Kind,
+        name: &str,
+    ) -> Simulated {
+        let _ = (mode, account, kind, name);
+        todo!("wall")
+    }
+
+    /// Makes an account misbehave; faults are tried in the order given.
+    pub fn fault(&self, mode: Mode, account: &AccountId, fault: Fault) {
+        let _ = (mode, account, fault);
+        todo!("wall")
+    }
+
+    /// Ends all misbehaviour of an account.
+    pub fn heal(&self, mode: Mode, account: &AccountId) {
+        let _ = (mode, account);
+        todo!("wall")
+    }
+
+    /// What was truly accepted, oldest first.
+    pub fn ledger(&self) -> Vec<Posted> {
+        todo!("wall")
+    }
+
+    /// Every request, oldest first; at most the last 100,000.
+    pub fn seen(&self) -> Vec<Seen> {
+        todo!("wall")
+    }
+
+    /// Calls `f` for each request when it has been read and before anything is done with it.
+    pub fn on_request(&self, f: impl Fn(&Seen) + Send + Sync + 'static) {
+        let _ = f;
+        todo!("wall")
+    }
+}

@@ -4,6 +4,7 @@ pub mod broadcast;
 pub mod delivery;
 pub mod ids;
 pub mod outcome;
+pub mod report;
 pub mod state;
 
 pub use broadcast::{
@@ -12,4 +13,5 @@ pub use broadcast::{
 pub use delivery::{Delivery, Post, Proof, Purpose, Question, Receipt, Recipient, Settled, Work};
 pub use ids::{AccountId, AlertId, BroadcastId, DeliveryId, GroupId, LaneId, ListId, MessageId};
 pub use outcome::{Reason, SendError};
+pub use report::{BroadcastReport, DeliveryReport};
 pub use state::{Event, State, WrongTransition};

@@ -12,6 +12,8 @@ use crate::channel::{Kind, WallSite};
 use crate::clock::{SharedClock, Timestamp};
 use crate::model::{AccountId, Mode};
 
+pub mod sim;
+
 /// A running wall. Dropping it stops its servers.
 #[derive(Debug)]
 pub struct Wall {

@@ -212,6 +212,9 @@ pub struct Rendering {
     pub headline: String,
     /// The whole text as residents read it: marking, headline where the variant has one, sender, and the link last.
     pub text: String,
+    /// The same as HTML, for mail only; mail makes its own from `text` if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub html: Option<String>,
     /// The page with basic information. Stands verbatim at the end of `text`.
     pub link: Url,
     /// The languages of the text, the first one first.

@@ -1,0 +1,96 @@
+//! What a simulator is: one simulated account of one service, answering one HTTP request at a time.
+//!
+//! The frame reads the request, applies faults around [`Simulator::answer`], and writes the answer. A simulator is as
+//! strict as the real service: log-in, required and unknown fields, limits, idempotency, every error of its reference
+//! page. What it truly accepts goes into the [`Book`].
+
+use http::{HeaderMap, Method, Response};
+use serde_json::{Value, json};
+
+use super::Posted;
+use crate::clock::Timestamp;
+
+/// One request below the account's base address.
+pub struct Call<'a> {
+    /// HTTP method.
+    pub method: &'a Method,
+    /// Path below the base, with its leading slash: `/api/v1/statuses`.
+    pub path: &'a str,
+    /// Query, decoded.
+    pub query: Vec<(String, String)>,
+    /// Headers.
+    pub headers: &'a HeaderMap,
+    /// Body, at most 16 MiB.
+    pub body: &'a [u8],
+    /// Now, by the wall's clock.
+    pub now: Timestamp,
+    /// The base address of the account, for links in answers.
+    pub base: &'a str,
+    /// The account's ledger.
+    pub book: &'a mut Book,
+}
+
+/// The ledger of one simulated account.
+#[derive(Debug, Default)]
+pub struct Book {
+    /// What was accepted, oldest first; deleted posts stay, with their time of deletion.
+    pub posts: Vec<Posted>,
+}
+
+/// One simulated account. Holds what the service would hold: sessions, keys seen, quotas.
+pub trait Simulator: Send {
+    /// The secrets that the service takes, as the vault would hold them.
+    fn secrets(&self) -> Vec<(String, String)>;
+
+    /// Does what the request asks, or refuses it as the service would.
+    fn answer(&mut self, call: Call<'_>) -> Response<Vec<u8>>;
+}
+
+impl Call<'_> {
+    /// The header, if it is there and text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The token of `Authorization: Bearer …`.
+    pub fn bearer(&self) -> Option<&str> {
+        self.header("authorization")
+            .and_then(|value| value.strip_prefix("Bearer "))
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> Option<Value> {
+        serde_json::from_slice(self.body).ok()
+    }
+
+    /// The body as form fields, decoded.
+    pub fn form(&self) -> Vec<(String, String)> {
+        url::form_urlencoded::parse(self.body).into_owned().collect()
+    }
+
+    /// The last query parameter of that name.
+    pub fn query(&self, name: &str) -> Option<&str> {
+        self.query
+            .iter()
+            .rev()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+/// A JSON answer.
+pub fn reply(status: u16, body: &Value) -> Response<Vec<u8>> {
+    let mut response = Response::new(body.to_string().into_bytes());
+    *response.status_mut() =
+        http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(
+        "content-type",
+        http::HeaderValue::from_static("application/json; charset=utf-8"),
+    );
+    response
+}
+
+/// A JSON answer with only an `error` text.
+pub fn error(status: u16, text: &str) -> Response<Vec<u8>> {
+    reply(status, &json!({ "error": text }))
+}

@@ -1,21 +1,39 @@
 //! The one way in which a channel speaks HTTP: no redirects, a deadline, a cap on what is read, TLS but on loopback, one
 //! user agent; and the one place that decides whether a request had left us when it failed.
+//!
+//! What it says of a failure names the host and what happened, never the address's path or query, never a header.
 
+use std::sync::Once;
 use std::time::Duration;
 
-use reqwest::header::HeaderMap;
+use reqwest::header::{ACCEPT_LANGUAGE, AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
+use url::{Host, Url};
 
 use crate::clock::{SharedClock, Timestamp};
-use crate::model::SendError;
+use crate::failpoint;
+use crate::model::{Reason, SendError};
+
+mod fault;
+mod points;
 
 /// Most that is read of an answer, after decompression.
 pub const READ_CAP: usize = 1024 * 1024;
 
+/// Most headers that an answer may have.
+const MAX_HEADERS: usize = 100;
+
+/// How long a connection may lie idle before it is given up: shorter than servers wait, because a request on a
+/// connection that the server is just closing ends as `unknown`.
+const IDLE: Duration = Duration::from_secs(15);
+
+/// Longest silence within an answer. A net under the caller's own deadline, which is shorter.
+const SILENCE: Duration = Duration::from_mins(1);
+
 /// The shared HTTP client.
 #[derive(Debug, Clone)]
 pub struct Transport {
-    _client: std::sync::Arc<()>,
-    _clock: Option<SharedClock>,
+    client: reqwest::Client,
+    clock: SharedClock,
 }
 
 /// An answer that was read to its end within the cap.
@@ -46,14 +64,42 @@ impl Transport {
     /// # Errors
     /// If the machine has no certificate store.
     pub fn new(clock: SharedClock, connect_timeout: Duration) -> Result<Self, String> {
-        let _ = (clock, connect_timeout);
-        todo!("transport")
+        static PROVIDER: Once = Once::new();
+        PROVIDER.call_once(|| {
+            // Err: someone was first; there is only one provider in the build, so it is the same one.
+            drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+        });
+        let mut headers = HeaderMap::new();
+        // Mastodon and others translate their error texts; the few that are matched are matched in English.
+        headers.insert(ACCEPT_LANGUAGE, HeaderValue::from_static("en"));
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("vardkase/", env!("CARGO_PKG_VERSION")))
+            .default_headers(headers)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .referer(false)
+            .connect_timeout(connect_timeout)
+            .read_timeout(SILENCE)
+            .pool_idle_timeout(IDLE)
+            // One exchange per connection: no stream of another account's can be torn down with ours.
+            .http1_only()
+            .http1_max_headers(MAX_HEADERS);
+        if failpoint::is_armed() {
+            builder = builder.connector_layer(tower::util::MapFutureLayer::new(points::around_connect));
+        }
+        let client = builder.build().map_err(|err| {
+            format!(
+                "no HTTP client (is ca-certificates installed?): {}",
+                fault::deepest(&err)
+            )
+        })?;
+        Ok(Self { client, clock })
     }
 
     /// A request to be filled by the adapter and given to [`Transport::send`].
-    pub fn request(&self, method: reqwest::Method, url: url::Url) -> reqwest::RequestBuilder {
-        let _ = (method, url);
-        todo!("transport")
+    pub fn request(&self, method: reqwest::Method, url: Url) -> reqwest::RequestBuilder {
+        self.client.request(method, url)
     }
 
     /// Sends the request once and reads the answer. Any status is an answer, 3xx too (never followed).
@@ -62,8 +108,69 @@ impl Transport {
     /// `NotSent` if no byte of the request can have had an effect (DNS, connect, TLS, bad address), or if it only
     /// reads; otherwise `Unknown`: cut connection, unreadable or oversized answer.
     pub async fn send(&self, request: reqwest::RequestBuilder, effect: Effect) -> Result<Answer, SendError> {
-        let _ = (request, effect);
-        todo!("transport")
+        let mut request = request.build().map_err(|err| {
+            SendError::NotSent(fault::reason("request", "the request could not be made", &err))
+        })?;
+        let host = may_be_spoken_to(request.url())?;
+        for name in [AUTHORIZATION, reqwest::header::COOKIE] {
+            if let Some(value) = request.headers_mut().get_mut(name) {
+                value.set_sensitive(true);
+            }
+        }
+        let response = if failpoint::is_armed() {
+            points::execute(&self.client, request).await
+        } else {
+            self.client.execute(request).await
+        };
+        let response = response.map_err(|err| fault::classify(&host, &err, effect))?;
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
+        failpoint::hit("response-read.before");
+        let body = read_capped(response, &host, effect).await?;
+        failpoint::hit("response-read.after");
+        Ok(Answer {
+            status,
+            headers,
+            body,
+            at: self.clock.now(),
+        })
+    }
+}
+
+/// The host, if we speak to it at all: TLS everywhere but on this machine.
+fn may_be_spoken_to(url: &Url) -> Result<String, SendError> {
+    let loopback = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    let host = url.host_str().unwrap_or_default().to_owned();
+    if url.scheme() == "https" || (url.scheme() == "http" && loopback) {
+        return Ok(host);
+    }
+    Err(SendError::NotSent(Reason::new(
+        "address",
+        format!("{host}: only https is spoken to other machines; correct the address in config.toml"),
+    )))
+}
+
+async fn read_capped(
+    mut response: reqwest::Response,
+    host: &str,
+    effect: Effect,
+) -> Result<Vec<u8>, SendError> {
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(None) => return Ok(body),
+            Ok(Some(chunk)) if body.len() + chunk.len() > READ_CAP => {
+                let text = format!("{host}: the answer is larger than {READ_CAP} bytes");
+                return Err(fault::after_contact(Reason::new("too-large", text), effect));
+            }
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Err(err) => return Err(fault::classify(host, &err, effect)),
+        }
     }
 }
 
@@ -71,11 +178,43 @@ impl Answer {
     /// When the service may be asked again, by its `Retry-After` in seconds or as an HTTP date. `None` if absent or
     /// unreadable. Never in the past.
     pub fn retry_after(&self) -> Option<Timestamp> {
-        todo!("transport")
+        let text = self.header(RETRY_AFTER.as_str())?.trim();
+        if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+            let seconds = text.parse().unwrap_or(u64::MAX);
+            return Some(crate::clock::later(self.at, Duration::from_secs(seconds)));
+        }
+        let date = jiff::fmt::rfc2822::DateTimeParser::new()
+            .parse_timestamp(text)
+            .ok()?;
+        Some(date.max(self.at))
     }
 
     /// The body as JSON, refusing what is nested too deep.
     pub fn json(&self) -> Option<serde_json::Value> {
-        todo!("transport")
+        // serde_json itself stops at a depth of 128.
+        serde_json::from_slice(&self.body).ok()
+    }
+
+    /// The first header of that name, if it is there and text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Whether the status says that it was done.
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
     }
 }
+
+/// The address of `segments` below `base`, which may itself have a path. Each segment is escaped, so that an id that a
+/// service gave can never lead elsewhere.
+pub fn below<'a>(base: &Url, segments: impl IntoIterator<Item = &'a str>) -> Url {
+    let mut url = base.clone();
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.pop_if_empty().extend(segments);
+    }
+    url
+}
+
+#[cfg(test)]
+mod tests;

@@ -17,13 +17,17 @@ use crate::config::section::Section;
 use crate::model::{AccountId, Post, Proof, Question, Reason, Receipt, SendError, Settled};
 
 pub mod bluesky;
+pub mod document;
 pub mod email;
 pub mod facebook_page;
 pub mod file;
+mod html;
 pub mod http_json;
 pub mod manual;
 pub mod mastodon;
 pub mod secrets;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod transport;
 pub mod webhook;
 
@@ -122,6 +126,11 @@ pub trait Settings: fmt::Debug + Send + Sync {
         None
     }
 
+    /// How surely a second post is avoided on this account, where that differs from what its kind can.
+    fn proof(&self) -> Option<Proof> {
+        None
+    }
+
     /// What a person needs to know to publish by hand; shown with a handed-over delivery.
     fn instructions(&self) -> Option<&str> {
         None
@@ -145,6 +154,8 @@ pub struct Parts {
     pub http: Transport,
     /// SMTP relays, most preferred first; on a drill lane the wall's sink and nothing else.
     pub relays: Arc<[crate::config::Relay]>,
+    /// The relays' log-ins, by the names `<relay id>/username` and `<relay id>/password`.
+    pub relay_secrets: Arc<dyn Secrets>,
     /// The sender's name, for channels that need one beside the text.
     pub sender: String,
     /// The domain for Message-IDs and the like: the host of the municipality's site.

@@ -24,7 +24,7 @@ pub static KIND: Kind = Kind {
     },
     pace: Pace {
         attempts: 60,
-        per: Duration::from_secs(60),
+        per: Duration::from_mins(1),
         burst: 5,
         parallel: 1,
     },

@@ -97,6 +97,11 @@ impl Transport {
         Ok(Self { client, clock })
     }
 
+    /// The present moment, for adapters that sign or schedule by it.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// A request to be filled by the adapter and given to [`Transport::send`].
     pub fn request(&self, method: reqwest::Method, url: Url) -> reqwest::RequestBuilder {
         self.client.request(method, url)

@@ -6,7 +6,33 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::model::{Kind, Lang, MessageId, Unit};
+use crate::model::{Kind, Lang, MessageId, Mode, Unit};
+
+pub mod count;
+#[cfg(test)]
+pub(crate) mod examples;
+pub mod fields;
+pub mod fit;
+pub mod layout;
+pub mod plan;
+pub mod template;
+
+pub use plan::{Plan, plan};
+
+/// What is to be said: a command as a front gives it, before anything was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// Which prepared message.
+    pub message: MessageId,
+    /// What the sender filled in: `name` for every language or Swedish, `name.en` for English.
+    pub fields: BTreeMap<String, String>,
+    /// What the broadcast does.
+    pub kind: Kind,
+    /// Whom it is for.
+    pub mode: Mode,
+    /// The languages, the first one first; the municipality's own if empty.
+    pub languages: Vec<Lang>,
+}
 
 /// How an account counts and limits a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,4 +119,38 @@ pub struct Texts {
     pub short: String,
     /// One text message; stands alone.
     pub sms: String,
+}
+
+impl Field {
+    /// Whether it is asked for in broadcasts of this kind.
+    pub fn is_asked_for(&self, kind: Kind) -> bool {
+        self.kinds.is_empty() || self.kinds.contains(&kind)
+    }
+
+    /// Whether a value may have several lines: only long texts do.
+    pub fn takes_lines(&self) -> bool {
+        self.max_length > LONGEST_LINE
+    }
+}
+
+/// Fields that take more than this many characters are texts of several lines; shorter ones are a word or a sentence,
+/// which stands inside another and must not break it.
+pub const LONGEST_LINE: usize = 200;
+
+/// A language as Swedish names it after *på*: `svenska`.
+pub fn language_word(lang: Lang) -> &'static str {
+    match lang {
+        Lang::Sv => "svenska",
+        Lang::En => "engelska",
+    }
+}
+
+/// What a kind of broadcast is called in Swedish, as it stands after *i*: `en rättelse`.
+pub fn kind_word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Initial => "det första meddelandet",
+        Kind::Update => "en uppdatering",
+        Kind::Correction => "en rättelse",
+        Kind::AllClear => "meddelandet om att faran är över",
+    }
 }

@@ -34,6 +34,8 @@ pub struct Command {
     pub languages: Vec<Lang>,
 }
 
+pub mod messages;
+
 /// How an account counts and limits a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TextRule {

@@ -13,7 +13,14 @@ use crate::channel::{Kind, Pace, Settings};
 use crate::compose::PreparedMessage;
 use crate::model::{AccountId, GroupId, Lang, ListId, MessageId, Recipient};
 
+mod accounts;
+mod drills;
+mod links;
+mod load;
 pub mod section;
+pub mod source;
+#[cfg(test)]
+mod tests;
 
 /// Everything that `config.toml` and the prepared messages say, valid as a whole.
 #[derive(Debug, Clone)]
@@ -300,8 +307,15 @@ impl Config {
     /// # Errors
     /// Every fault found, in file order.
     pub fn load(path: &Path) -> Result<Self, Problems> {
-        let _ = path;
-        todo!("config")
+        load::load(path, None)
+    }
+
+    /// Loads the same file again. This configuration stays as it is; the caller puts the new one in its place.
+    ///
+    /// # Errors
+    /// Every fault found, and every key that cannot change while the daemon runs.
+    pub fn reload(&self) -> Result<Self, Problems> {
+        load::load(&self.path, Some(self))
     }
 
     /// The accounts that a list of account and group names means, in the order of the configuration.
@@ -309,7 +323,32 @@ impl Config {
     /// # Errors
     /// The first name that is neither, and the nearest known one.
     pub fn select(&self, names: &[String]) -> Result<Vec<&Account>, String> {
-        let _ = names;
-        todo!("config")
+        let means =
+            |account: &Account, name: &str| account.id.as_str() == name || account.groups.contains(name);
+        for name in names {
+            if !self.accounts.values().any(|account| means(account, name)) {
+                let known: BTreeSet<&str> = self
+                    .accounts
+                    .values()
+                    .flat_map(|account| {
+                        account
+                            .groups
+                            .iter()
+                            .map(GroupId::as_str)
+                            .chain([account.id.as_str()])
+                    })
+                    .collect();
+                let hint = source::hint(name, known.iter().copied());
+                return Err(format!(
+                    "there is no account or group {}{hint}",
+                    section::quoted(name)
+                ));
+            }
+        }
+        Ok(self
+            .accounts
+            .values()
+            .filter(|account| names.iter().any(|name| means(account, name)))
+            .collect())
     }
 }

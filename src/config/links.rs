@@ -1,0 +1,161 @@
+//! What has to fit together across sections: every name that is used must exist, and no name may mean two things.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Problem;
+use super::accounts::{Accounts, EVERYONE, Lists, Relays};
+use super::drills::Drills;
+use super::section::quoted;
+use super::source::{Source, hint};
+use crate::compose::messages::Target;
+
+/// The name under which the confirmation's own deliveries stand in store and log.
+const RESERVED: &str = "confirmation";
+
+/// Reports every reference that leads nowhere and every name that is taken twice.
+pub fn check(source: &Source, accounts: &Accounts, relays: &Relays, lists: &Lists, drills: &Drills) {
+    names(source, accounts, relays);
+    fallbacks(source, accounts);
+    let relay_names: Vec<&str> = relays
+        .names
+        .iter()
+        .map(|relay| relay.name.value.as_str())
+        .collect();
+    let kinds = [
+        ("relay", &accounts.relays, relay_names),
+        (
+            "list",
+            &accounts.lists,
+            lists.names.iter().map(String::as_str).collect(),
+        ),
+        ("account or group", &drills.targets, targets(accounts)),
+    ];
+    for (what, references, known) in kinds {
+        for reference in references {
+            let name = reference.name.value.as_str();
+            if !known.contains(&name) {
+                source.report(
+                    reference.name.place,
+                    reference.key.clone(),
+                    format!(
+                        "there is no {what} {}{}",
+                        quoted(name),
+                        hint(name, known.iter().copied())
+                    ),
+                );
+            }
+        }
+    }
+}
+
+/// Adds to each message fault-free so far what is wrong with its accounts and groups.
+pub fn check_messages(accounts: &Accounts, wanted: Vec<Target>) -> Vec<Problem> {
+    let known = targets(accounts);
+    wanted
+        .into_iter()
+        .filter(|target| !known.contains(&target.name.as_str()))
+        .map(|target| Problem {
+            text: format!(
+                "there is no account or group {}{}",
+                quoted(&target.name),
+                hint(&target.name, known.iter().copied())
+            ),
+            ..target.at
+        })
+        .collect()
+}
+
+/// Every account and group.
+fn targets(accounts: &Accounts) -> Vec<&str> {
+    let all: BTreeSet<&str> = accounts
+        .names
+        .iter()
+        .chain(&accounts.groups)
+        .map(|reference| reference.name.value.as_str())
+        .chain([EVERYONE])
+        .collect();
+    all.into_iter().collect()
+}
+
+fn names(source: &Source, accounts: &Accounts, relays: &Relays) {
+    let mut taken: BTreeMap<&str, &str> = BTreeMap::new();
+    taken.insert(RESERVED, "the confirmation");
+    taken.insert(EVERYONE, "the group of all accounts");
+    let all = relays
+        .names
+        .iter()
+        .map(|name| (name, "a relay"))
+        .chain(accounts.names.iter().map(|name| (name, "an account")));
+    for (reference, what) in all {
+        let name = reference.name.value.as_str();
+        if let Some(other) = taken.get(name) {
+            source.report(
+                reference.name.place,
+                reference.key.clone(),
+                format!(
+                    "the name {} already belongs to {other}; choose another one",
+                    quoted(name)
+                ),
+            );
+        } else {
+            taken.insert(name, what);
+        }
+    }
+    for group in &accounts.groups {
+        let name = group.name.value.as_str();
+        if let Some(other) = taken.get(name)
+            && name != EVERYONE
+            && *other != "a relay"
+        {
+            source.report(
+                group.name.place,
+                group.key.clone(),
+                format!(
+                    "the name {} already belongs to {other}; a group needs one of its own",
+                    quoted(name)
+                ),
+            );
+        }
+    }
+}
+
+fn fallbacks(source: &Source, accounts: &Accounts) {
+    let known: BTreeSet<&str> = accounts
+        .names
+        .iter()
+        .map(|name| name.name.value.as_str())
+        .collect();
+    let next: BTreeMap<&str, &str> = accounts
+        .fallbacks
+        .iter()
+        .map(|(from, to)| (from.as_str(), to.name.value.as_str()))
+        .collect();
+    for (from, reference) in &accounts.fallbacks {
+        let name = reference.name.value.as_str();
+        let report = |text: String| source.report(reference.name.place, reference.key.clone(), text);
+        if !known.contains(name) {
+            report(format!(
+                "there is no account {}{}",
+                quoted(name),
+                hint(name, known.iter().copied())
+            ));
+            continue;
+        }
+        let mut way = vec![from.as_str()];
+        let mut at = name;
+        while !way.contains(&at) {
+            way.push(at);
+            let Some(further) = next.get(at) else {
+                break;
+            };
+            at = further;
+        }
+        if way.len() > 1 && at == from || name == from {
+            way.push(from);
+            report(format!(
+                "goes in a circle: {}; one of them must have no fallback",
+                way.join(" → ")
+            ));
+        }
+    }
+}

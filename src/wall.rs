@@ -5,19 +5,37 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 use crate::channel::{Kind, WallSite};
 use crate::clock::{SharedClock, Timestamp};
 use crate::model::{AccountId, Mode};
 
+mod control;
+mod faults;
+mod folder;
+mod mime;
+mod misbehave;
+mod page;
+mod receiver;
+mod registry;
+mod server;
 pub mod sim;
+mod smtp;
+mod state;
+
+use state::Shared;
 
 /// A running wall. Dropping it stops its servers.
 #[derive(Debug)]
 pub struct Wall {
-    _inner: std::sync::Arc<()>,
+    shared: Arc<Shared>,
+    /// Aborted when dropped, with the connections that they own.
+    _servers: JoinSet<()>,
 }
 
 /// A simulated account: where it stands and the secrets it takes.
@@ -120,14 +138,18 @@ pub enum How {
     Bomb(u64),
     /// Does what was asked, then answers with this many headers.
     ManyHeaders(u32),
+    /// Does what was asked, then answers with its usual status and headers but these bytes, which need not be text.
+    DoneThenBytes(Vec<u8>),
 }
 
 /// Where an answer is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CutAt {
-    /// Before its first byte.
+    /// Before its first byte, by closing.
     BeforeHeaders,
+    /// Before its first byte, by a reset.
+    Reset,
     /// Within the headers.
     MidHeaders,
     /// Within the body, which was announced longer.
@@ -155,24 +177,65 @@ pub struct Seen {
 
 impl Wall {
     /// Starts the wall. `folder` is where `file` accounts write; it is made if missing.
+    ///
+    /// # Errors
+    /// If an address is not on loopback or is taken, or the folder cannot be made.
     pub async fn start(
         listen: SocketAddr,
         smtp: SocketAddr,
         folder: &Path,
         clock: SharedClock,
     ) -> std::io::Result<Self> {
-        let _ = (listen, smtp, folder, clock);
-        todo!("wall")
+        // What is on the wall is not for the network, and its faults are on command of whoever can reach it.
+        if let Some(open) = [listen, smtp].into_iter().find(|a| !a.ip().is_loopback()) {
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::InvalidInput,
+                format!("the practice wall listens on loopback only, not on {open}"),
+            ));
+        }
+        std::fs::create_dir_all(folder)?;
+        let http_listener = TcpListener::bind(listen).await?;
+        let smtp_listener = TcpListener::bind(smtp).await?;
+        let shared = Arc::new(Shared::new(
+            clock,
+            http_listener.local_addr()?,
+            smtp_listener.local_addr()?,
+            folder.to_owned(),
+        ));
+        shared.open(
+            Mode::Live,
+            &state::sink_account(),
+            &crate::channel::email::KIND,
+            "E-post utan konto",
+        );
+        let mut servers = JoinSet::new();
+        let for_http = Arc::clone(&shared);
+        servers.spawn(server::accept(http_listener, move |stream| {
+            server::connection(Arc::clone(&for_http), stream)
+        }));
+        let for_smtp = Arc::clone(&shared);
+        servers.spawn(server::accept(smtp_listener, move |stream| {
+            smtp::connection(Arc::clone(&for_smtp), stream)
+        }));
+        Ok(Self {
+            shared,
+            _servers: servers,
+        })
     }
 
     /// Where the wall's page is.
     pub fn address(&self) -> SocketAddr {
-        todo!("wall")
+        self.shared.http
     }
 
     /// Where its SMTP sink is.
     pub fn smtp(&self) -> SocketAddr {
-        todo!("wall")
+        self.shared.smtp
+    }
+
+    /// Makes the SMTP sink ask for a log-in, AUTH PLAIN, from now on.
+    pub fn require_smtp_login(&self, user: &str, password: &str) {
+        self.shared.set_login(user, password);
     }
 
     /// Opens a simulated account, or returns it if it is open: as `Mode::Live` for a configuration's accounts, else for
@@ -184,35 +247,32 @@ impl Wall {
         kind: &'static Kind,
         name: &str,
     ) -> Simulated {
-        let _ = (mode, account, kind, name);
-        todo!("wall")
+        self.shared.open(mode, account, kind, name).describe(&self.shared)
     }
 
-    /// Makes an account misbehave; faults are tried in the order given.
+    /// Makes an account misbehave; faults are tried in the order given. Faults of the SMTP dialogue before the message
+    /// itself belong to the account `smtp`, mode live: the mail's account is not known yet.
     pub fn fault(&self, mode: Mode, account: &AccountId, fault: Fault) {
-        let _ = (mode, account, fault);
-        todo!("wall")
+        self.shared.fault(mode, account, fault);
     }
 
     /// Ends all misbehaviour of an account.
     pub fn heal(&self, mode: Mode, account: &AccountId) {
-        let _ = (mode, account);
-        todo!("wall")
+        self.shared.heal(mode, account);
     }
 
     /// What was truly accepted, oldest first.
     pub fn ledger(&self) -> Vec<Posted> {
-        todo!("wall")
+        self.shared.ledger()
     }
 
     /// Every request, oldest first; at most the last 100,000.
     pub fn seen(&self) -> Vec<Seen> {
-        todo!("wall")
+        self.shared.seen()
     }
 
     /// Calls `f` for each request when it has been read and before anything is done with it.
     pub fn on_request(&self, f: impl Fn(&Seen) + Send + Sync + 'static) {
-        let _ = f;
-        todo!("wall")
+        self.shared.hook(Arc::new(f));
     }
 }

@@ -1,0 +1,37 @@
+//! Which simulator stands for which channel: a row per [`crate::channel::Kind`].
+
+use http::Response;
+
+use super::receiver::Receiver;
+use super::sim::{Call, Simulator, error};
+use crate::model::AccountId;
+
+type Make = fn(&AccountId, &str) -> Box<dyn Simulator>;
+
+/// Every simulator that speaks HTTP. `file` and `email` are read from the folder and the SMTP sink, and nothing is sent
+/// to `manual` accounts; those three have no row.
+const SIMULATORS: &[(&str, Make)] = &[
+    ("http-json", |account, _| Box::new(Receiver::http_json(account))),
+    ("webhook", |account, _| Box::new(Receiver::webhook(account))),
+];
+
+/// A new simulated account of the channel named `kind_id`; `name` is what residents read above its posts.
+pub(super) fn simulator(kind_id: &str, account: &AccountId, name: &str) -> Box<dyn Simulator> {
+    SIMULATORS.iter().find(|(id, _)| *id == kind_id).map_or_else(
+        || Box::new(Mute) as Box<dyn Simulator>,
+        |(_, make)| make(account, name),
+    )
+}
+
+/// Stands for a channel that is not reached over HTTP: refuses every request.
+struct Mute;
+
+impl Simulator for Mute {
+    fn secrets(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    fn answer(&mut self, _call: Call<'_>) -> Response<Vec<u8>> {
+        error(404, "this account takes nothing over HTTP")
+    }
+}

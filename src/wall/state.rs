@@ -1,0 +1,298 @@
+//! What a running wall knows: its simulated accounts with their ledgers, the faults that are armed, the requests seen.
+//! No lock is held across an await, nor while a hook of a test runs.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::{HeaderMap, Method, Response};
+use url::Url;
+
+use super::faults::{Faults, Strike};
+use super::sim::{Book, Call, Simulator};
+use super::{Fault, Posted, Seen, Simulated, folder, registry};
+use crate::channel::{Kind, WallSite};
+use crate::clock::SharedClock;
+use crate::model::{AccountId, Mode};
+
+/// Most requests that are remembered.
+const SEEN_CAP: usize = 100_000;
+
+/// Most accounts that mail may open by naming them; beyond it goes to the sink's own account.
+const MAIL_ACCOUNTS_CAP: usize = 1000;
+
+type Hook = Arc<dyn Fn(&Seen) + Send + Sync>;
+type AccountKey = (Mode, AccountId);
+
+/// Shared by the servers and the [`super::Wall`].
+pub(super) struct Shared {
+    pub clock: SharedClock,
+    pub http: SocketAddr,
+    pub smtp: SocketAddr,
+    pub folder: PathBuf,
+    sites: Mutex<BTreeMap<AccountKey, Arc<Site>>>,
+    faults: Mutex<BTreeMap<AccountKey, Faults>>,
+    seen: Mutex<Requests>,
+    hooks: Mutex<Vec<Hook>>,
+    login: Mutex<Option<(String, String)>>,
+}
+
+/// One simulated account.
+pub(super) struct Site {
+    pub mode: Mode,
+    pub account: AccountId,
+    pub kind: &'static Kind,
+    pub name: String,
+    pub base: Url,
+    pub folder: PathBuf,
+    inside: Mutex<Inside>,
+}
+
+struct Inside {
+    simulator: Box<dyn Simulator>,
+    book: Book,
+}
+
+#[derive(Default)]
+struct Requests {
+    first: u64,
+    items: VecDeque<Seen>,
+}
+
+/// A request as it came, below its account's base.
+pub(super) struct Request<'a> {
+    pub method: &'a Method,
+    pub path: &'a str,
+    pub query: Option<&'a str>,
+    pub headers: &'a HeaderMap,
+    pub body: &'a [u8],
+}
+
+/// Where a request stands among those seen, to note later what was answered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ticket(u64);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic in a simulator must not make the whole wall mute: its ledger is still the truth.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The account that the SMTP sink books what names no other.
+pub(super) fn sink_account() -> AccountId {
+    #[allow(clippy::expect_used, reason = "a constant that the id rule allows")]
+    "smtp".parse().expect("smtp is a valid id")
+}
+
+impl Shared {
+    pub fn new(clock: SharedClock, http: SocketAddr, smtp: SocketAddr, folder: PathBuf) -> Self {
+        Self {
+            clock,
+            http,
+            smtp,
+            folder,
+            sites: Mutex::default(),
+            faults: Mutex::default(),
+            seen: Mutex::default(),
+            hooks: Mutex::default(),
+            login: Mutex::default(),
+        }
+    }
+
+    /// The account, opened if it is not.
+    pub fn open(&self, mode: Mode, account: &AccountId, kind: &'static Kind, name: &str) -> Arc<Site> {
+        let mut sites = lock(&self.sites);
+        let site = sites
+            .entry((mode, account.clone()))
+            .or_insert_with(|| Arc::new(self.site(mode, account, kind, name)));
+        Arc::clone(site)
+    }
+
+    fn site(&self, mode: Mode, account: &AccountId, kind: &'static Kind, name: &str) -> Site {
+        let folder = self.folder.join(mode.as_str()).join(account.as_str());
+        if kind.id == "file"
+            && let Err(error) = std::fs::create_dir_all(&folder)
+        {
+            tracing::error!(account.id = %account, %error, "the wall cannot make the folder of a file account");
+        }
+        #[allow(
+            clippy::expect_used,
+            reason = "ids and modes hold nothing that a path has to escape"
+        )]
+        let base = Url::parse(&format!("http://{}/{mode}/{account}", self.http)).expect("a valid address");
+        Site {
+            mode,
+            account: account.clone(),
+            kind,
+            name: name.to_owned(),
+            base,
+            folder,
+            inside: Mutex::new(Inside {
+                simulator: registry::simulator(kind.id, account, name),
+                book: Book::default(),
+            }),
+        }
+    }
+
+    pub fn find(&self, mode: Mode, account: &str) -> Option<Arc<Site>> {
+        let account = account.parse().ok()?;
+        lock(&self.sites).get(&(mode, account)).cloned()
+    }
+
+    /// Every account, by mode and id.
+    pub fn sites(&self) -> Vec<Arc<Site>> {
+        lock(&self.sites).values().cloned().collect()
+    }
+
+    /// The account that a mail belongs to; opened if there is room, else the sink's own.
+    pub fn mail_site(&self, mode: Mode, account: &AccountId) -> Arc<Site> {
+        let known = lock(&self.sites).get(&(mode, account.clone())).cloned();
+        match known {
+            Some(site) => site,
+            None if lock(&self.sites).len() < MAIL_ACCOUNTS_CAP => {
+                self.open(mode, account, &crate::channel::email::KIND, account.as_str())
+            }
+            None => self.open(
+                Mode::Live,
+                &sink_account(),
+                &crate::channel::email::KIND,
+                "E-post utan konto",
+            ),
+        }
+    }
+
+    pub fn fault(&self, mode: Mode, account: &AccountId, fault: Fault) {
+        lock(&self.faults)
+            .entry((mode, account.clone()))
+            .or_default()
+            .add(fault);
+    }
+
+    pub fn heal(&self, mode: Mode, account: &AccountId) {
+        lock(&self.faults).remove(&(mode, account.clone()));
+    }
+
+    pub fn strike(&self, mode: Mode, account: &AccountId, method: &str, path: &str) -> Strike {
+        lock(&self.faults)
+            .get_mut(&(mode, account.clone()))
+            .map(|faults| faults.strike(method, path))
+            .unwrap_or_default()
+    }
+
+    /// Remembers a request that has been read, and tells the hooks before anything is done with it.
+    pub fn saw(&self, seen: Seen) -> Ticket {
+        let ticket = {
+            let mut requests = lock(&self.seen);
+            if requests.items.len() == SEEN_CAP {
+                requests.items.pop_front();
+                requests.first += 1;
+            }
+            requests.items.push_back(seen.clone());
+            Ticket(requests.first + requests.items.len() as u64 - 1)
+        };
+        let hooks = lock(&self.hooks).clone();
+        for hook in hooks {
+            hook(&seen);
+        }
+        ticket
+    }
+
+    /// Notes what was answered.
+    pub fn answered(&self, ticket: Ticket, status: u16) {
+        let mut requests = lock(&self.seen);
+        let place = ticket
+            .0
+            .checked_sub(requests.first)
+            .and_then(|n| usize::try_from(n).ok());
+        if let Some(seen) = place.and_then(|n| requests.items.get_mut(n)) {
+            seen.status = status;
+        }
+    }
+
+    pub fn seen(&self) -> Vec<Seen> {
+        lock(&self.seen).items.iter().cloned().collect()
+    }
+
+    pub fn hook(&self, hook: Hook) {
+        lock(&self.hooks).push(hook);
+    }
+
+    pub fn login(&self) -> Option<(String, String)> {
+        lock(&self.login).clone()
+    }
+
+    pub fn set_login(&self, user: &str, password: &str) {
+        *lock(&self.login) = Some((user.to_owned(), password.to_owned()));
+    }
+
+    /// What every account truly accepted, oldest first.
+    pub fn ledger(&self) -> Vec<Posted> {
+        let mut all: Vec<Posted> = self.sites().iter().flat_map(|site| site.posts(self)).collect();
+        all.sort_by_key(|posted| posted.at);
+        all
+    }
+}
+
+impl Site {
+    pub fn describe(&self, shared: &Shared) -> Simulated {
+        Simulated {
+            site: WallSite {
+                base: self.base.clone(),
+                smtp: shared.smtp,
+                folder: self.folder.clone(),
+            },
+            secrets: lock(&self.inside).simulator.secrets(),
+        }
+    }
+
+    /// Lets the simulated service do what the request asks.
+    pub fn answer(&self, shared: &Shared, request: &Request<'_>) -> Response<Vec<u8>> {
+        let query = url::form_urlencoded::parse(request.query.unwrap_or_default().as_bytes())
+            .into_owned()
+            .collect();
+        let mut inside = lock(&self.inside);
+        let Inside { simulator, book } = &mut *inside;
+        let before = book.posts.len();
+        let response = simulator.answer(Call {
+            method: request.method,
+            path: request.path,
+            query,
+            headers: request.headers,
+            body: request.body,
+            now: shared.clock.now(),
+            base: self.base.as_str(),
+            book,
+        });
+        // A simulator does not know in which mode its account was opened; the frame does.
+        for posted in book.posts.iter_mut().skip(before) {
+            posted.mode = self.mode;
+            posted.account = self.account.clone();
+        }
+        response
+    }
+
+    /// Books a mail.
+    pub fn book(&self, mut posted: Posted) {
+        posted.mode = self.mode;
+        posted.account = self.account.clone();
+        lock(&self.inside).book.posts.push(posted);
+    }
+
+    /// What the account accepted, oldest first; deleted posts stay.
+    pub fn posts(&self, shared: &Shared) -> Vec<Posted> {
+        let mut inside = lock(&self.inside);
+        if self.kind.id == "file" {
+            folder::refresh(self, &mut inside.book, shared.clock.now());
+        }
+        inside.book.posts.clone()
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("http", &self.http)
+            .field("smtp", &self.smtp)
+            .finish_non_exhaustive()
+    }
+}

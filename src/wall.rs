@@ -39,12 +39,22 @@ pub struct Wall {
 }
 
 /// A simulated account: where it stands and the secrets it takes.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Simulated {
     /// Its addresses.
     pub site: WallSite,
     /// Its secrets, made at random.
     pub secrets: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for Simulated {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<&str> = self.secrets.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Simulated")
+            .field("site", &self.site)
+            .field("secrets", &names)
+            .finish()
+    }
 }
 
 /// Something that a simulated account truly accepted. The ledger is the truth that the product's log is held against.

@@ -92,8 +92,8 @@ async fn bomb(stream: &TcpStream, answer: &Response<Vec<u8>>, bytes: u64) -> io:
         let now = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
         packer.write_all(zeros.get(..now).unwrap_or_default())?;
         left -= now as u64;
-        let packed = std::mem::take(packer.get_mut());
-        send(stream, &packed).await?;
+        let chunk = std::mem::take(packer.get_mut());
+        send(stream, &chunk).await?;
         tokio::task::yield_now().await;
     }
     send(stream, &packer.finish()?).await

@@ -109,7 +109,7 @@ impl Receiver {
         mac.verify_slice(&given).is_ok()
     }
 
-    fn publish(&mut self, call: Call<'_>) -> Response<Vec<u8>> {
+    fn publish(&mut self, call: &mut Call<'_>) -> Response<Vec<u8>> {
         let is_json = call
             .header("content-type")
             .and_then(|value| value.split(';').next())
@@ -124,7 +124,7 @@ impl Receiver {
         if let Some(fault) = document.fault(call.now) {
             return error(422, fault);
         }
-        let Some(key) = idempotency_key(&call).map(str::to_owned) else {
+        let Some(key) = key(call, &document.id) else {
             return error(400, "an idempotency key is required");
         };
         if key.is_empty() || key.len() > 255 {
@@ -133,7 +133,7 @@ impl Receiver {
         let digest: [u8; 32] = Sha256::digest(call.body).into();
         if let Some((body, id)) = self.answers.get(&key) {
             return if *body == digest {
-                self.accepted(&call, 200, id)
+                self.accepted(call, 200, id)
             } else {
                 error(422, "this idempotency key came with another document before")
             };
@@ -158,7 +158,7 @@ impl Receiver {
             deleted_at: None,
             edited_at: None,
         });
-        let answer = self.accepted(&call, 201, &id);
+        let answer = self.accepted(call, 201, &id);
         if self.answers.len() < KEYS_CAP {
             self.answers.insert(key, (digest, id));
         }
@@ -177,7 +177,7 @@ impl Receiver {
     }
 
     /// Taking away what is not there is done already.
-    fn retract(call: Call<'_>) -> Response<Vec<u8>> {
+    fn retract(call: &mut Call<'_>) -> Response<Vec<u8>> {
         let id = call.path.rsplit('/').next().unwrap_or_default();
         match call.book.posts.iter_mut().find(|p| p.remote_id == id) {
             Some(posted) if posted.deleted_at.is_none() => {
@@ -197,7 +197,7 @@ impl Simulator for Receiver {
         ]
     }
 
-    fn answer(&mut self, call: Call<'_>) -> Response<Vec<u8>> {
+    fn answer(&mut self, mut call: Call<'_>) -> Response<Vec<u8>> {
         // Residents read the page without credentials.
         if call.method == Method::GET && call.path.starts_with("/sida/") {
             return page(&call);
@@ -206,8 +206,8 @@ impl Simulator for Receiver {
             return error(401, "no valid bearer token or signature");
         }
         match *call.method {
-            Method::POST => self.publish(call),
-            Method::DELETE => Self::retract(call),
+            Method::POST => self.publish(&mut call),
+            Method::DELETE => Self::retract(&mut call),
             // What a receiver answers to a probe that must not publish.
             Method::GET | Method::HEAD | Method::OPTIONS => reply(
                 200,
@@ -270,9 +270,12 @@ fn no_content(status: u16) -> Response<Vec<u8>> {
     response
 }
 
-/// The key under `Idempotency-Key`, or under whatever header the account's `idempotency_header` names like it.
-pub(super) fn idempotency_key<'a>(call: &'a Call<'_>) -> Option<&'a str> {
-    super::server::idempotency_key(call.headers)
+/// The key under `Idempotency-Key` or a header named like it, or under whatever header the account's
+/// `idempotency_header` names: there it is known by being the document's id.
+fn key(call: &Call<'_>, id: &str) -> Option<String> {
+    let named = super::server::idempotency_key(call.headers);
+    let other = || call.headers.values().any(|value| value == id).then_some(id);
+    named.or_else(other).map(str::to_owned)
 }
 
 /// A time as seconds since the epoch or RFC 3339.

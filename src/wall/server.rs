@@ -145,7 +145,7 @@ async fn simulate(
         None => request.path.to_owned(),
     };
     let strike = shared.strike(site.mode, &site.account, request.method.as_str(), &path);
-    let ticket = shared.saw(Seen {
+    let ticket = shared.saw(&Seen {
         account: site.account.clone(),
         at: shared.clock.now(),
         method: request.method.to_string(),
@@ -210,10 +210,9 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Option<&str> {
     headers
         .get("idempotency-key")
         .or_else(|| {
-            headers
-                .iter()
-                .find(|(name, _)| name.as_str().contains("idempotency"))
-                .map(|(_, value)| value)
+            let mut all = headers.iter();
+            let named = |(name, _): &(&HeaderName, _)| name.as_str().contains("idempotency");
+            all.find(named).map(|(_, value)| value)
         })
         .and_then(|value| value.to_str().ok())
 }

@@ -21,7 +21,7 @@ use command::{Command, Envelope};
 use lines::{Body, Lines};
 
 /// Longest silence of a client, by RFC 5321 §4.5.3.2.7.
-const IDLE: Duration = Duration::from_secs(300);
+const IDLE: Duration = Duration::from_mins(5);
 /// Largest message.
 const SIZE: usize = 16 * 1024 * 1024;
 /// Recipients of one message; the least that a server must take.
@@ -48,8 +48,8 @@ impl Reply {
         let last = self.lines.len().saturating_sub(1);
         let mut text = String::new();
         for (n, line) in self.lines.iter().enumerate() {
-            let sign = if n == last { ' ' } else { '-' };
-            text.push_str(&format!("{}{sign}{line}\r\n", self.code));
+            let sign = if n == last { " " } else { "-" };
+            text.extend([&self.code.to_string(), sign, line, "\r\n"]);
         }
         text.into_bytes()
     }
@@ -267,11 +267,11 @@ impl Session<'_> {
         );
         let mut strike = self.shared.strike(mode, &account, "SMTP", stage);
         if strike.how.is_none() && account != sink_account() {
-            let more = self.shared.strike(Mode::Live, &sink_account(), "SMTP", stage);
-            strike.delay += more.delay;
-            strike.how = more.how;
+            let also = self.shared.strike(Mode::Live, &sink_account(), "SMTP", stage);
+            strike.delay += also.delay;
+            strike.how = also.how;
         }
-        let ticket = self.shared.saw(Seen {
+        let ticket = self.shared.saw(&Seen {
             account,
             at: self.shared.clock.now(),
             method: "SMTP".to_owned(),

@@ -45,6 +45,7 @@ pub(super) struct Site {
     pub kind: &'static Kind,
     pub name: String,
     pub base: Url,
+    /// Where a `file` account's posts lie.
     pub folder: PathBuf,
     inside: Mutex<Inside>,
 }
@@ -180,7 +181,7 @@ impl Shared {
     }
 
     /// Remembers a request that has been read, and tells the hooks before anything is done with it.
-    pub fn saw(&self, seen: Seen) -> Ticket {
+    pub fn saw(&self, seen: &Seen) -> Ticket {
         let ticket = {
             let mut requests = lock(&self.seen);
             if requests.items.len() == SEEN_CAP {
@@ -192,7 +193,7 @@ impl Shared {
         };
         let hooks = lock(&self.hooks).clone();
         for hook in hooks {
-            hook(&seen);
+            hook(seen);
         }
         ticket
     }
@@ -239,7 +240,7 @@ impl Site {
             site: WallSite {
                 base: self.base.clone(),
                 smtp: shared.smtp,
-                folder: self.folder.clone(),
+                folder: shared.folder.join(self.mode.as_str()),
             },
             secrets: lock(&self.inside).simulator.secrets(),
         }

@@ -79,7 +79,7 @@ impl<'a> Lines<'a> {
                 return Ok(Some(body));
             }
             let whole = line.strip_suffix(b"\r\n");
-            body.has_bare_ending |= whole.is_none() || whole.is_some_and(|l| l.contains(&b'\r'));
+            body.has_bare_ending |= whole.is_none_or(|l| l.contains(&b'\r'));
             let line_starts = was_whole;
             was_whole = whole.is_some();
             body.has_long_line |= line.len() > LINE_CAP + 2;

@@ -1,0 +1,159 @@
+//! One call of a channel, and the write that must follow it: both come back with an answer, whatever happens.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use tokio::time::{sleep, timeout};
+
+use super::shared::Shared;
+use crate::channel::Channel;
+use crate::clock::Timestamp;
+use crate::failpoint;
+use crate::model::{Purpose, Question, Reason, Receipt, SendError, Settled, State, Work};
+use crate::store::{Change, StoreError};
+
+/// Ids on the account that are known to belong to other deliveries; more are not needed to tell posts apart.
+const TAKEN: usize = 500;
+
+/// Waits between tries to write an answer that the store did not take.
+const REWRITE_FIRST: Duration = Duration::from_millis(100);
+const REWRITE_LONGEST: Duration = Duration::from_secs(5);
+
+/// Makes one attempt, at most `limit` long. A channel that hangs or panics leaves an unknown outcome.
+pub(super) async fn publish(
+    channel: &Arc<dyn Channel>,
+    work: &Work,
+    limit: Duration,
+) -> Result<Option<Receipt>, SendError> {
+    let call = async {
+        match (work.delivery.purpose, &work.target) {
+            (Purpose::Retract, Some(receipt)) => channel.retract(receipt).await.map(|()| None),
+            // Held before it gets here; said again so that nothing is ever published in the name of a retraction.
+            (Purpose::Retract, None) => Err(SendError::Refused(Reason::new(
+                "no-receipt",
+                "what is to be taken away has no id",
+            ))),
+            (
+                Purpose::Publish | Purpose::ConfirmInterim | Purpose::ConfirmFinal | Purpose::ConfirmClosing,
+                _,
+            ) => channel.publish(&work.post).await.map(Some),
+        }
+    };
+    guarded(call, limit).await
+}
+
+/// Asks what became of an attempt, at most `limit` long.
+pub(super) async fn settle(
+    shared: &Shared,
+    channel: &Arc<dyn Channel>,
+    work: &Work,
+    limit: Duration,
+) -> Result<Settled, SendError> {
+    let delivery = &work.delivery;
+    let since: Timestamp = delivery
+        .unknown_since
+        .or(delivery.started_at)
+        .unwrap_or(delivery.queued_at);
+    let taken = match shared
+        .ledger
+        .taken_ids(&delivery.account, &delivery.id, since, TAKEN)
+        .await
+    {
+        Ok(taken) => taken,
+        Err(error) => return Err(SendError::NotSent(Reason::new("store", error.to_string()))),
+    };
+    let question = Question {
+        post: work.post.clone(),
+        since,
+        now: shared.clock.now(),
+        taken,
+    };
+    guarded(channel.settle(&question), limit).await
+}
+
+async fn guarded<T>(
+    call: impl Future<Output = Result<T, SendError>>,
+    limit: Duration,
+) -> Result<T, SendError> {
+    match timeout(limit, AssertUnwindSafe(call).catch_unwind()).await {
+        Ok(Ok(result)) => result,
+        // The panic's text may hold anything; it stays where the panic hook put it.
+        Ok(Err(_panic)) => Err(SendError::Unknown(Reason::new(
+            "panic",
+            "the adapter failed in the middle of the exchange; this is a fault in Vårdkase",
+        ))),
+        Err(_elapsed) => Err(SendError::Unknown(Reason::new(
+            "timeout",
+            format!("no complete answer within {} s", limit.as_secs_f64()),
+        ))),
+    }
+}
+
+/// What became of a write.
+#[derive(Debug)]
+pub(super) struct Written {
+    /// Of the change that must not be lost.
+    pub(super) kept: Option<Result<State, StoreError>>,
+    /// Of the start that rode along.
+    pub(super) started: Option<Result<State, StoreError>>,
+}
+
+/// Writes what must not be lost and, in the same commit, the start of the next attempt. The first is written until the
+/// store takes it, and no lane starts anything meanwhile; the second only once.
+pub(super) async fn write(shared: &Shared, keep: Option<Change>, start: Option<Change>) -> Written {
+    let (keeps, starts) = (keep.is_some(), start.is_some());
+    if keeps {
+        failpoint::hit("outcome-commit.before");
+    }
+    if starts {
+        failpoint::hit("attempt-commit.before");
+    }
+    let changes = keep.clone().into_iter().chain(start).collect();
+    let mut answers = shared.ledger.change(changes).await.into_iter();
+    let mut kept = keeps.then(|| answers.next().unwrap_or_else(no_answer));
+    let started = starts.then(|| answers.next().unwrap_or_else(no_answer));
+    if keeps {
+        failpoint::hit("outcome-commit.after");
+    }
+    if starts {
+        failpoint::hit("attempt-commit.after");
+    }
+    if let (Some(keep), Some(Err(StoreError::Engine(error)))) = (&keep, &kept) {
+        tracing::error!(
+            delivery.id = %keep.delivery,
+            error = %error,
+            "an outcome cannot be written; nothing is sent until it is",
+        );
+        let _stopped = shared.unwritten();
+        kept = Some(rewrite(shared, keep).await);
+        tracing::info!(delivery.id = %keep.delivery, "the outcome is written; sending goes on");
+    }
+    if let (Some(keep), Some(Err(StoreError::Moved { found, .. }))) = (&keep, &kept) {
+        // A write whose success was not reported to us.
+        if keep.from.after(keep.event).ok() == Some(*found) {
+            kept = Some(Ok(*found));
+        }
+    }
+    Written { kept, started }
+}
+
+async fn rewrite(shared: &Shared, keep: &Change) -> Result<State, StoreError> {
+    let mut wait = REWRITE_FIRST;
+    loop {
+        sleep(wait).await;
+        wait = (wait * 2).min(REWRITE_LONGEST);
+        match shared.ledger.change(vec![keep.clone()]).await.pop() {
+            Some(Err(StoreError::Engine(error))) => {
+                tracing::debug!(delivery.id = %keep.delivery, error = %error, "the outcome still cannot be written");
+            }
+            Some(answer) => return answer,
+            None => {}
+        }
+    }
+}
+
+fn no_answer() -> Result<State, StoreError> {
+    Err(StoreError::Engine("the store gave no answer".to_owned()))
+}

@@ -1,0 +1,320 @@
+//! What follows from what: pure functions over values, the time included. Nothing here acts.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::backoff;
+use crate::clock::{Timestamp, later};
+use crate::config::Unproven;
+use crate::model::{Delivery, Event, Mode, Purpose, Reason, Receipt, SendError, Settled, Work};
+
+/// After so many tries an attempt's fate is a person's to find out.
+pub(super) const SETTLE_TRIES: u32 = 10;
+
+/// So long after the deadline settling is given up sooner.
+const SETTLE_LATE: Duration = Duration::from_mins(10);
+
+/// One step of a delivery, decided.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Verdict {
+    pub(super) event: Event,
+    pub(super) not_before: Option<Timestamp>,
+    pub(super) receipt: Option<Receipt>,
+    pub(super) error: Option<Reason>,
+    pub(super) note: Option<serde_json::Value>,
+}
+
+impl Verdict {
+    fn of(event: Event) -> Self {
+        Self {
+            event,
+            not_before: None,
+            receipt: None,
+            error: None,
+            note: None,
+        }
+    }
+
+    /// A step with the reason for it.
+    pub(super) fn because(event: Event, reason: Reason) -> Self {
+        Self {
+            error: Some(reason),
+            ..Self::of(event)
+        }
+    }
+
+    fn not_before(mut self, at: Timestamp) -> Self {
+        self.not_before = Some(at);
+        self
+    }
+
+    fn noting(mut self, note: serde_json::Value) -> Self {
+        self.note = Some(note);
+        self
+    }
+}
+
+/// What the lane knows when it looks at a delivery that waits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Facts<'a> {
+    /// Now.
+    pub(super) now: Timestamp,
+    /// The lane's mode.
+    pub(super) lane: Mode,
+    /// The mode that the channel was opened for, if the account can be worked at all.
+    pub(super) plan: Result<Mode, &'a Reason>,
+    /// A newer broadcast of the alert stands in the lane.
+    pub(super) newer: bool,
+    /// The service asked to be left alone until then.
+    pub(super) busy_until: Option<Timestamp>,
+}
+
+/// What is to be done with a queued delivery instead of an attempt, if anything.
+pub(super) fn before_attempt(work: &Work, facts: &Facts<'_>) -> Option<Verdict> {
+    let delivery = &work.delivery;
+    if let Some(hold) = misplaced(work, facts) {
+        return Some(hold);
+    }
+    if facts.now >= delivery.deadline {
+        return Some(expire(None));
+    }
+    if facts.newer && delivery.purpose == Purpose::Publish {
+        return Some(supersede(None));
+    }
+    if let Err(reason) = facts.plan {
+        return Some(Verdict::because(Event::Hold, reason.clone()));
+    }
+    if facts.busy_until.is_some_and(|until| until >= delivery.deadline) {
+        return Some(Verdict::because(
+            Event::HandOver,
+            Reason::new(
+                "busy-past-validity",
+                "the service wants to be left alone for longer than the message is valid",
+            ),
+        ));
+    }
+    if delivery.purpose == Purpose::Retract && work.target.is_none() {
+        return Some(Verdict::because(
+            Event::Hold,
+            Reason::new(
+                "no-receipt",
+                "what is to be taken away has no id at the service; take it away by hand",
+            ),
+        ));
+    }
+    None
+}
+
+/// What is to be done with an unknown delivery instead of asking the channel, if anything.
+pub(super) fn before_settling(work: &Work, facts: &Facts<'_>) -> Option<Verdict> {
+    if let Some(hold) = misplaced(work, facts) {
+        return Some(hold);
+    }
+    if let Err(reason) = facts.plan {
+        let text = format!(
+            "an attempt may have got through and cannot be settled: {}",
+            reason.text
+        );
+        return Some(Verdict::because(
+            Event::Hold,
+            Reason::new(reason.code.clone(), text),
+        ));
+    }
+    if work.delivery.purpose == Purpose::Retract {
+        let note = json!({"settled": "repeating a retraction is harmless"});
+        return Some(resend(&work.delivery, facts.now, false, None).noting(note));
+    }
+    None
+}
+
+/// A guard against our own faults: nothing of one mode is sent on a lane or a channel of another.
+fn misplaced(work: &Work, facts: &Facts<'_>) -> Option<Verdict> {
+    let modes = [Some(work.delivery.mode), Some(work.post.mode), facts.plan.ok()];
+    let wrong = modes.into_iter().flatten().find(|mode| *mode != facts.lane)?;
+    let text = format!(
+        "made for {wrong}, but the lane is {}; nothing was sent",
+        facts.lane
+    );
+    Some(Verdict::because(Event::Hold, Reason::new("mode-mismatch", text)))
+}
+
+/// What follows from an attempt. `failures` is how many there have been in a row, this one included; `roll` from −1 to
+/// 1 places the wait within its jitter.
+pub(super) fn after_attempt(
+    result: &Result<Option<Receipt>, SendError>,
+    delivery: &Delivery,
+    failures: u32,
+    now: Timestamp,
+    roll: f64,
+) -> Verdict {
+    let error = match result {
+        Ok(receipt) => {
+            return Verdict {
+                receipt: receipt.clone(),
+                ..Verdict::of(Event::Publish)
+            };
+        }
+        Err(error) => error,
+    };
+    let reason = error.reason().clone();
+    match error {
+        SendError::NotSent(_) => again_in(delivery, failures, now, roll, reason),
+        SendError::Busy { until, .. } => match until.filter(|until| *until > now) {
+            Some(until) if until >= delivery.deadline => Verdict::because(Event::HandOver, reason),
+            Some(until) => Verdict::because(Event::Postpone, reason).not_before(until),
+            None => again_in(delivery, failures, now, roll, reason),
+        },
+        SendError::Credential(_) => Verdict::because(Event::Hold, reason),
+        SendError::Refused(_) => Verdict::because(Event::Refuse, reason),
+        SendError::Unknown(_) => Verdict::because(Event::Lose, reason),
+    }
+}
+
+fn again_in(delivery: &Delivery, failures: u32, now: Timestamp, roll: f64, reason: Reason) -> Verdict {
+    let next = later(now, backoff::delay(failures, roll));
+    if next >= delivery.deadline {
+        expire(Some(&reason))
+    } else {
+        Verdict::because(Event::Postpone, reason).not_before(next)
+    }
+}
+
+/// An attempt that was on disk but was not made after all: the deadline passed meanwhile, or we are stopping.
+pub(super) fn not_made(delivery: &Delivery, now: Timestamp, reason: Reason) -> Verdict {
+    if now >= delivery.deadline {
+        expire(Some(&reason))
+    } else {
+        Verdict::because(Event::Postpone, reason).not_before(now)
+    }
+}
+
+/// What settling gave.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Settling {
+    /// The attempt's fate is decided.
+    Done(Box<Verdict>),
+    /// Ask again, then; the service must be left alone until the second time if it named one.
+    Again(Duration, Option<Timestamp>),
+}
+
+/// What is known beside the answer when settling.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Circumstances {
+    /// Now.
+    pub(super) now: Timestamp,
+    /// What to do when nothing can tell.
+    pub(super) unproven: Unproven,
+    /// A newer broadcast of the alert stands in the lane.
+    pub(super) newer: bool,
+    /// How often it has been tried, this time included.
+    pub(super) tries: u32,
+    /// Whether the attempt was lost by this process, and not by a crash: then the service deserves a pause.
+    pub(super) lost_here: bool,
+    /// Places the wait within its jitter.
+    pub(super) roll: f64,
+}
+
+/// What follows from a settling.
+pub(super) fn after_settling(
+    answer: Result<Settled, SendError>,
+    delivery: &Delivery,
+    with: &Circumstances,
+) -> Settling {
+    let Circumstances { now, tries, .. } = *with;
+    match answer {
+        Ok(Settled::Found(receipt)) => Settling::Done(Box::new(Verdict {
+            receipt: Some(receipt),
+            note: Some(json!({"settled": "found", "tries": tries})),
+            ..Verdict::of(Event::Find)
+        })),
+        Ok(Settled::Absent) => {
+            let note = json!({"settled": "absent", "tries": tries});
+            Settling::Done(Box::new(not_there(delivery, with, None).noting(note)))
+        }
+        Ok(Settled::Unclear(reason)) => Settling::Done(Box::new(match with.unproven {
+            Unproven::Hold => {
+                let note = json!({"settled": "unclear", "policy": "hold"});
+                Verdict::because(Event::Hold, reason).noting(note)
+            }
+            Unproven::Resend => {
+                let note = json!({"settled": "unclear", "policy": "resend"});
+                not_there(delivery, with, Some(reason)).noting(note)
+            }
+        })),
+        Err(SendError::Credential(reason) | SendError::Refused(reason)) => {
+            Settling::Done(Box::new(give_up(&reason, tries)))
+        }
+        Err(SendError::Busy {
+            until: Some(until),
+            reason,
+        }) if until > now => {
+            if tries >= SETTLE_TRIES || until >= later(delivery.deadline, SETTLE_LATE) {
+                Settling::Done(Box::new(give_up(&reason, tries)))
+            } else {
+                Settling::Again(crate::clock::until(now, until), Some(until))
+            }
+        }
+        Err(error) => {
+            let late = tries >= 3 && now > later(delivery.deadline, SETTLE_LATE);
+            if tries >= SETTLE_TRIES || late {
+                Settling::Done(Box::new(give_up(error.reason(), tries)))
+            } else {
+                Settling::Again(backoff::delay(tries, with.roll), None)
+            }
+        }
+    }
+}
+
+fn give_up(reason: &Reason, tries: u32) -> Verdict {
+    let text = format!(
+        "an attempt may have got through and cannot be settled: {}",
+        reason.text
+    );
+    Verdict::because(Event::Hold, Reason::new(reason.code.clone(), text))
+        .noting(json!({"settled": "gave-up", "tries": tries}))
+}
+
+/// The attempt had no effect (or may be repeated): is it still to be sent?
+fn not_there(delivery: &Delivery, with: &Circumstances, reason: Option<Reason>) -> Verdict {
+    if with.now >= delivery.deadline {
+        expire(reason.as_ref())
+    } else if with.newer && delivery.purpose == Purpose::Publish {
+        supersede(reason.as_ref())
+    } else {
+        resend(delivery, with.now, with.lost_here, reason)
+    }
+}
+
+fn resend(delivery: &Delivery, now: Timestamp, lost_here: bool, reason: Option<Reason>) -> Verdict {
+    if now >= delivery.deadline {
+        return expire(reason.as_ref());
+    }
+    // After a crash, at once; after a service that does not answer, as after any failure.
+    let next = if lost_here {
+        later(now, backoff::delay(delivery.attempts, 0.0))
+    } else {
+        now
+    };
+    let miss = Verdict {
+        error: reason,
+        ..Verdict::of(Event::Miss)
+    };
+    miss.not_before(next)
+}
+
+fn expire(cause: Option<&Reason>) -> Verdict {
+    let text = match cause {
+        Some(cause) => format!("the validity ended before it could be sent; last: {cause}"),
+        None => "the validity ended before it could be sent".to_owned(),
+    };
+    Verdict::because(Event::Expire, Reason::new("expired", text))
+}
+
+fn supersede(cause: Option<&Reason>) -> Verdict {
+    let text = match cause {
+        Some(cause) => format!("a newer broadcast of the alert takes its place; last: {cause}"),
+        None => "a newer broadcast of the alert takes its place".to_owned(),
+    };
+    Verdict::because(Event::Supersede, Reason::new("superseded", text))
+}

@@ -1,0 +1,135 @@
+//! Which lanes are ours: takes them, keeps them, and hears when another node has one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::lane;
+use super::shared::{Handle, LEASE, Shared};
+use crate::clock::later;
+use crate::failpoint;
+use crate::model::LaneId;
+use crate::store::{Lease, StoreError};
+
+const RETRY_FIRST: Duration = Duration::from_millis(200);
+const RETRY_LONGEST: Duration = Duration::from_secs(10);
+
+/// Takes lanes in one commit.
+pub(super) async fn take(shared: &Shared, lanes: &[LaneId], force: bool) -> Result<Vec<Lease>, StoreError> {
+    if lanes.is_empty() {
+        return Ok(Vec::new());
+    }
+    failpoint::hit("lease-commit.before");
+    let until = later(shared.clock.now(), LEASE);
+    let leases = shared.ledger.take_lanes(lanes, &shared.node, until, force).await;
+    failpoint::hit("lease-commit.after");
+    leases
+}
+
+/// Takes lanes and runs them. Those that another node holds are asked for again when its lease may have run out, as
+/// long as they have open deliveries.
+pub(super) async fn open(shared: Arc<Shared>, mut wanted: Vec<LaneId>) {
+    let mut retry = RETRY_FIRST;
+    while !wanted.is_empty() {
+        match take(&shared, &wanted, false).await {
+            Ok(leases) => {
+                wanted.retain(|lane| leases.iter().all(|lease| lease.lane != *lane));
+                run(&shared, leases);
+                if wanted.is_empty() {
+                    return;
+                }
+                tracing::warn!(
+                    lanes = wanted.len(),
+                    "another node holds lanes that have something to do here"
+                );
+                retry = LEASE;
+            }
+            Err(StoreError::Closed) => return,
+            Err(error) => {
+                tracing::error!(error = %error, "lanes cannot be taken; trying again");
+                retry = if retry >= RETRY_LONGEST {
+                    RETRY_LONGEST
+                } else {
+                    retry * 2
+                };
+            }
+        }
+        tokio::select! {
+            () = sleep(retry) => {}
+            () = shared.stopping.cancelled() => return,
+        }
+        if retry == LEASE
+            && let Ok(open) = shared.ledger.open_lanes().await
+        {
+            let (still, gone): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|lane| open.contains(lane));
+            wanted = still;
+            let mut lanes = shared.lanes();
+            for lane in gone {
+                lanes.remove(&lane);
+            }
+        }
+    }
+}
+
+/// Runs lanes that are ours.
+pub(super) fn run(shared: &Arc<Shared>, leases: Vec<Lease>) {
+    for lease in leases {
+        let handle = {
+            let mut lanes = shared.lanes();
+            Arc::clone(
+                lanes
+                    .entry(lease.lane.clone())
+                    .or_insert_with(|| shared.handle(&lease.lane)),
+            )
+        };
+        handle.set_epoch(Some(lease.epoch));
+        shared
+            .tasks
+            .spawn(lane::supervise(Arc::clone(shared), handle, lease));
+    }
+    shared.running.notify_one();
+}
+
+/// Renews the leases of running lanes, three times in the life of one. Sleeps while no lane runs.
+pub(super) async fn keep(shared: Arc<Shared>) {
+    loop {
+        let ours = ours(&shared);
+        let rested = async {
+            if ours.is_empty() {
+                shared.running.notified().await;
+            } else {
+                sleep(LEASE / 3).await;
+            }
+        };
+        tokio::select! {
+            () = rested => {}
+            () = shared.stopping.cancelled() => return,
+        }
+        // Anew: lanes may have ended or begun meanwhile.
+        let ours = self::ours(&shared);
+        if ours.is_empty() {
+            continue;
+        }
+        let until = later(shared.clock.now(), LEASE);
+        match shared.ledger.renew_lanes(&ours, &shared.node, until).await {
+            Ok(lost) => {
+                for lane in lost {
+                    tracing::error!(account.id = %lane.account, mode = %lane.mode, "another node has taken the lane");
+                    shared.fenced(&lane);
+                }
+            }
+            Err(StoreError::Closed) => return,
+            // The epoch in every write protects the lane even if the lease runs out.
+            Err(error) => tracing::warn!(error = %error, "leases cannot be renewed; trying again"),
+        }
+    }
+}
+
+fn ours(shared: &Shared) -> Vec<(LaneId, i64)> {
+    let running = |(lane, handle): (&LaneId, &Arc<Handle>)| {
+        let epoch = handle.epoch().filter(|_| !handle.fenced.is_cancelled())?;
+        Some((lane.clone(), epoch))
+    };
+    shared.lanes().iter().filter_map(running).collect()
+}

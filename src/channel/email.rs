@@ -1,9 +1,27 @@
-//! A mailing list, each recipient a message of its own.
+//! A mailing list, each recipient a message of its own: one envelope per recipient, so that one bad address never stops
+//! the others, and nobody sees the others' addresses.
+//!
+//! SMTP cannot be asked what became of a message: between the final dot and its reply the outcome is unknown, and nothing
+//! settles it. A repeat bears the same Message-ID, which most receivers collapse.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Capabilities, Kind, Pace, SecretName};
-use crate::model::Proof;
+use async_trait::async_trait;
+
+use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, Settings, WallSite};
+use crate::compose::TextRule;
+use crate::model::{AccountId, ListId, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
+
+mod message;
+mod relay;
+mod reply;
+mod wire;
+
+use message::Letterhead;
+use relay::Relay;
+use reply::Trouble;
 
 /// A mailing list, each recipient a message of its own.
 pub static KIND: Kind = Kind {
@@ -18,15 +36,182 @@ pub static KIND: Kind = Kind {
         recipients: true,
         by_hand: false,
     },
-    secrets: {
-        const SECRETS: &[SecretName] = &[];
-        SECRETS
-    },
+    // The relays have log-ins, the account has none.
+    secrets: &[],
+    // What a municipal relay takes from one client without complaint; large providers take less: set `rate`.
     pace: Pace {
-        attempts: 60,
+        attempts: 3000,
         per: Duration::from_mins(1),
-        burst: 5,
-        parallel: 1,
+        burst: 50,
+        parallel: 8,
     },
-    read: |_section| todo!("email"),
+    read: |section| {
+        let relay: Option<AccountId> = section.optional("relay", "the id of a [[relay]]");
+        let from: Option<String> = section.required("from", "a mail address such as \"kris@nassjo.se\"");
+        let list: Option<ListId> = section.required("list", "the id of a [list.<id>]");
+        let from = from?;
+        if let Err(reason) = message::address(&from) {
+            section.problem("from", reason.text);
+            return None;
+        }
+        Some(Box::new(List {
+            relay,
+            from,
+            list: list?,
+        }))
+    },
 };
+
+#[derive(Debug, Clone)]
+struct List {
+    /// The relay of first choice; the others follow in their order.
+    relay: Option<AccountId>,
+    from: String,
+    list: ListId,
+}
+
+impl Settings for List {
+    fn text_rule(&self) -> TextRule {
+        TextRule {
+            limit: None,
+            unit: Unit::Characters,
+            also: None,
+        }
+    }
+
+    /// The wall's sink comes with the relays of [`Parts`]; what is left to do is to name no other.
+    fn at_wall(&self, _site: &WallSite) -> Box<dyn Settings> {
+        Box::new(Self {
+            relay: None,
+            ..self.clone()
+        })
+    }
+
+    fn addresses(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    fn list(&self) -> Option<&ListId> {
+        Some(&self.list)
+    }
+
+    fn open(&self, parts: Parts) -> Result<Arc<dyn Channel>, Reason> {
+        let mut mail = Mail::new(&parts, &self.from, Some(&self.list));
+        if let Some(first) = &self.relay {
+            let Some(at) = mail.relays.iter().position(|r| r.id() == first) else {
+                return Err(Reason::new(
+                    "no-relay",
+                    format!("there is no [[relay]] with the id {first}"),
+                ));
+            };
+            if let Some(chosen) = mail.relays.get_mut(..=at) {
+                chosen.rotate_right(1);
+            }
+        }
+        if mail.relays.is_empty() {
+            return Err(Reason::new(
+                "no-relay",
+                "config.toml has no [[relay]] to send mail through",
+            ));
+        }
+        Ok(Arc::new(mail))
+    }
+}
+
+/// Sends the confirmations to the crisis organisation, through all relays in order.
+pub fn confirmation(parts: &Parts, from: &str) -> Arc<dyn Channel> {
+    Arc::new(Mail::new(parts, from, None))
+}
+
+/// The adapter. Keeps idle connections to its relays, nothing else.
+#[derive(Debug)]
+struct Mail {
+    letterhead: Letterhead,
+    relays: Vec<Relay>,
+    http: super::Transport,
+}
+
+impl Mail {
+    fn new(parts: &Parts, from: &str, list: Option<&ListId>) -> Self {
+        let hello = parts.domain.clone();
+        Self {
+            letterhead: Letterhead {
+                account: parts.account.clone(),
+                from: from.to_owned(),
+                sender: parts.sender.clone(),
+                domain: parts.domain.clone(),
+                list: list.cloned(),
+            },
+            relays: parts
+                .relays
+                .iter()
+                .map(|config| Relay::new(config.clone(), hello.clone(), Arc::clone(&parts.relay_secrets)))
+                .collect(),
+            http: parts.http.clone(),
+        }
+    }
+}
+
+#[async_trait]
+impl Channel for Mail {
+    async fn publish(&self, post: &Post) -> Result<Receipt, SendError> {
+        let letter = self.letterhead.write(post).map_err(SendError::Refused)?;
+        let mut troubles = Vec::new();
+        for relay in &self.relays {
+            match relay.send(&letter).await {
+                Ok(queued) => {
+                    let mut note = vec![format!("{queued} via {}", relay.id())];
+                    note.extend(
+                        troubles
+                            .iter()
+                            .map(|trouble: &Trouble| trouble.reason().to_string()),
+                    );
+                    return Ok(Receipt {
+                        remote_id: letter.message_id,
+                        url: None,
+                        version: None,
+                        note: Some(Reason::new("", note.join("; ")).text),
+                    });
+                }
+                Err(trouble) if trouble.is_the_relays() => troubles.push(trouble),
+                Err(trouble) => return Err(trouble.outcome(self.http.now())),
+            }
+        }
+        Err(reply::of_all(troubles, self.http.now()))
+    }
+
+    async fn settle(&self, question: &Question) -> Result<Settled, SendError> {
+        let id = self.letterhead.message_id(&question.post);
+        Ok(Settled::Unclear(Reason::new(
+            "smtp",
+            format!("SMTP cannot tell; look for {id} in the relay's log"),
+        )))
+    }
+
+    async fn verify(&self) -> Result<Identity, SendError> {
+        let mut facts = BTreeMap::new();
+        let mut troubles = Vec::new();
+        for relay in &self.relays {
+            match relay.verify().await {
+                Ok(greeted) => {
+                    facts.insert(relay.id().to_string(), greeted);
+                }
+                Err(trouble) => {
+                    facts.insert(relay.id().to_string(), trouble.reason().to_string());
+                    troubles.push(trouble);
+                }
+            }
+        }
+        // One relay that works is enough to send; the facts show the others.
+        if troubles.len() == self.relays.len() {
+            return Err(reply::of_all(troubles, self.http.now()));
+        }
+        Ok(Identity {
+            name: self.letterhead.from.clone(),
+            facts,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -54,7 +54,7 @@ pub static KIND: Kind = Kind {
             section.problem("from", reason.text);
             return None;
         }
-        Some(Box::new(List {
+        Some(Box::new(MailingList {
             relay,
             from,
             list: list?,
@@ -63,14 +63,14 @@ pub static KIND: Kind = Kind {
 };
 
 #[derive(Debug, Clone)]
-struct List {
+struct MailingList {
     /// The relay of first choice; the others follow in their order.
     relay: Option<AccountId>,
     from: String,
     list: ListId,
 }
 
-impl Settings for List {
+impl Settings for MailingList {
     fn text_rule(&self) -> TextRule {
         TextRule {
             limit: None,

@@ -99,7 +99,11 @@ impl Letterhead {
             builder = builder.header(ListName(format!("<{list}.{}>", self.domain)));
         }
         let mut earlier: Vec<String> = Vec::new();
-        for id in [&post.root, &post.parent].into_iter().filter_map(threads_under) {
+        for id in [&post.root, &post.parent]
+            .into_iter()
+            .flatten()
+            .filter_map(threads_under)
+        {
             if !earlier.contains(&id) {
                 earlier.push(id);
             }
@@ -128,8 +132,8 @@ impl Letterhead {
 }
 
 /// The Message-ID of an earlier letter, if it is one.
-fn threads_under(receipt: &Option<Receipt>) -> Option<String> {
-    let id = &receipt.as_ref()?.remote_id;
+fn threads_under(receipt: &Receipt) -> Option<String> {
+    let id = &receipt.remote_id;
     let inner = id.strip_prefix('<')?.strip_suffix('>')?;
     let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '<' | '>');
     (inner.contains('@') && inner.chars().all(plain)).then(|| id.clone())

@@ -137,8 +137,8 @@ fn mail_with(relays: &[&Config], secrets: &[(&str, &str)]) -> Arc<dyn Channel> {
     list().open(parts).unwrap()
 }
 
-fn list() -> List {
-    List {
+fn list() -> MailingList {
+    MailingList {
         relay: None,
         from: "kris@nassjo.se".to_owned(),
         list: "press".parse().unwrap(),

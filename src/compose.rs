@@ -14,6 +14,7 @@ pub(crate) mod examples;
 pub mod fields;
 pub mod fit;
 pub mod layout;
+pub mod messages;
 pub mod plan;
 pub mod template;
 
@@ -33,8 +34,6 @@ pub struct Command {
     /// The languages, the first one first; the municipality's own if empty.
     pub languages: Vec<Lang>,
 }
-
-pub mod messages;
 
 /// How an account counts and limits a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,6 +13,7 @@ pub mod check;
 pub mod clock;
 pub mod compose;
 pub mod config;
+pub mod confirm;
 pub mod dispatch;
 pub mod failpoint;
 pub mod model;

@@ -9,10 +9,10 @@ use std::io;
 
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 
-use super::{PreparedMessage, Texts};
+use super::Texts;
 use crate::model::{Kind, Lang};
 
-/// Steps that one text may take: some hundred times what the longest prepared one needs.
+/// Steps that one text may take: more than the loader allows, so that what `vardkase check` passes also renders.
 const FUEL: u64 = 50_000;
 
 /// Longest text that a template may give, in bytes before it is counted; about 20,000 characters.
@@ -69,53 +69,6 @@ pub fn fill(
         short: one("short", &texts.short)?,
         sms: one("sms", &texts.sms)?,
     })
-}
-
-/// Every fault of a prepared message's texts: what does not compile, and names of fields that it does not ask for in
-/// that kind of broadcast. For `vardkase check`, so that a wrong text is found before it is needed.
-pub fn faults(message: &PreparedMessage) -> Vec<TemplateFault> {
-    let environment = environment();
-    let mut faults = Vec::new();
-    for (&(lang, kind), texts) in &message.texts {
-        for (part, source) in parts(texts) {
-            let mut fault = |reason: String| {
-                faults.push(TemplateFault {
-                    lang,
-                    kind,
-                    part,
-                    reason,
-                });
-            };
-            match environment.template_from_str(source) {
-                Ok(template) => {
-                    let mut names: Vec<_> = template.undeclared_variables(false).into_iter().collect();
-                    names.sort();
-                    for name in names {
-                        let known = message
-                            .fields
-                            .iter()
-                            .any(|f| f.name == name && f.is_asked_for(kind));
-                        if !known {
-                            fault(format!(
-                                "{name} is not a field of this message in a broadcast of kind {kind}"
-                            ));
-                        }
-                    }
-                }
-                Err(error) => fault(error.to_string()),
-            }
-        }
-    }
-    faults
-}
-
-fn parts(texts: &Texts) -> [(&'static str, &str); 4] {
-    [
-        ("headline", &texts.headline),
-        ("long", &texts.long),
-        ("short", &texts.short),
-        ("sms", &texts.sms),
-    ]
 }
 
 fn environment() -> Environment<'static> {

@@ -4,4 +4,5 @@
     reason = "this crate is a test throughout; the lint knows only functions marked so"
 )]
 
+mod confirm;
 mod wall;

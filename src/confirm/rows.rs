@@ -1,0 +1,292 @@
+//! A report as people read it: a row per account, what needs a person first; list channels summed up.
+
+use std::collections::BTreeMap;
+
+use super::{Facts, advice, words};
+use crate::model::{AccountId, BroadcastReport, DeliveryReport, State};
+
+/// Most recipients of one list that are named.
+const NAMED_RECIPIENTS: usize = 50;
+
+/// Longest address from a service that is shown: it is data, not truth.
+const LONGEST_LINK: usize = 500;
+
+/// How an account stands as a whole, most urgent first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// Someone has to do something.
+    Person,
+    /// Not out, and nothing can be done with it any more.
+    NotOut,
+    /// The daemon still works on it.
+    Open,
+    /// Out, for every recipient.
+    Out,
+    /// A newer broadcast took its place.
+    Replaced,
+}
+
+/// How many accounts stand how.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Accounts, without those that a newer broadcast took over.
+    pub all: usize,
+    /// All out.
+    pub out: usize,
+    /// At least one delivery is open.
+    pub open: usize,
+    /// At least one delivery waits for a person.
+    pub person: usize,
+    /// Taken over by a newer broadcast.
+    pub replaced: usize,
+}
+
+impl Tally {
+    /// Counts the report's accounts.
+    pub fn of(report: &BroadcastReport) -> Self {
+        let mut tally = Self::default();
+        for (_, deliveries) in by_account(&report.deliveries) {
+            let states: Vec<State> = deliveries.iter().map(|d| d.state).collect();
+            let standing = standing(&states);
+            if standing == Standing::Replaced {
+                tally.replaced += 1;
+                continue;
+            }
+            tally.all += 1;
+            tally.out += usize::from(standing == Standing::Out);
+            tally.open += usize::from(states.iter().any(|s| s.is_open()));
+            tally.person += usize::from(states.iter().any(|s| s.needs_person()));
+        }
+        tally
+    }
+}
+
+fn standing(states: &[State]) -> Standing {
+    let mut counted = states.iter().filter(|s| **s != State::Superseded).peekable();
+    if counted.peek().is_none() {
+        return Standing::Replaced;
+    }
+    let counted: Vec<State> = counted.copied().collect();
+    if counted.iter().any(|s| s.needs_person()) {
+        Standing::Person
+    } else if counted.iter().any(|s| s.is_open()) {
+        Standing::Open
+    } else if counted.iter().all(|s| s.got_out()) {
+        Standing::Out
+    } else {
+        Standing::NotOut
+    }
+}
+
+/// One account in the mail.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// Its id.
+    pub account: String,
+    /// Its channel.
+    pub channel: String,
+    /// How it stands.
+    pub standing: Standing,
+    /// The same in Swedish: a state, or how many recipients were reached.
+    pub word: String,
+    /// Where residents find it.
+    pub link: Option<String>,
+    /// How long after acceptance it came to rest.
+    pub took: Option<String>,
+    /// When it is tried again, while it is open.
+    pub next: Option<String>,
+    /// Attempts begun, over all recipients.
+    pub attempts: u32,
+    /// How surely a second post is avoided.
+    pub proof: &'static str,
+    /// What last went wrong.
+    pub error: Option<String>,
+    /// What to do.
+    pub advice: Option<String>,
+    /// What to publish by hand.
+    pub text: Option<String>,
+    /// What a person needs to know to do so.
+    pub instructions: Option<String>,
+    /// On list channels, how many recipients stand how: `98 publicerat`.
+    pub counts: Vec<String>,
+    /// On list channels, who was not reached and why, masked.
+    pub missed: Vec<String>,
+    /// How many more were not reached than are named.
+    pub missed_more: usize,
+}
+
+/// A row per account, the most urgent first, else in the order of the report.
+pub fn rows(report: &BroadcastReport, deliveries: &[DeliveryReport], facts: &Facts<'_>) -> Vec<Row> {
+    let mut rows: Vec<Row> = by_account(deliveries)
+        .into_iter()
+        .filter_map(|(account, deliveries)| row(report, account, &deliveries, facts))
+        .collect();
+    rows.sort_by_key(|row| row.standing);
+    rows
+}
+
+fn by_account(deliveries: &[DeliveryReport]) -> Vec<(&AccountId, Vec<&DeliveryReport>)> {
+    let mut order: BTreeMap<&AccountId, usize> = BTreeMap::new();
+    let mut grouped: Vec<(&AccountId, Vec<&DeliveryReport>)> = Vec::new();
+    for delivery in deliveries {
+        let index = *order.entry(&delivery.account).or_insert_with(|| {
+            grouped.push((&delivery.account, Vec::new()));
+            grouped.len() - 1
+        });
+        if let Some((_, deliveries)) = grouped.get_mut(index) {
+            deliveries.push(delivery);
+        }
+    }
+    grouped
+}
+
+/// `None` only if there are no deliveries.
+fn row(
+    report: &BroadcastReport,
+    account: &AccountId,
+    deliveries: &[&DeliveryReport],
+    facts: &Facts<'_>,
+) -> Option<Row> {
+    let zone = &facts.municipality.time_zone;
+    let states: Vec<State> = deliveries.iter().map(|d| d.state).collect();
+    let standing = standing(&states);
+    let is_list = deliveries.iter().any(|d| d.recipient.is_some());
+    // What is said of the account is said of the delivery that most needs it.
+    let told = deliveries
+        .iter()
+        .min_by_key(|d| (self::standing(&[d.state]), d.error.is_none()))?;
+    let finished = deliveries.iter().map(|d| d.finished_at).max().flatten();
+    let by_hand = matches!(told.state, State::Manual | State::Refused | State::Held);
+    let mut row = Row {
+        account: account.to_string(),
+        channel: told.channel.clone(),
+        standing,
+        word: words::standing(told).to_owned(),
+        link: told.url.as_deref().map(shown_link),
+        took: finished
+            .filter(|_| standing == Standing::Out || (is_list && standing != Standing::Open))
+            .map(|at| words::duration(report.accepted_at, at)),
+        next: told
+            .next_at
+            .filter(|_| told.state.is_open())
+            .map(|at| words::time_of_day(at.max(facts.now), zone)),
+        attempts: deliveries.iter().fold(0, |sum, d| sum.saturating_add(d.attempts)),
+        proof: words::proof(told.proof),
+        error: told.error.as_ref().map(ToString::to_string),
+        advice: advice(&report.broadcast, told),
+        text: facts.texts.get(&told.delivery).filter(|_| by_hand).cloned(),
+        instructions: facts.instructions.get(account).filter(|_| by_hand).cloned(),
+        counts: Vec::new(),
+        missed: Vec::new(),
+        missed_more: 0,
+    };
+    if is_list {
+        sum_up(&mut row, deliveries);
+    }
+    Some(row)
+}
+
+fn sum_up(row: &mut Row, deliveries: &[&DeliveryReport]) {
+    let out = deliveries.iter().filter(|d| d.state.got_out()).count();
+    row.word = format!("{out} av {} mottagare", deliveries.len());
+    row.link = None;
+    for state in State::ALL {
+        let count = deliveries.iter().filter(|d| d.state == state).count();
+        if count > 0 {
+            row.counts.push(format!("{count} {}", words::state(state)));
+        }
+    }
+    let missed = deliveries
+        .iter()
+        .filter(|d| !d.state.got_out() && !d.state.is_open() && d.state != State::Superseded);
+    for (n, delivery) in missed.enumerate() {
+        if n >= NAMED_RECIPIENTS {
+            row.missed_more += 1;
+            continue;
+        }
+        let recipient = delivery.recipient.as_deref().unwrap_or("okänd mottagare");
+        let error = delivery
+            .error
+            .as_ref()
+            .map(|e| format!(": {e}"))
+            .unwrap_or_default();
+        row.missed
+            .push(format!("{recipient} {}{error}", words::state(delivery.state)));
+    }
+    if !row.missed.is_empty() {
+        row.error = None; // stands with each recipient
+    }
+}
+
+/// An address that a service gave, short and on one line.
+fn shown_link(link: &str) -> String {
+    link.chars()
+        .filter(|c| !c.is_control() && !c.is_whitespace())
+        .take(LONGEST_LINK)
+        .collect()
+}
+
+/// Reports for the tests of confirm.
+#[cfg(test)]
+pub(crate) mod examples {
+    use crate::clock::{Timestamp, from_micros};
+    use crate::model::report::overall;
+    use crate::model::{
+        BroadcastReport, DeliveryId, DeliveryReport, Kind, Mode, Proof, Purpose, Reason, State,
+    };
+
+    fn at(seconds: i64) -> Timestamp {
+        from_micros(seconds * 1_000_000)
+    }
+
+    /// A delivery that came to rest two seconds after acceptance, if its state is one of rest.
+    pub fn delivery(account: &str, state: State) -> DeliveryReport {
+        DeliveryReport {
+            delivery: format!("d-{account}").parse::<DeliveryId>().unwrap(),
+            account: account.parse().unwrap(),
+            channel: "mastodon".to_owned(),
+            recipient: None,
+            purpose: Purpose::Publish,
+            state,
+            attempts: 1,
+            remote_id: None,
+            url: state.got_out().then(|| format!("https://{account}.example/1")),
+            proof: Proof::Keyed,
+            error: (state.needs_person() && state != State::Manual)
+                .then(|| Reason::new("http-422", "the text has a word that is not allowed")),
+            queued_at: at(0),
+            finished_at: (!state.is_open()).then(|| at(2)),
+            next_at: state.is_open().then(|| at(20)),
+        }
+    }
+
+    /// A confirmation that was written `seconds` after acceptance.
+    pub fn mail(purpose: Purpose, seconds: i64) -> DeliveryReport {
+        DeliveryReport {
+            purpose,
+            queued_at: at(seconds),
+            channel: "email".to_owned(),
+            recipient: Some("k…@nassjo.se".to_owned()),
+            ..delivery("confirmation", State::Published)
+        }
+    }
+
+    /// A live broadcast, accepted at the epoch.
+    pub fn report(deliveries: Vec<DeliveryReport>) -> BroadcastReport {
+        BroadcastReport {
+            alert: "2026-0007".parse().unwrap(),
+            broadcast: "2026-0007.1".parse().unwrap(),
+            mode: Mode::Live,
+            kind: Kind::Initial,
+            message: "koka-vattnet".parse().unwrap(),
+            headline: "Koka dricksvattnet i Forserum".to_owned(),
+            state: overall(deliveries.iter().map(|d| d.state)),
+            accepted_at: at(0),
+            valid_until: at(72 * 3600),
+            finished_at: None,
+            deliveries,
+            retractions: Vec::new(),
+            confirmations: Vec::new(),
+        }
+    }
+}

@@ -10,15 +10,21 @@ pub fn advice(broadcast: &BroadcastId, delivery: &DeliveryReport) -> Option<Stri
     if delivery.purpose == Purpose::Retract {
         return retraction(delivery, &retry);
     }
+    // An attempt before it was handed over may have got through.
+    let look = if delivery.unknown_since.is_some() {
+        format!("Se först efter på {account} om inlägget redan finns där. ")
+    } else {
+        String::new()
+    };
     match delivery.state {
         State::Manual => Some(format!(
-            "Lägg ut texten för hand på {account}. Rapportera sedan var den finns: {done}"
+            "{look}Lägg ut texten för hand på {account}. Rapportera sedan var den finns: {done}"
         )),
         State::Refused if delivery.recipient.is_some() => Some(format!(
             "Se efter i listan om adressen är rätt, eller nå mottagaren på annat sätt. Försök igen: {retry}"
         )),
         State::Refused => Some(format!(
-            "Tjänsten sa nej, och ett nytt försök får troligen samma svar. Lägg ut texten för hand och rapportera var \
+            "{look}Tjänsten sa nej, och ett nytt försök får troligen samma svar. Lägg ut texten för hand och rapportera var \
              den finns: {done}. Eller rätta det som felet säger och försök igen: {retry}"
         )),
         State::Held => Some(held(delivery, &retry, &done)),
@@ -59,40 +65,62 @@ fn retraction(delivery: &DeliveryReport, retry: &str) -> Option<String> {
     }
 }
 
-/// Why a delivery is held decides what helps.
+/// Why a delivery is held decides what helps; whether an attempt may have got through decides what comes first.
 fn held(delivery: &DeliveryReport, retry: &str, done: &str) -> String {
     let account = &delivery.account;
-    match delivery.error.as_ref().map(cause) {
-        Some(Cause::Credential) => format!(
-            "Inloggningen på {account} gäller inte längre. Lägg in en ny: vardkase credentials set {account}. \
-             Försök sedan igen: {retry}"
-        ),
-        Some(Cause::Restored) => format!(
-            "Databasen är återställd från en säkerhetskopia, så texten kan redan vara publicerad. Se efter på {account}. \
-             Finns den där, rapportera: {done}. Finns den inte, skicka: {retry} --resend"
-        ),
-        Some(Cause::Account) => format!(
-            "Kontot {account} finns inte i config.toml eller går inte att öppna. Rätta det, kör vardkase check och försök \
-             sedan igen: {retry}"
-        ),
-        Some(Cause::Other) | None => format!(
+    let cause = delivery.error.as_ref().map_or(Cause::Credential, cause);
+    if delivery.unknown_since.is_some() {
+        let also = match cause {
+            Cause::Login => format!(", lägg in en ny inloggning med {} och", renew(delivery)),
+            Cause::Credential | Cause::Restored | Cause::Account | Cause::Fault => ",".to_owned(),
+        };
+        return format!(
             "Vi vet inte om inlägget kom ut. Se först efter på {account}. Finns det där, rapportera: {done}. Finns det \
-             inte, skicka igen: {retry} --resend"
+             inte{also} skicka igen: {retry} --resend"
+        );
+    }
+    match cause {
+        Cause::Login | Cause::Credential => format!(
+            "Inloggningen på {account} godtas inte. Inget kom ut. Lägg in en ny: {}. Försök sedan igen: {retry}",
+            renew(delivery)
         ),
+        Cause::Restored => format!(
+            "Databasen är återställd från en säkerhetskopia, så inlägget kan redan vara publicerat. Se först efter på \
+             {account}. Finns det där, rapportera: {done}. Finns det inte, skicka: {retry} --resend"
+        ),
+        Cause::Account => format!(
+            "Kontot {account} finns inte i config.toml eller går inte att öppna. Inget kom ut. Rätta det, kör vardkase \
+             check och försök sedan igen: {retry}"
+        ),
+        Cause::Fault => format!(
+            "Vårdkase stoppade sig självt innan något skickades. Lägg ut texten för hand, rapportera: {done}, och visa \
+             felet för den som sköter driften."
+        ),
+    }
+}
+
+/// How the credential of an account is put in anew. Mail has none of its own but uses that of the relay.
+fn renew(delivery: &DeliveryReport) -> String {
+    if delivery.channel == "email" {
+        "vardkase credentials set RELÄ (namnet under [[relay]] i config.toml)".to_owned()
+    } else {
+        format!("vardkase credentials set {}", delivery.account)
     }
 }
 
 /// What stands behind a held delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cause {
-    /// The credential is missing or dead.
+    /// The service says that the credential is dead or missing.
+    Login,
+    /// Any other code. Nothing but a credential holds a delivery whose outcome is known.
     Credential,
     /// The database is a restored backup.
     Restored,
-    /// The configuration does not have the account, or it cannot be opened.
+    /// The configuration does not have the account.
     Account,
-    /// Nothing can tell whether the attempt got through.
-    Other,
+    /// A guard against our own faults.
+    Fault,
 }
 
 /// The cause by the reason's code, which is stable; the text is for people.
@@ -101,21 +129,14 @@ fn cause(reason: &Reason) -> Cause {
     let any = |words: &[&str]| words.iter().any(|word| code.contains(word));
     if any(&["restore"]) {
         Cause::Restored
-    } else if any(&[
-        "credential",
-        "secret",
-        "token",
-        "auth",
-        "401",
-        "graph-190",
-        "smtp-530",
-        "smtp-535",
-    ]) {
-        Cause::Credential
-    } else if any(&["account", "config"]) {
+    } else if any(&["mode-mismatch", "panic", "no-receipt"]) {
+        Cause::Fault
+    } else if any(&["account"]) {
         Cause::Account
+    } else if any(&["credential", "401", "403", "graph-190", "smtp-53"]) {
+        Cause::Login
     } else {
-        Cause::Other
+        Cause::Credential
     }
 }
 
@@ -147,6 +168,26 @@ mod tests {
     }
 
     #[test]
+    fn what_may_have_got_out_is_looked_for_before_anything_is_sent_again() {
+        for code in ["timeout", "http-401", "interrupted"] {
+            let mut delivery = delivery("webb", State::Held);
+            delivery.error = Some(Reason::new(code, "it did not work"));
+            delivery.unknown_since = Some(delivery.queued_at);
+            let told = advice(&"2026-0007.1".parse().unwrap(), &delivery).unwrap();
+            assert!(
+                told.starts_with("Vi vet inte om inlägget kom ut. Se först efter"),
+                "{told}"
+            );
+            assert!(told.contains("--done") && told.contains("--resend"), "{told}");
+            assert_eq!(
+                told.contains("credentials set webb"),
+                code == "http-401",
+                "{told}"
+            );
+        }
+    }
+
+    #[test]
     fn a_post_that_should_be_gone_is_looked_for() {
         let mut delivery = delivery("mastodon-nassjo", State::Held);
         delivery.purpose = Purpose::Retract;
@@ -159,9 +200,10 @@ mod tests {
     fn the_cause_decides_what_helps() {
         let cases = [
             (State::Held, Some("http-401")),
+            (State::Held, Some("ExpiredToken")),
             (State::Held, Some("restored")),
             (State::Held, Some("no-account")),
-            (State::Held, Some("timeout")),
+            (State::Held, Some("mode-mismatch")),
             (State::Refused, Some("http-422")),
             (State::Manual, None),
             (State::Unknown, Some("timeout")),

@@ -254,6 +254,7 @@ pub(crate) mod examples {
             proof: Proof::Keyed,
             error: (state.needs_person() && state != State::Manual)
                 .then(|| Reason::new("http-422", "the text has a word that is not allowed")),
+            unknown_since: None,
             queued_at: at(0),
             finished_at: (!state.is_open()).then(|| at(2)),
             next_at: state.is_open().then(|| at(20)),

@@ -66,6 +66,9 @@ pub struct DeliveryReport {
     pub proof: Proof,
     /// What last went wrong.
     pub error: Option<Reason>,
+    /// Since when an attempt may have got through without our knowing: never repeated before someone has looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown_since: Option<Timestamp>,
     /// When it was accepted.
     pub queued_at: Timestamp,
     /// When it came to rest.
@@ -89,6 +92,7 @@ impl DeliveryReport {
             url: delivery.receipt.as_ref().and_then(|r| r.url.clone()),
             proof: delivery.proof,
             error: delivery.error.clone(),
+            unknown_since: delivery.unknown_since,
             queued_at: delivery.queued_at,
             finished_at: delivery.finished_at,
             next_at: delivery.state.is_open().then_some(delivery.not_before),

@@ -32,6 +32,7 @@ fn delivery(account: &str, channel: &str, state: State) -> DeliveryReport {
             .then(|| format!("https://{account}.example/@nassjo/1")),
         proof: Proof::Keyed,
         error: None,
+        unknown_since: None,
         queued_at: at(0),
         finished_at: (!state.is_open()).then(|| at(2)),
         next_at: state.is_open().then(|| at(620)),
@@ -141,12 +142,15 @@ fn all_sorts() -> Vec<DeliveryReport> {
             "http-422",
             "nassjo.se: <b>title</b> & body is wrong",
         ),
-        with_error(
-            delivery("larmtavlan", "webhook", State::Held),
-            Proof::Unproven,
-            "timeout",
-            "no answer within 20 s",
-        ),
+        DeliveryReport {
+            unknown_since: Some(at(1)),
+            ..with_error(
+                delivery("larmtavlan", "webhook", State::Held),
+                Proof::Unproven,
+                "timeout",
+                "no answer within 20 s",
+            )
+        },
         delivery("nattvaktens-tavla", "manual", State::Manual),
         delivery("infoskarm", "file", State::Superseded),
     ];

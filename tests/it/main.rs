@@ -4,5 +4,6 @@
     reason = "this crate is a test throughout; the lint knows only functions marked so"
 )]
 
+mod compose;
 mod confirm;
 mod wall;

@@ -25,6 +25,7 @@ mod html;
 pub mod http_json;
 pub mod manual;
 pub mod mastodon;
+mod patience;
 pub mod secrets;
 #[cfg(test)]
 pub(crate) mod testing;

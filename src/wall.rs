@@ -16,8 +16,10 @@ use crate::clock::{SharedClock, Timestamp};
 use crate::model::{AccountId, Mode};
 
 mod control;
+mod facebook_page;
 mod faults;
 mod folder;
+mod mastodon;
 mod mime;
 mod misbehave;
 mod page;

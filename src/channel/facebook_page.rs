@@ -1,9 +1,34 @@
-//! A Facebook page.
+//! A Facebook page, through the Graph API.
+//!
+//! The API knows no idempotency key, so that an attempt of unknown outcome is settled by reading the page back. No
+//! request follows a published post: whatever else we would like to know must not turn it into a failure.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Capabilities, Kind, Pace, SecretName};
-use crate::model::Proof;
+use async_trait::async_trait;
+use hmac::{Hmac, KeyInit, Mac};
+use jiff::SignedDuration;
+use reqwest::Method;
+use secrecy::ExposeSecret;
+use serde_json::Value;
+use sha2::Sha256;
+use unicode_normalization::UnicodeNormalization;
+use url::Url;
+
+use super::patience::Patience;
+use super::transport::{Answer, Effect, Transport, below};
+use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, WallSite};
+use crate::clock::Timestamp;
+use crate::compose::TextRule;
+use crate::config::section::Section;
+use crate::model::{AccountId, DeliveryId, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
+
+mod graph;
+
+use graph::Fault;
 
 /// A Facebook page.
 pub static KIND: Kind = Kind {
@@ -19,18 +44,482 @@ pub static KIND: Kind = Kind {
         by_hand: false,
     },
     secrets: {
-        const SECRETS: &[SecretName] = &[SecretName {
-            name: "access_token",
-            required: true,
-            internal: false,
-        }];
+        const SECRETS: &[SecretName] = &[
+            SecretName {
+                name: "access_token",
+                required: true,
+                internal: false,
+            },
+            SecretName {
+                name: "app_secret",
+                required: false,
+                internal: false,
+            },
+        ];
         SECRETS
     },
+    // No limit on posts is published; more than some 25 a day have been taken for spam.
     pace: Pace {
         attempts: 60,
-        per: Duration::from_secs(60),
-        burst: 5,
+        per: Duration::from_hours(1),
+        burst: 10,
         parallel: 1,
     },
-    read: |_section| todo!("facebook_page"),
+    read,
 };
+
+/// The page of every simulated account: the adapter of a drill does not even know the number of the real one.
+pub(crate) const PRACTICE_PAGE: &str = "1055";
+
+/// Counted in UTF-16 units, the most cautious reading of "characters" (reference page §3).
+const MAX_UTF16: usize = 63_206;
+/// Lives until 2028 at least (changelog of the Graph API, read 2026-08).
+const DEFAULT_VERSION: &str = "v26.0";
+/// How long after an attempt its post may take to show: absence is not believed before.
+const DEFAULT_SETTLE_WAIT: Duration = Duration::from_secs(30);
+/// The same on the practice wall, where a post shows at once.
+const WALL_SETTLE_WAIT: Duration = Duration::from_secs(2);
+/// How far the service's clock may be behind ours.
+const CLOCK_SLACK: SignedDuration = SignedDuration::from_mins(2);
+/// Posts per page of an answer.
+const PAGE: usize = 25;
+/// How many of those are read at most.
+const PAGES: usize = 10;
+/// After so many answers of code 1 the link card is left out: that code also hides a preview that cannot be made.
+const UNEXPLAINED: u32 = 2;
+
+fn read(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
+    let page_id = section.required::<String>("page_id", "the page's number, such as \"105500000000001\"");
+    if page_id.as_ref().is_some_and(|id| !is_number(id)) {
+        section.problem(
+            "page_id",
+            "must be the page's number: digits only, in quotation marks",
+        );
+    }
+    let version = section
+        .optional::<String>("version", "a version of the Graph API, such as \"v26.0\"")
+        .unwrap_or_else(|| DEFAULT_VERSION.to_owned());
+    if !is_version(&version) {
+        section.problem(
+            "version",
+            format!("{version:?} is no version; expected one such as \"v26.0\""),
+        );
+    }
+    let base_url = section.address("base_url", false);
+    let settle_wait = section.duration("settle_wait").unwrap_or(DEFAULT_SETTLE_WAIT);
+    if section.is_broken() {
+        return None;
+    }
+    Some(Box::new(FacebookPage {
+        page_id: page_id?,
+        base_url: match base_url {
+            Some(url) => url,
+            None => Url::parse("https://graph.facebook.com").ok()?,
+        },
+        version,
+        settle_wait,
+    }))
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 30 && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn is_version(text: &str) -> bool {
+    text.strip_prefix('v')
+        .and_then(|text| text.split_once('.'))
+        .is_some_and(|(major, minor)| is_number(major) && is_number(minor))
+}
+
+/// The channel's own keys.
+#[derive(Debug, Clone)]
+struct FacebookPage {
+    page_id: String,
+    base_url: Url,
+    version: String,
+    settle_wait: Duration,
+}
+
+impl Settings for FacebookPage {
+    fn text_rule(&self) -> TextRule {
+        TextRule {
+            limit: Some(MAX_UTF16),
+            unit: Unit::Utf16,
+            also: None,
+        }
+    }
+
+    fn at_wall(&self, site: &WallSite) -> Box<dyn Settings> {
+        Box::new(Self {
+            page_id: PRACTICE_PAGE.to_owned(),
+            base_url: site.base.clone(),
+            settle_wait: self.settle_wait.min(WALL_SETTLE_WAIT),
+            ..self.clone()
+        })
+    }
+
+    fn addresses(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("base_url", self.base_url.to_string()),
+            ("page_id", self.page_id.clone()),
+        ]
+    }
+
+    fn open(&self, parts: Parts) -> Result<Arc<dyn Channel>, Reason> {
+        parts.secrets.require("access_token")?;
+        Ok(Arc::new(Account {
+            id: parts.account,
+            settings: self.clone(),
+            secrets: parts.secrets,
+            http: parts.http,
+            throttled: AtomicU32::new(0),
+            unexplained: Mutex::default(),
+            warned: AtomicBool::new(false),
+        }))
+    }
+}
+
+/// The adapter of one account. What it remembers only makes it gentler; losing it in a restart does no harm.
+#[derive(Debug)]
+struct Account {
+    id: AccountId,
+    settings: FacebookPage,
+    secrets: Arc<dyn Secrets>,
+    http: Transport,
+    /// Throttles in a row.
+    throttled: AtomicU32,
+    /// The delivery that was last answered with code 1, and how often.
+    unexplained: Mutex<Option<(DeliveryId, u32)>>,
+    /// Whether it was said that the service answers in another version.
+    warned: AtomicBool,
+}
+
+/// What reading the page back gave.
+enum Search {
+    Found(Receipt),
+    /// Everything since the attempt was seen.
+    NotThere,
+    /// There was more than we read.
+    TooMuch,
+}
+
+#[async_trait]
+impl Channel for Account {
+    async fn publish(&self, post: &Post) -> Result<Receipt, SendError> {
+        let with_link = self.unexplained(&post.key) < UNEXPLAINED;
+        match self.create(post, with_link).await? {
+            Ok(receipt) if with_link => Ok(receipt),
+            Ok(receipt) => Ok(without_card(receipt)),
+            // The service will not have the link as a card and has made nothing. The text contains it anyway, and the
+            // text has to get out.
+            Err(Fault::Link(_)) if with_link => match self.create(post, false).await? {
+                Ok(receipt) => Ok(without_card(receipt)),
+                Err(fault) => Err(self.on_create(fault, &post.key)),
+            },
+            Err(fault) => Err(self.on_create(fault, &post.key)),
+        }
+    }
+
+    async fn settle(&self, question: &Question) -> Result<Settled, SendError> {
+        let patience = Patience::of(self.settings.settle_wait);
+        for look in 0..Patience::LOOKS {
+            if look > 0 {
+                tokio::time::sleep(patience.step).await;
+            }
+            match self.search(question).await {
+                Ok(Search::Found(receipt)) => return Ok(Settled::Found(receipt)),
+                Ok(Search::NotThere) => {}
+                Ok(Search::TooMuch) => {
+                    let text = format!("not among {} posts since then, and there are more", PAGE * PAGES);
+                    return Ok(Settled::Unclear(Reason::new("read-back-incomplete", text)));
+                }
+                // We may not read: nothing here will ever tell.
+                Err(SendError::Refused(reason)) => return Ok(Settled::Unclear(reason)),
+                Err(other) => return Err(other),
+            }
+        }
+        patience.absent(question)
+    }
+
+    async fn retract(&self, receipt: &Receipt) -> Result<(), SendError> {
+        // Taking away twice is harmless, so that a failure never needs settling.
+        let answer = self
+            .send(Method::DELETE, &[&receipt.remote_id], &[], Effect::Reads)
+            .await?;
+        match graph::fault(&answer) {
+            None if answer.json().is_some_and(|body| body["success"] == true) => Ok(()),
+            None => Err(no_sense("it does not say that the post is gone")),
+            Some(Fault::Missing(_)) => Ok(()),
+            Some(fault) => Err(self.on_read(fault)),
+        }
+    }
+
+    async fn verify(&self) -> Result<Identity, SendError> {
+        // With a page's own token, "me" is the page. The other way to ask needs the token within the address.
+        let (me, _) = self.get(&["me"], &[("fields", "id,name")]).await?;
+        let page = self.settings.page_id.as_str();
+        if me["id"] != page {
+            let text = format!("the token is not that of page {page}; make a page token for it");
+            return Err(SendError::Refused(Reason::new("wrong-token", text)));
+        }
+        let fields = "id,name,link,is_published";
+        let (about, answer) = self.get(&[page], &[("fields", fields)]).await?;
+        let name = about["name"].as_str().filter(|name| !name.is_empty());
+        let name = name.ok_or_else(|| no_sense("the page has no name"))?;
+        let mut facts = BTreeMap::from([("page".to_owned(), page.to_owned())]);
+        if about["is_published"] == false {
+            facts.insert(
+                "is_published".to_owned(),
+                "no: the public does not see the page".to_owned(),
+            );
+        }
+        let headers = [("version", "facebook-api-version"), ("usage", "x-app-usage")];
+        for (fact, header) in headers {
+            if let Some(value) = answer.header(header) {
+                facts.insert(fact.to_owned(), brief(value));
+            }
+        }
+        if let Some(link) = about["link"].as_str() {
+            facts.insert("link".to_owned(), brief(link));
+        }
+        Ok(Identity {
+            name: brief(name),
+            facts,
+        })
+    }
+}
+
+impl Account {
+    /// Sends parameters, in the address when reading and in the body when writing. The token goes into a header, never
+    /// into an address.
+    async fn send(
+        &self,
+        method: Method,
+        path: &[&str],
+        parameters: &[(&str, &str)],
+        effect: Effect,
+    ) -> Result<Answer, SendError> {
+        let token = self
+            .secrets
+            .require("access_token")
+            .map_err(SendError::Credential)?;
+        let token = token.expose_secret();
+        let proof = self
+            .secrets
+            .get("app_secret")
+            .and_then(|secret| proof(secret.expose_secret(), token));
+        let mut parameters = parameters.to_vec();
+        if let Some(proof) = &proof {
+            parameters.push(("appsecret_proof", proof));
+        }
+        let version = std::iter::once(self.settings.version.as_str());
+        let url = below(&self.settings.base_url, version.chain(path.iter().copied()));
+        let in_body = method == Method::POST;
+        let request = self.http.request(method, url).bearer_auth(token);
+        let request = if in_body {
+            request.form(&parameters)
+        } else {
+            request.query(&parameters)
+        };
+        let answer = self.http.send(request, effect).await?;
+        self.check_version(&answer);
+        Ok(answer)
+    }
+
+    /// A version that has been retired is served by the oldest one alive, without an error.
+    fn check_version(&self, answer: &Answer) {
+        let configured = self.settings.version.as_str();
+        if let Some(served) = answer.header("facebook-api-version")
+            && served != configured
+            && !self.warned.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                account.id = %self.id,
+                configured,
+                served = %brief(served),
+                "the Graph API answers in another version than the configured one"
+            );
+        }
+    }
+
+    async fn get(&self, path: &[&str], parameters: &[(&str, &str)]) -> Result<(Value, Answer), SendError> {
+        let answer = self.send(Method::GET, path, parameters, Effect::Reads).await?;
+        if let Some(fault) = graph::fault(&answer) {
+            return Err(self.on_read(fault));
+        }
+        let body = answer.json().ok_or_else(|| no_sense("it is not JSON"))?;
+        Ok((body, answer))
+    }
+
+    /// Makes the post. The outer error is one of contact, the inner one the service's own.
+    async fn create(&self, post: &Post, with_link: bool) -> Result<Result<Receipt, Fault>, SendError> {
+        let link = post.rendering.link.as_str();
+        let mut parameters = vec![
+            ("message", post.rendering.text.as_str()),
+            ("fields", "id,permalink_url"),
+        ];
+        if with_link {
+            parameters.push(("link", link));
+        }
+        let path = [self.settings.page_id.as_str(), "feed"];
+        let answer = self
+            .send(Method::POST, &path, &parameters, Effect::Writes)
+            .await?;
+        if let Some(fault) = graph::fault(&answer) {
+            return Ok(Err(fault));
+        }
+        self.throttled.store(0, Ordering::Relaxed);
+        let unreadable = || {
+            let text = format!("the service answered {} without a readable post", answer.status);
+            SendError::Unknown(Reason::new("unreadable", text))
+        };
+        let body = answer.json().ok_or_else(unreadable)?;
+        receipt(&body).map(Ok).ok_or_else(unreadable)
+    }
+
+    /// What a fault means where something may have been made.
+    fn on_create(&self, fault: Fault, key: &DeliveryId) -> SendError {
+        match fault {
+            Fault::Credential(reason) => SendError::Credential(reason),
+            Fault::Throttled { reason, until, at } => self.busy(reason, until, at),
+            Fault::Refused(reason) | Fault::Missing(reason) | Fault::Link(reason) => {
+                SendError::Refused(reason)
+            }
+            Fault::Unexplained(reason) => {
+                self.note_unexplained(key);
+                SendError::Unknown(reason)
+            }
+            // A duplicate is our own earlier attempt, most likely: reading back adopts it.
+            Fault::Duplicate(reason) | Fault::Temporary(reason) => SendError::Unknown(reason),
+        }
+    }
+
+    /// What a fault means where nothing can have been made.
+    fn on_read(&self, fault: Fault) -> SendError {
+        match fault {
+            Fault::Credential(reason) => SendError::Credential(reason),
+            Fault::Throttled { reason, until, at } => self.busy(reason, until, at),
+            Fault::Refused(reason)
+            | Fault::Missing(reason)
+            | Fault::Link(reason)
+            | Fault::Duplicate(reason) => SendError::Refused(reason),
+            Fault::Unexplained(reason) | Fault::Temporary(reason) => SendError::NotSent(reason),
+        }
+    }
+
+    /// Every call made while throttled prolongs it, so that a time is always named: 5, 10, 20, 40, 60 minutes where the
+    /// service gives none.
+    fn busy(&self, reason: Reason, until: Option<Timestamp>, at: Timestamp) -> SendError {
+        let before = self.throttled.fetch_add(1, Ordering::Relaxed);
+        let minutes = 60.min(5_u64 << before.min(4));
+        SendError::Busy {
+            until: until.or_else(|| Some(crate::clock::later(at, Duration::from_mins(minutes)))),
+            reason,
+        }
+    }
+
+    fn unexplained(&self, key: &DeliveryId) -> u32 {
+        let unexplained = self.unexplained.lock().unwrap_or_else(PoisonError::into_inner);
+        unexplained
+            .as_ref()
+            .filter(|(of, _)| of == key)
+            .map_or(0, |(_, times)| *times)
+    }
+
+    fn note_unexplained(&self, key: &DeliveryId) {
+        let times = self.unexplained(key) + 1;
+        *self.unexplained.lock().unwrap_or_else(PoisonError::into_inner) = Some((key.clone(), times));
+    }
+
+    /// Looks for the post among those since the attempt.
+    async fn search(&self, question: &Question) -> Result<Search, SendError> {
+        let since = question.since - CLOCK_SLACK;
+        let wanted = normal(&question.post.rendering.text);
+        let (limit, from) = (PAGE.to_string(), since.as_second().to_string());
+        let mut after: Option<String> = None;
+        for _ in 0..PAGES {
+            let mut parameters = vec![
+                ("fields", "id,message,created_time,permalink_url"),
+                ("limit", limit.as_str()),
+                ("since", from.as_str()),
+            ];
+            if let Some(after) = &after {
+                parameters.push(("after", after));
+            }
+            let path = [self.settings.page_id.as_str(), "published_posts"];
+            let (body, _) = self.get(&path, &parameters).await?;
+            let posts = body["data"]
+                .as_array()
+                .ok_or_else(|| no_sense("no list of posts"))?;
+            for post in posts {
+                let (Some(found), Some(at)) = (receipt(post), created(post)) else {
+                    return Err(no_sense("a post without id or time"));
+                };
+                let message = post["message"].as_str().unwrap_or_default();
+                if at >= since && !question.taken.contains(&found.remote_id) && normal(message) == wanted {
+                    return Ok(Search::Found(found));
+                }
+            }
+            // The last page has no `next`; an address in an answer is never followed, the cursor is.
+            let cursor = body["paging"]["cursors"]["after"].as_str();
+            match cursor.filter(|_| body["paging"]["next"].is_string() && !posts.is_empty()) {
+                Some(cursor) => after = Some(cursor.to_owned()),
+                None => return Ok(Search::NotThere),
+            }
+        }
+        Ok(Search::TooMuch)
+    }
+}
+
+/// HMAC-SHA256 of the token under the app's secret, for apps that demand it.
+fn proof(app_secret: &str, token: &str) -> Option<String> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(app_secret.as_bytes()).ok()?;
+    mac.update(token.as_bytes());
+    Some(hex::encode(mac.finalize().into_bytes()))
+}
+
+fn receipt(post: &Value) -> Option<Receipt> {
+    let id = post["id"]
+        .as_str()
+        .filter(|id| !id.is_empty() && id.len() <= 200)?;
+    let url = post["permalink_url"]
+        .as_str()
+        .and_then(|url| Url::parse(url).ok());
+    let url = url.filter(|url| matches!(url.scheme(), "https" | "http"));
+    Some(Receipt {
+        url: url.map(String::from),
+        ..Receipt::of(id)
+    })
+}
+
+fn without_card(mut receipt: Receipt) -> Receipt {
+    receipt.note =
+        Some("without a link card, which the service refused; the link stands in the text".to_owned());
+    receipt
+}
+
+/// `2026-11-23T15:00:01+0000`.
+fn created(post: &Value) -> Option<Timestamp> {
+    let text = post["created_time"].as_str()?;
+    Timestamp::strptime("%Y-%m-%dT%H:%M:%S%z", text).ok()
+}
+
+/// One form for all ways of writing the same words.
+fn normal(text: &str) -> String {
+    text.replace("\r\n", "\n").trim().nfc().collect()
+}
+
+fn no_sense(what: &str) -> SendError {
+    SendError::NotSent(Reason::new(
+        "unreadable",
+        format!("the service's answer makes no sense: {what}"),
+    ))
+}
+
+/// What a service says, short enough to show.
+fn brief(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(100).collect()
+}
+
+#[cfg(test)]
+mod tests;

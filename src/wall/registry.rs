@@ -2,6 +2,8 @@
 
 use http::Response;
 
+use super::facebook_page::FacebookPage;
+use super::mastodon::Mastodon;
 use super::receiver::Receiver;
 use super::sim::{Call, Simulator, error};
 use crate::model::AccountId;
@@ -12,6 +14,10 @@ type Make = fn(&AccountId, &str) -> Box<dyn Simulator>;
 /// to `manual` accounts; those three have no row.
 const SIMULATORS: &[(&str, Make)] = &[
     ("http-json", |account, _| Box::new(Receiver::http_json(account))),
+    ("facebook-page", |account, name| {
+        Box::new(FacebookPage::new(account, name))
+    }),
+    ("mastodon", |account, name| Box::new(Mastodon::new(account, name))),
     ("webhook", |account, _| Box::new(Receiver::webhook(account))),
 ];
 

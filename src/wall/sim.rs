@@ -94,3 +94,18 @@ pub fn reply(status: u16, body: &Value) -> Response<Vec<u8>> {
 pub fn error(status: u16, text: &str) -> Response<Vec<u8>> {
     reply(status, &json!({ "error": text }))
 }
+
+/// What a resident finds at a post's own address; `None` if it is not there or not there any more.
+pub fn page(text: Option<&str>) -> Response<Vec<u8>> {
+    let (status, text) = match text {
+        Some(text) => (http::StatusCode::OK, text),
+        None => (http::StatusCode::NOT_FOUND, "Inlägget finns inte."),
+    };
+    let mut response = Response::new(text.as_bytes().to_vec());
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        "content-type",
+        http::HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    response
+}

@@ -1,0 +1,383 @@
+//! A simulated Facebook page behind the Graph API: `docs/channels/facebook-page.md` as a program. Stricter than the real
+//! one in two points: it refuses parameters that it does not know, and it always demands `appsecret_proof`.
+
+use hmac::{Hmac, KeyInit, Mac};
+use http::{HeaderValue, Method, Response};
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use sha2::Sha256;
+use url::Url;
+
+use super::Posted;
+use super::mastodon::text::links;
+use super::sim::{Call, Simulator, page, reply};
+use crate::channel::facebook_page::PRACTICE_PAGE;
+use crate::clock::Timestamp;
+use crate::model::{AccountId, Mode};
+
+const MAX_UTF16: usize = 63_206;
+/// How long the same words again are a duplicate.
+const REPEAT: SignedDuration = SignedDuration::from_mins(1);
+/// Parameters that every call takes.
+const COMMON: &[&str] = &["appsecret_proof", "fields"];
+
+/// What the service says no with: HTTP status, code, subcode, message.
+struct Refusal(u16, i64, Option<i64>, String);
+
+impl Refusal {
+    fn parameter(message: impl std::fmt::Display) -> Self {
+        Self(400, 100, None, format!("(#100) {message}"))
+    }
+
+    fn missing(id: &str) -> Self {
+        let text = format!(
+            "Unsupported request. Object with ID '{id}' does not exist, cannot be loaded due to missing permissions, \
+             or does not support this operation"
+        );
+        Self(400, 100, Some(33), text)
+    }
+
+    fn answer(self) -> Response<Vec<u8>> {
+        let Self(status, code, subcode, message) = self;
+        let mut error = json!({
+            "message": message, "type": "OAuthException", "code": code, "is_transient": false, "fbtrace_id": "AbCdEf",
+        });
+        if let Some(subcode) = subcode {
+            error["error_subcode"] = subcode.into();
+        }
+        reply(status, &json!({ "error": error }))
+    }
+}
+
+struct Post {
+    id: String,
+    message: String,
+    at: Timestamp,
+    deleted: bool,
+}
+
+/// The page.
+pub struct FacebookPage {
+    account: AccountId,
+    name: String,
+    token: String,
+    app_secret: String,
+    posts: Vec<Post>,
+}
+
+impl FacebookPage {
+    /// A page without posts. `name` is its name.
+    pub fn new(account: &AccountId, name: &str) -> Self {
+        Self {
+            account: account.clone(),
+            name: name.to_owned(),
+            token: hex::encode(rand::random::<[u8; 24]>()),
+            app_secret: hex::encode(rand::random::<[u8; 16]>()),
+            posts: Vec::new(),
+        }
+    }
+
+    fn route(&mut self, call: &mut Call<'_>, path: &[&str]) -> Result<Value, Refusal> {
+        let parameters = parameters(call)?;
+        let parameters = Parameters(&parameters);
+        self.check_login(call, parameters)?;
+        match (call.method, path) {
+            (&Method::GET, ["me" | PRACTICE_PAGE]) => self.about(call, parameters),
+            (&Method::POST, [PRACTICE_PAGE, "feed"]) => self.create(call, parameters),
+            (&Method::GET, [PRACTICE_PAGE, "published_posts" | "posts" | "feed"]) => {
+                self.list(call, parameters)
+            }
+            (&Method::GET, [PRACTICE_PAGE, "scheduled_posts"]) => Ok(json!({"data": []})),
+            (&Method::GET, [id]) => {
+                parameters.only(&[])?;
+                let post = self.find(id)?;
+                Ok(select(parameters, &show(post, call.base)))
+            }
+            (&Method::POST, [id]) => self.edit(id, call, parameters),
+            (&Method::DELETE, [id]) => self.delete(id, call, parameters),
+            (_, [id, ..]) if *id != PRACTICE_PAGE => Err(Refusal::missing(id)),
+            _ => {
+                let text = format!("Unknown path components: {}", call.path);
+                Err(Refusal(400, 2500, None, text))
+            }
+        }
+    }
+
+    fn check_login(&self, call: &Call<'_>, parameters: Parameters<'_>) -> Result<(), Refusal> {
+        let Some(token) = call.bearer() else {
+            let text = "An access token is required to request this resource.";
+            return Err(Refusal(400, 104, None, text.to_owned()));
+        };
+        if token != self.token {
+            let text = "Error validating access token: The session is invalid.";
+            return Err(Refusal(400, 190, Some(467), text.to_owned()));
+        }
+        let expected = Hmac::<Sha256>::new_from_slice(self.app_secret.as_bytes())
+            .ok()
+            .map(|mut mac| {
+                mac.update(self.token.as_bytes());
+                hex::encode(mac.finalize().into_bytes())
+            });
+        if parameters
+            .get("appsecret_proof")
+            .is_some_and(|proof| Some(proof) == expected.as_deref())
+        {
+            return Ok(());
+        }
+        let text = "Invalid appsecret_proof provided in the API argument";
+        Err(Refusal(400, 104, None, text.to_owned()))
+    }
+
+    fn find(&self, id: &str) -> Result<&Post, Refusal> {
+        let post = self.posts.iter().find(|post| post.id == id && !post.deleted);
+        post.ok_or_else(|| Refusal::missing(id))
+    }
+
+    fn about(&self, call: &Call<'_>, parameters: Parameters<'_>) -> Result<Value, Refusal> {
+        parameters.only(&[])?;
+        let page = json!({
+            "id": PRACTICE_PAGE, "name": self.name, "link": format!("{}/{PRACTICE_PAGE}", call.base),
+            "is_published": true, "about": "", "website": "https://nassjo.se",
+        });
+        for field in parameters.fields() {
+            if page.get(field).is_none() {
+                return Err(Refusal::parameter(format_args!(
+                    "Tried accessing nonexisting field ({field}) on node type (Page)"
+                )));
+            }
+        }
+        Ok(select(parameters, &page))
+    }
+
+    fn create(&mut self, call: &mut Call<'_>, parameters: Parameters<'_>) -> Result<Value, Refusal> {
+        parameters.only(&["message", "link", "published"])?;
+        let message = parameters.get("message").unwrap_or_default();
+        let link = parameters.get("link");
+        if message.trim().is_empty() && link.is_none() {
+            return Err(Refusal::parameter(
+                "You must provide a message, link or attached_media",
+            ));
+        }
+        if message.encode_utf16().count() > MAX_UTF16 {
+            return Err(Refusal::parameter("Param message is too long"));
+        }
+        if parameters
+            .get("published")
+            .is_some_and(|published| published != "true")
+        {
+            return Err(Refusal::parameter("unpublished posts are not simulated"));
+        }
+        let valid = |link: &str| Url::parse(link).is_ok_and(|url| matches!(url.scheme(), "https" | "http"));
+        if link.is_some_and(|link| !valid(link)) {
+            let text = "The link could not be used.";
+            return Err(Refusal(400, 100, Some(1_609_005), text.to_owned()));
+        }
+        let repeated = self.posts.iter().rev().any(|post| {
+            !post.deleted && post.message == message && call.now.duration_since(post.at) < REPEAT
+        });
+        if repeated {
+            return Err(Refusal(
+                400,
+                506,
+                None,
+                "(#506) Duplicate status message".to_owned(),
+            ));
+        }
+        let post = Post {
+            id: format!("{PRACTICE_PAGE}_{}", 2001 + self.posts.len()),
+            message: message.to_owned(),
+            at: call.now,
+            deleted: false,
+        };
+        let mut all = links(message);
+        all.extend(
+            link.filter(|link| !all.iter().any(|l| l == link))
+                .map(str::to_owned),
+        );
+        call.book.posts.push(Posted {
+            account: self.account.clone(),
+            mode: Mode::Live,
+            remote_id: post.id.clone(),
+            text: message.to_owned(),
+            links: all,
+            key: None,
+            in_reply_to: None,
+            recipient: None,
+            subject: None,
+            at: call.now,
+            deleted_at: None,
+            edited_at: None,
+        });
+        let answer = select(parameters, &show(&post, call.base));
+        self.posts.push(post);
+        Ok(answer)
+    }
+
+    fn edit(&mut self, id: &str, call: &mut Call<'_>, parameters: Parameters<'_>) -> Result<Value, Refusal> {
+        parameters.only(&["message"])?;
+        self.find(id)?;
+        let message = parameters.get("message").unwrap_or_default();
+        if message.trim().is_empty() {
+            return Err(Refusal::parameter("message is required"));
+        }
+        for post in self.posts.iter_mut().filter(|post| post.id == id) {
+            message.clone_into(&mut post.message);
+        }
+        for posted in call.book.posts.iter_mut().filter(|posted| posted.remote_id == id) {
+            message.clone_into(&mut posted.text);
+            posted.edited_at = Some(call.now);
+        }
+        Ok(json!({"success": true}))
+    }
+
+    fn delete(
+        &mut self,
+        id: &str,
+        call: &mut Call<'_>,
+        parameters: Parameters<'_>,
+    ) -> Result<Value, Refusal> {
+        parameters.only(&[])?;
+        self.find(id)?;
+        for post in self.posts.iter_mut().filter(|post| post.id == id) {
+            post.deleted = true;
+        }
+        for posted in call.book.posts.iter_mut().filter(|posted| posted.remote_id == id) {
+            posted.deleted_at = Some(call.now);
+        }
+        Ok(json!({"success": true}))
+    }
+
+    fn list(&self, call: &Call<'_>, parameters: Parameters<'_>) -> Result<Value, Refusal> {
+        parameters.only(&["limit", "since", "until", "after"])?;
+        let number = |name| -> Result<Option<i64>, Refusal> {
+            let given = parameters.get(name).map(str::parse).transpose();
+            given.map_err(|_| Refusal::parameter(format_args!("Param {name} must be a number")))
+        };
+        let limit = usize::try_from(number("limit")?.unwrap_or(25).clamp(1, 100)).unwrap_or(25);
+        let (since, until) = (number("since")?, number("until")?);
+        let mut shown: Vec<&Post> = self
+            .posts
+            .iter()
+            .rev()
+            .filter(|post| !post.deleted)
+            .filter(|post| since.is_none_or(|since| post.at.as_second() >= since))
+            .filter(|post| until.is_none_or(|until| post.at.as_second() <= until))
+            .collect();
+        if let Some(after) = parameters.get("after") {
+            let at = shown.iter().position(|post| post.id == after);
+            let at = at.ok_or_else(|| Refusal::parameter("Invalid cursor"))?;
+            shown.drain(..=at);
+        }
+        let more = shown.len() > limit;
+        shown.truncate(limit);
+        let data: Vec<Value> = shown
+            .iter()
+            .map(|post| select(parameters, &show(post, call.base)))
+            .collect();
+        let mut body = json!({ "data": data });
+        if let (Some(first), Some(last)) = (shown.first(), shown.last()) {
+            body["paging"] = json!({"cursors": {"before": first.id, "after": last.id}});
+            if more {
+                body["paging"]["next"] = format!("{}{}?after={}", call.base, call.path, last.id).into();
+            }
+        }
+        Ok(body)
+    }
+}
+
+impl Simulator for FacebookPage {
+    fn secrets(&self) -> Vec<(String, String)> {
+        vec![
+            ("access_token".to_owned(), self.token.clone()),
+            ("app_secret".to_owned(), self.app_secret.clone()),
+        ]
+    }
+
+    fn answer(&mut self, mut call: Call<'_>) -> Response<Vec<u8>> {
+        let path: Vec<&str> = call.path.trim_matches('/').split('/').collect();
+        if let (&Method::GET, [PRACTICE_PAGE, "posts", number]) = (call.method, path.as_slice()) {
+            let post = self.find(&format!("{PRACTICE_PAGE}_{number}")).ok();
+            return page(post.map(|post| post.message.as_str()));
+        }
+        // Without a version the app's oldest one would serve; we always name it.
+        let (version, rest) = match path.split_first() {
+            Some((version, rest)) if version.starts_with('v') => (*version, rest),
+            _ => return Refusal(400, 2500, None, "Unknown path components".to_owned()).answer(),
+        };
+        let mut answer = match self.route(&mut call, rest) {
+            Ok(body) => reply(200, &body),
+            Err(refusal) => refusal.answer(),
+        };
+        if let Ok(version) = HeaderValue::from_str(version) {
+            answer.headers_mut().insert("facebook-api-version", version);
+        }
+        let usage = HeaderValue::from_static(r#"{"call_count":1,"total_time":1,"total_cputime":1}"#);
+        answer.headers_mut().insert("x-app-usage", usage);
+        answer
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Parameters<'a>(&'a [(String, String)]);
+
+impl<'a> Parameters<'a> {
+    fn get(self, name: &str) -> Option<&'a str> {
+        let found = self.0.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    fn fields(self) -> impl Iterator<Item = &'a str> {
+        self.get("fields").unwrap_or("id").split(',')
+    }
+
+    /// Refuses every parameter besides the common ones and `known`.
+    fn only(self, known: &[&str]) -> Result<(), Refusal> {
+        let unknown = self
+            .0
+            .iter()
+            .find(|(name, _)| !COMMON.contains(&name.as_str()) && !known.contains(&name.as_str()));
+        match unknown {
+            Some((name, _)) => Err(Refusal::parameter(format_args!("Unknown parameter {name}"))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn parameters(call: &Call<'_>) -> Result<Vec<(String, String)>, Refusal> {
+    if call.query("access_token").is_some() {
+        return Err(Refusal::parameter("a token does not belong into an address"));
+    }
+    let mut parameters = call.query.clone();
+    if call.method == Method::POST {
+        let kind = call.header("content-type").unwrap_or_default();
+        if !kind.starts_with("application/x-www-form-urlencoded") {
+            return Err(Refusal::parameter("the simulator takes forms only"));
+        }
+        parameters.extend(call.form());
+    }
+    Ok(parameters)
+}
+
+/// A post with every field that we know.
+fn show(post: &Post, base: &str) -> Value {
+    let number = post.id.rsplit('_').next().unwrap_or_default();
+    json!({
+        "id": post.id,
+        "message": post.message,
+        "created_time": post.at.strftime("%Y-%m-%dT%H:%M:%S+0000").to_string(),
+        "permalink_url": format!("{base}/{PRACTICE_PAGE}/posts/{number}"),
+        "is_published": true,
+        "status_type": "mobile_status_update",
+    })
+}
+
+/// The fields that were asked for; the id always.
+fn select(parameters: Parameters<'_>, object: &Value) -> Value {
+    let mut selected = json!({"id": object["id"]});
+    for field in parameters.fields() {
+        if let Some(value) = object.get(field) {
+            selected[field] = value.clone();
+        }
+    }
+    selected
+}

@@ -1,0 +1,506 @@
+//! A simulated Mastodon server with one account: `docs/channels/mastodon.md` as a program. Stricter than the real one in
+//! one point: it refuses parameters that it does not know, where Mastodon ignores them.
+
+use std::collections::BTreeMap;
+
+use http::{HeaderValue, Method, Response};
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use super::Posted;
+use super::sim::{Call, Simulator, error, page, reply};
+use crate::clock::{Timestamp, from_micros};
+use crate::model::{AccountId, Mode};
+
+pub(super) mod text;
+
+const MAX_CHARACTERS: usize = 500;
+const LANGUAGES: &[&str] = &["sv", "en", "ar", "de", "fi", "fr", "so", "uk"];
+const VISIBILITIES: &[&str] = &["public", "unlisted", "private", "direct"];
+/// How long a key is remembered after its post.
+const KEY_LIFE: SignedDuration = SignedDuration::from_hours(1);
+
+/// A limit of so many requests per window; windows are aligned to the epoch.
+struct Bucket {
+    limit: u32,
+    seconds: i64,
+    window: i64,
+    used: u32,
+}
+
+impl Bucket {
+    const fn new(limit: u32, seconds: i64) -> Self {
+        Self {
+            limit,
+            seconds,
+            window: 0,
+            used: 0,
+        }
+    }
+
+    /// Counts a request. Whether it is still within the limit.
+    fn take(&mut self, now: Timestamp) -> bool {
+        let window = now.as_second().div_euclid(self.seconds);
+        if window != self.window {
+            self.window = window;
+            self.used = 0;
+        }
+        self.used = self.used.saturating_add(1);
+        self.used <= self.limit
+    }
+
+    fn left(&self) -> u32 {
+        self.limit.saturating_sub(self.used)
+    }
+
+    fn reset(&self) -> Timestamp {
+        from_micros((self.window + 1) * self.seconds * 1_000_000)
+    }
+}
+
+/// What the server says no to, with its status.
+struct Refusal(u16, String);
+
+impl Refusal {
+    fn answer(&self) -> Response<Vec<u8>> {
+        error(self.0, &self.1)
+    }
+}
+
+struct Status {
+    id: String,
+    text: String,
+    visibility: String,
+    language: String,
+    in_reply_to: Option<String>,
+    at: Timestamp,
+    edited_at: Option<Timestamp>,
+    deleted: bool,
+}
+
+impl Status {
+    /// As the client API gives it.
+    fn show(&self, base: &str) -> Value {
+        json!({
+            "id": self.id,
+            "created_at": iso(self.at, 3),
+            "in_reply_to_id": self.in_reply_to,
+            "in_reply_to_account_id": self.in_reply_to.as_ref().map(|_| "1"),
+            "sensitive": false,
+            "spoiler_text": "",
+            "visibility": self.visibility,
+            "language": self.language,
+            "uri": format!("{base}/users/kommun/statuses/{}", self.id),
+            "url": format!("{base}/@kommun/{}", self.id),
+            "replies_count": 0, "reblogs_count": 0, "favourites_count": 0,
+            "edited_at": self.edited_at.map(|at| iso(at, 3)),
+            "content": text::html(&self.text),
+            "reblog": null,
+            "application": {"name": "vardkase", "website": null},
+            "account": {"id": "1", "username": "kommun", "acct": "kommun"},
+            "media_attachments": [], "mentions": [], "tags": [], "emojis": [], "card": null, "poll": null,
+        })
+    }
+}
+
+/// The account and its server.
+pub struct Mastodon {
+    account: AccountId,
+    name: String,
+    token: String,
+    statuses: Vec<Status>,
+    keys: BTreeMap<String, (String, Timestamp)>,
+    all: Bucket,
+    posts: Bucket,
+    deletions: Bucket,
+}
+
+impl Mastodon {
+    /// An account without posts. `name` is its display name.
+    pub fn new(account: &AccountId, name: &str) -> Self {
+        Self {
+            account: account.clone(),
+            name: name.to_owned(),
+            token: hex::encode(rand::random::<[u8; 24]>()),
+            statuses: Vec::new(),
+            keys: BTreeMap::new(),
+            all: Bucket::new(300, 300),
+            posts: Bucket::new(300, 3 * 3600),
+            deletions: Bucket::new(30, 1800),
+        }
+    }
+
+    fn route(&mut self, call: &mut Call<'_>) -> Response<Vec<u8>> {
+        let path: Vec<&str> = call.path.trim_matches('/').split('/').collect();
+        let method = call.method.clone();
+        if (&method, path.as_slice()) == (&Method::GET, &["api", "v2", "instance"]) {
+            return reply(200, &instance(call.base));
+        }
+        if let (&Method::GET, ["@kommun", id]) = (&method, path.as_slice()) {
+            return page(self.find(id).map(|status| status.text.as_str()));
+        }
+        match call.bearer() {
+            None => return error(401, "This method requires an authenticated user"),
+            Some(token) if token != self.token => return error(401, "The access token is invalid"),
+            Some(_) => {}
+        }
+        match (&method, path.as_slice()) {
+            (&Method::GET, ["api", "v1", "accounts", "verify_credentials"]) => {
+                reply(200, &self.account(call.base))
+            }
+            (&Method::GET, ["api", "v1", "apps", "verify_credentials"]) => reply(
+                200,
+                &json!({"name": "vardkase", "website": null, "scopes": ["read", "write:statuses", "write:media"]}),
+            ),
+            (&Method::GET, ["api", "v1", "accounts", "1", "statuses"]) => self.list(call),
+            (&Method::POST, ["api", "v1", "statuses"]) => self.create(call),
+            (&Method::GET, ["api", "v1", "statuses", id]) => {
+                self.with(id, |status| reply(200, &status.show(call.base)))
+            }
+            (&Method::GET, ["api", "v1", "statuses", id, "source"]) => self.with(id, |status| {
+                reply(
+                    200,
+                    &json!({"id": status.id, "text": status.text, "spoiler_text": ""}),
+                )
+            }),
+            (&Method::GET, ["api", "v1", "statuses", id, "context"]) => {
+                self.with(id, |status| reply(200, &self.context(status, call.base)))
+            }
+            (&Method::PUT, ["api", "v1", "statuses", id]) => self.edit(id, call),
+            (&Method::DELETE, ["api", "v1", "statuses", id]) => self.delete(id, call),
+            _ => error(404, "Not Found"),
+        }
+    }
+
+    fn find(&self, id: &str) -> Option<&Status> {
+        self.statuses
+            .iter()
+            .find(|status| status.id == id && !status.deleted)
+    }
+
+    fn with(&self, id: &str, then: impl FnOnce(&Status) -> Response<Vec<u8>>) -> Response<Vec<u8>> {
+        self.find(id).map_or_else(|| error(404, "Record not found"), then)
+    }
+
+    fn create(&mut self, call: &mut Call<'_>) -> Response<Vec<u8>> {
+        const KNOWN: &[&str] = &[
+            "status",
+            "visibility",
+            "language",
+            "in_reply_to_id",
+            "sensitive",
+            "spoiler_text",
+        ];
+        let fields = match fields(call, KNOWN) {
+            Ok(fields) => fields,
+            Err(refusal) => return refusal.answer(),
+        };
+        let field = |name: &str| fields.get(name).map_or("", String::as_str);
+        // In the server's own order: the parent before the key, the key before the text.
+        let parent = fields.get("in_reply_to_id").cloned();
+        if parent.as_ref().is_some_and(|id| self.find(id).is_none()) {
+            return error(
+                404,
+                "The post you are trying to reply to does not appear to exist.",
+            );
+        }
+        let key = call.header("idempotency-key").map(str::to_owned);
+        if let Some((id, at)) = key.as_ref().and_then(|key| self.keys.get(key))
+            && call.now.duration_since(*at) < KEY_LIFE
+        {
+            return self.with(id, |status| reply(200, &status.show(call.base)));
+        }
+        let text = field("status").to_owned();
+        if let Err(refusal) = check(&text, field("spoiler_text")) {
+            return refusal.answer();
+        }
+        let or = |name, default: &str| match field(name) {
+            "" => default.to_owned(),
+            given => given.to_owned(),
+        };
+        let visibility = or("visibility", "public");
+        if !VISIBILITIES.contains(&visibility.as_str()) {
+            return error(422, "'visibility' is not a valid value");
+        }
+        let language = or("language", "sv");
+        if !LANGUAGES.contains(&language.as_str()) {
+            return error(422, "Validation failed: Language is invalid");
+        }
+        // 300 edits and posts in three hours; only what would be posted counts.
+        if !self.posts.take(call.now) {
+            return error(429, "Too many requests");
+        }
+        let id = self.next_id(call.now);
+        let status = Status {
+            id: id.clone(),
+            text: text.clone(),
+            visibility,
+            language,
+            in_reply_to: parent.clone(),
+            at: call.now,
+            edited_at: None,
+            deleted: false,
+        };
+        let answer = reply(200, &status.show(call.base));
+        self.statuses.push(status);
+        if let Some(key) = &key {
+            self.keys.insert(key.clone(), (id.clone(), call.now));
+        }
+        call.book.posts.push(Posted {
+            account: self.account.clone(),
+            mode: Mode::Live,
+            remote_id: id,
+            links: text::links(&text),
+            text,
+            key,
+            in_reply_to: parent,
+            recipient: None,
+            subject: None,
+            at: call.now,
+            deleted_at: None,
+            edited_at: None,
+        });
+        answer
+    }
+
+    fn edit(&mut self, id: &str, call: &mut Call<'_>) -> Response<Vec<u8>> {
+        let fields = match fields(call, &["status", "language", "sensitive", "spoiler_text"]) {
+            Ok(fields) => fields,
+            Err(refusal) => return refusal.answer(),
+        };
+        let text = fields.get("status").cloned().unwrap_or_default();
+        if let Err(refusal) = check(&text, "") {
+            return refusal.answer();
+        }
+        if self.find(id).is_none() {
+            return error(404, "Record not found");
+        }
+        if !self.posts.take(call.now) {
+            return error(429, "Too many requests");
+        }
+        if let Some(status) = self.statuses.iter_mut().find(|status| status.id == id) {
+            status.text.clone_from(&text);
+            status.edited_at = Some(call.now);
+        }
+        for post in call.book.posts.iter_mut().filter(|post| post.remote_id == id) {
+            post.links = text::links(&text);
+            post.text.clone_from(&text);
+            post.edited_at = Some(call.now);
+        }
+        self.with(id, |status| reply(200, &status.show(call.base)))
+    }
+
+    fn delete(&mut self, id: &str, call: &mut Call<'_>) -> Response<Vec<u8>> {
+        let Some(status) = self.find(id) else {
+            return error(404, "Record not found");
+        };
+        let mut body = status.show(call.base);
+        body["text"] = status.text.clone().into();
+        if !self.deletions.take(call.now) {
+            return error(429, "Too many requests");
+        }
+        if let Some(status) = self.statuses.iter_mut().find(|status| status.id == id) {
+            status.deleted = true;
+        }
+        for post in call.book.posts.iter_mut().filter(|post| post.remote_id == id) {
+            post.deleted_at = Some(call.now);
+        }
+        reply(200, &body)
+    }
+
+    fn list(&self, call: &Call<'_>) -> Response<Vec<u8>> {
+        let limit = call
+            .query("limit")
+            .map_or(Ok(20), str::parse)
+            .unwrap_or(20_usize)
+            .min(40);
+        let mut shown: Vec<&Status> = self
+            .statuses
+            .iter()
+            .rev()
+            .filter(|status| !status.deleted)
+            .filter(|status| call.query("max_id").is_none_or(|id| before(&status.id, id)))
+            .filter(|status| call.query("since_id").is_none_or(|id| before(id, &status.id)))
+            .filter(|status| call.query("exclude_replies") != Some("true") || status.in_reply_to.is_none())
+            .collect();
+        let more = shown.len() > limit;
+        shown.truncate(limit);
+        let page = shown.iter().map(|status| status.show(call.base)).collect();
+        let mut answer = reply(200, &Value::Array(page));
+        if let (true, Some(last)) = (more, shown.last()) {
+            let next = format!(
+                "<{}{}?limit={limit}&max_id={}>; rel=\"next\"",
+                call.base, call.path, last.id
+            );
+            if let Ok(next) = HeaderValue::from_str(&next) {
+                answer.headers_mut().insert("link", next);
+            }
+        }
+        answer
+    }
+
+    fn context(&self, of: &Status, base: &str) -> Value {
+        let mut ancestors = Vec::new();
+        let mut parent = of.in_reply_to.as_deref().and_then(|id| self.find(id));
+        while let Some(status) = parent {
+            ancestors.insert(0, status.show(base));
+            parent = status.in_reply_to.as_deref().and_then(|id| self.find(id));
+        }
+        let mut family = vec![of.id.as_str()];
+        let mut descendants = Vec::new();
+        for status in self.statuses.iter().filter(|status| !status.deleted) {
+            if status
+                .in_reply_to
+                .as_deref()
+                .is_some_and(|id| family.contains(&id))
+            {
+                family.push(&status.id);
+                descendants.push(status.show(base));
+            }
+        }
+        json!({"ancestors": ancestors, "descendants": descendants})
+    }
+
+    fn account(&self, base: &str) -> Value {
+        let alive = || self.statuses.iter().filter(|status| !status.deleted);
+        json!({
+            "id": "1", "username": "kommun", "acct": "kommun", "display_name": self.name,
+            "locked": false, "bot": true, "note": "", "url": format!("{base}/@kommun"),
+            "followers_count": 1200, "statuses_count": alive().count(),
+            "last_status_at": alive().next_back().map(|status| iso(status.at, 3)),
+            "fields": [],
+            "source": {"note": "", "fields": [], "privacy": "public", "sensitive": false, "language": "sv",
+                       "follow_requests_count": 0},
+        })
+    }
+
+    /// Milliseconds and a running number, as Mastodon makes them; larger than every id before.
+    fn next_id(&self, now: Timestamp) -> String {
+        let last = self
+            .statuses
+            .last()
+            .and_then(|status| status.id.parse::<i64>().ok());
+        let fresh = now.as_millisecond().max(0) << 16;
+        fresh.max(last.map_or(0, |last| last + 1)).to_string()
+    }
+}
+
+impl Simulator for Mastodon {
+    fn secrets(&self) -> Vec<(String, String)> {
+        vec![("access_token".to_owned(), self.token.clone())]
+    }
+
+    fn answer(&mut self, mut call: Call<'_>) -> Response<Vec<u8>> {
+        let mut answer = if self.all.take(call.now) {
+            self.route(&mut call)
+        } else {
+            error(429, "Too many requests")
+        };
+        // Of the limits, the one that is nearest.
+        let nearest = [&self.all, &self.posts, &self.deletions]
+            .into_iter()
+            .filter(|bucket| bucket.used > 0)
+            .min_by_key(|bucket| (bucket.left(), std::cmp::Reverse(bucket.reset())));
+        if let Some(bucket) = nearest {
+            let values = [
+                ("x-ratelimit-limit", bucket.limit.to_string()),
+                ("x-ratelimit-remaining", bucket.left().to_string()),
+                ("x-ratelimit-reset", iso(bucket.reset(), 6)),
+            ];
+            for (name, value) in values {
+                if let Ok(value) = HeaderValue::from_str(&value) {
+                    answer.headers_mut().insert(name, value);
+                }
+            }
+        }
+        answer
+    }
+}
+
+/// The parameters of a form or of a JSON object, if all of them are known and of the right type.
+fn fields(call: &Call<'_>, known: &[&str]) -> Result<BTreeMap<String, String>, Refusal> {
+    let kind = call.header("content-type").unwrap_or_default();
+    let mut fields = BTreeMap::new();
+    if kind.starts_with("application/json") {
+        let Some(Value::Object(body)) = call.json() else {
+            return Err(Refusal(
+                400,
+                "Error occurred while parsing request parameters".into(),
+            ));
+        };
+        for (name, value) in body {
+            match value {
+                Value::String(text) => drop(fields.insert(name, text)),
+                Value::Bool(flag) => drop(fields.insert(name, flag.to_string())),
+                Value::Null => {}
+                Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                    return Err(Refusal(400, format!("{name} has the wrong type")));
+                }
+            }
+        }
+    } else if kind.starts_with("application/x-www-form-urlencoded") {
+        fields.extend(call.form());
+    } else {
+        return Err(Refusal(400, "unknown content type".into()));
+    }
+    match fields.keys().find(|name| !known.contains(&name.as_str())) {
+        Some(name) => Err(Refusal(400, format!("unknown parameter {name}"))),
+        None => Ok(fields),
+    }
+}
+
+fn check(text: &str, spoiler: &str) -> Result<(), Refusal> {
+    if text.trim().is_empty() {
+        return Err(Refusal(422, "Validation failed: Text can't be blank".into()));
+    }
+    if text::length(text) + text::length(spoiler) > MAX_CHARACTERS {
+        let text = format!("Validation failed: Text character limit of {MAX_CHARACTERS} exceeded");
+        return Err(Refusal(422, text));
+    }
+    Ok(())
+}
+
+fn instance(base: &str) -> Value {
+    let domain = base.split("//").last().unwrap_or_default();
+    json!({
+        "domain": domain, "title": "Övningsväggen", "version": "4.5.0", "api_versions": {"mastodon": 7},
+        "source_url": "https://github.com/mastodon/mastodon",
+        "configuration": {
+            "accounts": {"max_display_name_length": 30, "max_note_length": 500, "max_pinned_statuses": 5},
+            "statuses": {"max_characters": MAX_CHARACTERS, "max_media_attachments": 4,
+                         "characters_reserved_per_url": text::URL_LENGTH},
+            "media_attachments": {"description_limit": 1500},
+        },
+    })
+}
+
+/// Whether id `a` is older than id `b`: numbers of any length, compared as such.
+fn before(a: &str, b: &str) -> bool {
+    (a.len(), a) < (b.len(), b)
+}
+
+fn iso(at: Timestamp, digits: usize) -> String {
+    format!("{at:.digits$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_the_server_writes_them() {
+        let at: Timestamp = "2026-01-05T12:00:00Z".parse().unwrap();
+        assert_eq!(iso(at, 6), "2026-01-05T12:00:00.000000Z");
+        assert_eq!(iso(at, 3), "2026-01-05T12:00:00.000Z");
+    }
+
+    #[test]
+    fn windows_are_aligned_to_the_epoch() {
+        let mut bucket = Bucket::new(2, 300);
+        let at: Timestamp = "2026-01-05T12:04:59Z".parse().unwrap();
+        assert!(bucket.take(at) && bucket.take(at));
+        assert!(!bucket.take(at));
+        assert_eq!(bucket.reset(), "2026-01-05T12:05:00Z".parse().unwrap());
+        assert!(bucket.take(bucket.reset()));
+    }
+}

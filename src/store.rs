@@ -4,19 +4,42 @@
 //! flush) for the group. A method that writes returns after the commit. Cancelling its future does not undo the write.
 //! Every lane write names the lane's epoch; a node that lost the lease writes nothing and is told [`StoreError::Fenced`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
-use crate::clock::{SharedClock, Timestamp};
+use self::db::{Engine, Readers};
+use self::writer::{Reply, Request, Writer};
+
+use crate::clock::{SharedClock, Timestamp, from_micros};
 use crate::config::Database;
 use crate::model::{
     AccountId, Actor, AlertId, AlertState, Broadcast, BroadcastId, Delivery, DeliveryId, Event, Kind, LaneId,
     MessageId, Mode, Proof, Purpose, Reason, Receipt, Recipient, Rendering, State, Work, WrongTransition,
 };
 
+mod accept;
+mod backup;
+mod change;
+mod db;
+mod extra;
+mod file;
+mod journal;
+mod lanes;
+mod migrate;
+mod read;
+mod restore;
+mod sql;
+mod step;
+mod writer;
+
+/// Changes that a slow listener may fall behind before it misses some.
+const LISTENERS_BEHIND: usize = 16_384;
+
 /// Why the store did not do what was asked.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// The engine failed: disk full, connection lost, damaged file. Nothing of the request is on disk unless it says so.
     #[error("the database failed: {0}")]
@@ -54,7 +77,16 @@ pub enum StoreError {
 /// A handle on the store; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
-    _inner: std::sync::Arc<()>,
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    engine: Engine,
+    readers: Readers,
+    inbox: mpsc::Sender<Request>,
+    listeners: broadcast::Sender<Changed>,
+    clock: SharedClock,
 }
 
 /// The alert that a broadcast goes under.
@@ -336,13 +368,46 @@ impl Store {
         node: &str,
         clock: SharedClock,
     ) -> Result<(Self, Opened), StoreError> {
-        let _ = (database, node, clock);
-        todo!("store")
+        let engine = Engine::of(database)?;
+        let mut conn = engine.connect().await?;
+        db::check(&mut conn).await?;
+        migrate::run(&mut conn, clock.now()).await?;
+        let (inbox, requests) = mpsc::channel(writer::WAITING);
+        let (listeners, _) = broadcast::channel(LISTENERS_BEHIND);
+        let mut writer = Writer {
+            engine: engine.clone(),
+            conn: Some(conn),
+            clock: Arc::clone(&clock),
+            inbox: requests,
+            listeners: listeners.clone(),
+        };
+        let opened = writer.settle(node).await?;
+        let readers = engine.readers().await?;
+        // Ends when the last handle is gone or `close` is called; nobody has to wait for it otherwise.
+        tokio::spawn(writer.run());
+        let inner = Inner {
+            engine,
+            readers,
+            inbox,
+            listeners,
+            clock,
+        };
+        Ok((
+            Self {
+                inner: Arc::new(inner),
+            },
+            opened,
+        ))
     }
 
     /// Writes out what waits, checkpoints, and closes. Later calls give [`StoreError::Closed`].
     pub async fn close(&self) {
-        todo!("store")
+        // The writer's connection goes last: it is the only one that writes the log back into the file.
+        self.inner.readers.close().await;
+        let (done, closed) = oneshot::channel();
+        if self.inner.inbox.send(Request::Close(done)).await.is_ok() {
+            closed.await.ok();
+        }
     }
 
     /// Accepts a command: alert, broadcast, renderings, deliveries and journal in one transaction. Open deliveries of
@@ -352,8 +417,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::KeyReused`]; [`StoreError::NotFound`] for an unknown or ended alert, or one of another mode.
     pub async fn accept(&self, acceptance: Acceptance) -> Result<Accepted, StoreError> {
-        let _ = acceptance;
-        todo!("store")
+        self.ask(|reply| Request::Accept(Box::new(acceptance), reply))
+            .await
     }
 
     /// Adds retractions or confirmations to a broadcast, once: an extra whose broadcast, account, recipient, purpose
@@ -364,8 +429,7 @@ impl Store {
         at: Timestamp,
         entry: Option<Entry>,
     ) -> Result<Vec<LaneId>, StoreError> {
-        let _ = (extras, at, entry);
-        todo!("store")
+        self.ask(|reply| Request::Add(extras, at, entry, reply)).await
     }
 
     /// Takes the lanes that are free, ours already, or whose lease has run out; all of them if `force`. Raises each
@@ -377,8 +441,15 @@ impl Store {
         until: Timestamp,
         force: bool,
     ) -> Result<Vec<Lease>, StoreError> {
-        let _ = (lanes, node, until, force);
-        todo!("store")
+        let (lanes, node) = (lanes.to_vec(), node.to_owned());
+        self.ask(|reply| Request::Take {
+            lanes,
+            node,
+            until,
+            force,
+            reply,
+        })
+        .await
     }
 
     /// Extends the leases. Returns the lanes that another node has taken meanwhile.
@@ -388,21 +459,26 @@ impl Store {
         node: &str,
         until: Timestamp,
     ) -> Result<Vec<LaneId>, StoreError> {
-        let _ = (leases, node, until);
-        todo!("store")
+        let (leases, node) = (leases.to_vec(), node.to_owned());
+        self.ask(|reply| Request::Renew {
+            leases,
+            node,
+            until,
+            reply,
+        })
+        .await
     }
 
     /// The lanes that have open deliveries, also of accounts that the configuration no longer has.
     pub async fn open_lanes(&self) -> Result<Vec<LaneId>, StoreError> {
-        todo!("store")
+        read::open_lanes(&self.inner.readers).await
     }
 
     /// The open deliveries of a lane in the order in which they are to be worked on, at most `limit`: `unknown` first,
     /// then corrections, then by acceptance; recipients of one broadcast in their order. Includes those whose
     /// `not_before` lies ahead.
     pub async fn head(&self, lane: &LaneId, limit: usize) -> Result<Vec<Work>, StoreError> {
-        let _ = (lane, limit);
-        todo!("store")
+        read::head(&self.inner.readers, lane, limit).await
     }
 
     /// Makes the changes, all in one commit; the answers are in the order of the changes. A change that does not apply
@@ -410,14 +486,17 @@ impl Store {
     /// `outcome` for `End`, `settle` for a change out of `unknown`, `decision` for a person's.
     /// When a retraction's delivery becomes `published`, its target becomes `retracted` in the same commit.
     pub async fn change(&self, changes: Vec<Change>) -> Vec<Result<State, StoreError>> {
-        let _ = changes;
-        todo!("store")
+        let many = changes.len();
+        let (reply, answer) = oneshot::channel();
+        let sent = self.inner.inbox.send(Request::Change(changes, reply)).await;
+        let answers = if sent.is_ok() { answer.await.ok() } else { None };
+        answers.unwrap_or_else(|| vec![Err(StoreError::Closed); many])
     }
 
     /// Remembers what the lane needs across a restart.
     pub async fn note_lane(&self, lane: &LaneId, epoch: i64, notes: LaneNotes) -> Result<(), StoreError> {
-        let _ = (lane, epoch, notes);
-        todo!("store")
+        let lane = lane.clone();
+        self.ask(|reply| Request::Note(lane, epoch, notes, reply)).await
     }
 
     /// Remote ids on the account that belong to other deliveries, since `since`: at most `limit`, newest first.
@@ -428,13 +507,12 @@ impl Store {
         since: Timestamp,
         limit: usize,
     ) -> Result<Vec<String>, StoreError> {
-        let _ = (account, besides, since, limit);
-        todo!("store")
+        read::taken_ids(&self.inner.readers, account, besides, since, limit).await
     }
 
     /// The broadcasts that have not finished.
     pub async fn unfinished(&self) -> Result<Vec<Broadcast>, StoreError> {
-        todo!("store")
+        read::unfinished(&self.inner.readers).await
     }
 
     /// Marks a broadcast finished if it has no open delivery (confirmations not counted) and was not finished before,
@@ -446,62 +524,56 @@ impl Store {
         confirmations: Vec<Extra>,
         entry: Entry,
     ) -> Result<Option<Vec<LaneId>>, StoreError> {
-        let _ = (broadcast, at, confirmations, entry);
-        todo!("store")
+        let broadcast = broadcast.clone();
+        self.ask(|reply| Request::Finish(broadcast, at, confirmations, entry, reply))
+            .await
     }
 
     /// Writes a journal record on its own.
     pub async fn record(&self, entry: Entry) -> Result<i64, StoreError> {
-        let _ = entry;
-        todo!("store")
+        self.ask(|reply| Request::Record(entry, reply)).await
     }
 
     /// One broadcast.
     pub async fn broadcast(&self, id: &BroadcastId) -> Result<Broadcast, StoreError> {
-        let _ = id;
-        todo!("store")
+        read::one_broadcast(&self.inner.readers, id).await
     }
 
     /// The latest broadcasts, newest first.
     pub async fn broadcasts(&self, limit: usize) -> Result<Vec<Broadcast>, StoreError> {
-        let _ = limit;
-        todo!("store")
+        read::broadcasts(&self.inner.readers, limit).await
     }
 
     /// One alert.
     pub async fn alert(&self, id: &AlertId) -> Result<Alert, StoreError> {
-        let _ = id;
-        todo!("store")
+        read::alert(&self.inner.readers, id).await
     }
 
     /// The deliveries of a broadcast in their order, confirmations and retractions included.
     pub async fn deliveries(&self, broadcast: &BroadcastId) -> Result<Vec<Delivery>, StoreError> {
-        let _ = broadcast;
-        todo!("store")
+        read::deliveries(&self.inner.readers, broadcast).await
     }
 
     /// One delivery.
     pub async fn delivery(&self, id: &DeliveryId) -> Result<Delivery, StoreError> {
-        let _ = id;
-        todo!("store")
+        read::one_delivery(&self.inner.readers, id).await
     }
 
     /// The rendering of a delivery, exactly as accepted.
     pub async fn rendering(&self, delivery: &DeliveryId) -> Result<Rendering, StoreError> {
-        let _ = delivery;
-        todo!("store")
+        read::rendering(&self.inner.readers, delivery).await
     }
 
     /// The attempts at a delivery, oldest first.
     pub async fn attempts(&self, delivery: &DeliveryId) -> Result<Vec<Attempt>, StoreError> {
-        let _ = delivery;
-        todo!("store")
+        read::attempts(&self.inner.readers, delivery).await
     }
 
     /// Deliveries per state and mode, over unfinished broadcasts and those of the last `window`.
     pub async fn counts(&self, window: Duration) -> Result<Vec<(Mode, State, u64)>, StoreError> {
-        let _ = window;
-        todo!("store")
+        let window = i64::try_from(window.as_micros()).unwrap_or(i64::MAX);
+        let since = self.inner.clock.now().as_microsecond().saturating_sub(window);
+        read::counts(&self.inner.readers, from_micros(since)).await
     }
 
     /// Journal records with a sequence above `after`, oldest first; of one broadcast if given.
@@ -511,28 +583,40 @@ impl Store {
         limit: usize,
         broadcast: Option<&BroadcastId>,
     ) -> Result<Vec<Record>, StoreError> {
-        let _ = (after, limit, broadcast);
-        todo!("store")
+        journal::read(&self.inner.readers, after, limit, broadcast).await
     }
 
     /// The last record's sequence and hash.
     pub async fn journal_head(&self) -> Result<(i64, String), StoreError> {
-        todo!("store")
+        journal::head(&self.inner.readers).await
     }
 
     /// Walks the whole chain.
     pub async fn verify_journal(&self) -> Result<ChainReport, StoreError> {
-        todo!("store")
+        journal::verify(&self.inner.readers).await
     }
 
     /// Writes a consistent copy, marked as a backup, to a file that must not exist. SQLite only.
     pub async fn backup(&self, to: &std::path::Path) -> Result<(), StoreError> {
-        let _ = to;
-        todo!("store")
+        backup::write(&self.inner.engine, to, self.inner.clock.now()).await
     }
 
     /// Hears of every committed change. A slow listener misses some and is told so.
     pub fn subscribe(&self) -> tokio::sync::broadcast::Receiver<Changed> {
-        todo!("store")
+        self.inner.listeners.subscribe()
+    }
+
+    /// Asks the writer and waits for its answer, which comes after the commit.
+    async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.inner.inbox.send(request(reply)).await;
+        sent.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Every SQL text with its name, for the test that prepares each on both engines.
+    #[doc(hidden)]
+    pub fn statements() -> Vec<(String, String)> {
+        sql::every()
     }
 }

@@ -6,4 +6,6 @@
 
 mod compose;
 mod confirm;
+mod postgres;
+mod store;
 mod wall;

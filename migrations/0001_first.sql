@@ -1,0 +1,142 @@
+-- One text for SQLite and PostgreSQL. Times are microseconds since the epoch, UTC. Never change a migration that was
+-- released: its checksum is in every database. Add a new file.
+
+-- Which data directory (or PostgreSQL database) this is, and whether it is a copy.
+CREATE TABLE meta (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+);
+
+-- Running numbers: alerts per mode and year, deliveries, renderings.
+CREATE TABLE counter (
+    name  TEXT PRIMARY KEY,
+    value BIGINT NOT NULL
+);
+
+CREATE TABLE alert (
+    id         TEXT PRIMARY KEY,
+    mode       TEXT NOT NULL CHECK (mode IN ('live', 'drill', 'test')),
+    state      TEXT NOT NULL CHECK (state IN ('active', 'ended')),
+    broadcasts BIGINT NOT NULL
+);
+
+CREATE TABLE broadcast (
+    id              TEXT PRIMARY KEY,
+    seq             BIGINT NOT NULL,
+    alert           TEXT NOT NULL REFERENCES alert (id),
+    number          BIGINT NOT NULL,
+    kind            TEXT NOT NULL CHECK (kind IN ('initial', 'update', 'correction', 'all-clear')),
+    mode            TEXT NOT NULL CHECK (mode IN ('live', 'drill', 'test')),
+    message         TEXT NOT NULL,
+    message_version BIGINT NOT NULL,
+    headline        TEXT NOT NULL,
+    actor           TEXT NOT NULL,
+    accepted_at     BIGINT NOT NULL,
+    valid_until     BIGINT NOT NULL,
+    finished_at     BIGINT
+);
+CREATE UNIQUE INDEX broadcast_seq ON broadcast (seq);
+CREATE UNIQUE INDEX broadcast_of_alert ON broadcast (alert, number);
+CREATE INDEX broadcast_unfinished ON broadcast (seq) WHERE finished_at IS NULL;
+
+-- Each distinct rendering of a broadcast once, as JSON, exactly as accepted.
+CREATE TABLE rendering (
+    id        BIGINT PRIMARY KEY,
+    broadcast TEXT NOT NULL REFERENCES broadcast (id),
+    body      TEXT NOT NULL
+);
+
+CREATE TABLE delivery (
+    id            TEXT PRIMARY KEY,
+    -- The order of acceptance.
+    seq           BIGINT NOT NULL,
+    alert         TEXT NOT NULL,
+    broadcast     TEXT NOT NULL REFERENCES broadcast (id),
+    kind          TEXT NOT NULL,
+    mode          TEXT NOT NULL CHECK (mode IN ('live', 'drill', 'test')),
+    account       TEXT NOT NULL,
+    channel       TEXT NOT NULL,
+    -- Empty where the channel has no recipients: equality then works in every index.
+    recipient     TEXT NOT NULL,
+    purpose       TEXT NOT NULL CHECK (purpose IN
+                  ('publish', 'retract', 'confirm-interim', 'confirm-final', 'confirm-closing')),
+    target        TEXT,
+    rendering     BIGINT NOT NULL REFERENCES rendering (id),
+    proof         TEXT NOT NULL CHECK (proof IN ('keyed', 'read-back', 'unproven')),
+    state         TEXT NOT NULL CHECK (state IN
+                  ('queued', 'sending', 'published', 'edited', 'retracted', 'refused', 'unknown', 'held', 'manual',
+                   'expired', 'superseded', 'cancelled')),
+    -- The place in the lane; null when the daemon has no work with it.
+    urgency       BIGINT,
+    attempts      BIGINT NOT NULL,
+    queued_at     BIGINT NOT NULL,
+    not_before    BIGINT NOT NULL,
+    deadline      BIGINT NOT NULL,
+    started_at    BIGINT,
+    unknown_since BIGINT,
+    finished_at   BIGINT,
+    remote_id     TEXT,
+    receipt       TEXT,
+    error         TEXT,
+    CHECK ((urgency IS NOT NULL) = (state IN ('queued', 'sending', 'unknown')))
+);
+CREATE INDEX delivery_lane ON delivery (account, mode, urgency, seq) WHERE urgency IS NOT NULL;
+CREATE INDEX delivery_open ON delivery (broadcast, purpose) WHERE urgency IS NOT NULL;
+CREATE INDEX delivery_of_broadcast ON delivery (broadcast, seq);
+CREATE INDEX delivery_of_alert ON delivery (alert, account, recipient);
+CREATE INDEX delivery_remote ON delivery (account, finished_at) WHERE remote_id IS NOT NULL;
+
+CREATE TABLE attempt (
+    delivery    TEXT NOT NULL,
+    number      BIGINT NOT NULL,
+    account     TEXT NOT NULL,
+    mode        TEXT NOT NULL,
+    started_at  BIGINT NOT NULL,
+    finished_at BIGINT,
+    outcome     TEXT CHECK (outcome IN ('published', 'not-sent', 'busy', 'credential', 'refused', 'unknown')),
+    error       TEXT,
+    PRIMARY KEY (delivery, number)
+);
+CREATE INDEX attempt_of_lane ON attempt (account, mode, started_at);
+
+CREATE TABLE lane (
+    account    TEXT NOT NULL,
+    mode       TEXT NOT NULL CHECK (mode IN ('live', 'drill', 'test')),
+    epoch      BIGINT NOT NULL,
+    owner      TEXT,
+    held_until BIGINT NOT NULL,
+    busy_until BIGINT,
+    open_until BIGINT,
+    failures   BIGINT NOT NULL,
+    reason     TEXT,
+    PRIMARY KEY (account, mode)
+);
+
+CREATE TABLE idempotency (
+    name      TEXT PRIMARY KEY,
+    digest    TEXT NOT NULL,
+    alert     TEXT NOT NULL,
+    broadcast TEXT NOT NULL,
+    at        BIGINT NOT NULL
+);
+
+CREATE TABLE journal (
+    seq       BIGINT PRIMARY KEY,
+    at        BIGINT NOT NULL,
+    actor     TEXT NOT NULL,
+    kind      TEXT NOT NULL,
+    broadcast TEXT,
+    delivery  TEXT,
+    body      TEXT NOT NULL,
+    hash      TEXT NOT NULL
+);
+CREATE INDEX journal_of_broadcast ON journal (broadcast, seq) WHERE broadcast IS NOT NULL;
+
+-- The end of the journal's chain, one row. On PostgreSQL its row lock is what lets one writer in at a time.
+CREATE TABLE chain (
+    id   BIGINT PRIMARY KEY,
+    seq  BIGINT NOT NULL,
+    hash TEXT NOT NULL
+);
+INSERT INTO chain (id, seq, hash)
+VALUES (1, 0, '0000000000000000000000000000000000000000000000000000000000000000');

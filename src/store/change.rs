@@ -1,0 +1,301 @@
+//! Changes of deliveries, many callers' at once: one read, one step of all rows, attempts, journal.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::{Map, Value as Json, json};
+
+use super::db::Value;
+use super::lanes::note;
+use super::step::{self, Current, Update};
+use super::writer::Tx;
+use super::{AttemptChange, Change, Changed, Entry, StoreError, sql};
+use crate::clock::Timestamp;
+use crate::model::{Actor, DeliveryId, Event, LaneId, Purpose, Reason, State, WrongTransition};
+
+/// Applies changes in their order; answers in the same order. Only a failure of the engine fails the whole.
+pub(super) async fn apply(
+    tx: &mut Tx<'_>,
+    changes: Vec<Change>,
+) -> Result<Vec<Result<State, StoreError>>, StoreError> {
+    let mut answers = Vec::with_capacity(changes.len());
+    let mut batch: Vec<Change> = Vec::with_capacity(changes.len());
+    let mut seen: HashSet<DeliveryId> = HashSet::with_capacity(changes.len());
+    for change in changes {
+        if !seen.insert(change.delivery.clone()) {
+            // The second change of a delivery must see the first one's row.
+            answers.extend(together(tx, std::mem::take(&mut batch)).await?);
+            seen.clear();
+            seen.insert(change.delivery.clone());
+        }
+        batch.push(change);
+    }
+    answers.extend(together(tx, batch).await?);
+    Ok(answers)
+}
+
+/// Applies changes of different deliveries.
+async fn together(
+    tx: &mut Tx<'_>,
+    changes: Vec<Change>,
+) -> Result<Vec<Result<State, StoreError>>, StoreError> {
+    let ids: Vec<Value> = changes
+        .iter()
+        .map(|change| change.delivery.as_str().into())
+        .collect();
+    let mut rows = HashMap::with_capacity(ids.len());
+    for row in sql::STEPS.write(tx.conn, &[], ids).await? {
+        let current = Current::of(&row)?;
+        rows.insert(current.id.clone(), current);
+    }
+    let mut answers = Vec::with_capacity(changes.len());
+    let mut updates = Vec::with_capacity(changes.len());
+    let (mut starts, mut ends, mut retracted) = (Vec::new(), Vec::new(), Vec::new());
+    let mut notes = HashMap::new();
+    for change in changes {
+        let Some(row) = rows.get(&change.delivery) else {
+            answers.push(Err(StoreError::NotFound(format!("delivery {}", change.delivery))));
+            continue;
+        };
+        let update = match decide(row, &change) {
+            Ok(update) => update,
+            Err(error) => {
+                answers.push(Err(error));
+                continue;
+            }
+        };
+        answers.push(Ok(update.to));
+        match &change.attempt {
+            Some(AttemptChange::Start) => {
+                tx.marks.starts = true;
+                starts.push(vec![
+                    row.id.as_str().into(),
+                    i64::from(update.attempts).into(),
+                    row.lane.account.as_str().into(),
+                    row.lane.mode.as_str().into(),
+                    change.at.into(),
+                ]);
+            }
+            Some(AttemptChange::End { outcome }) => {
+                tx.marks.ends = true;
+                ends.push((
+                    row.id.clone(),
+                    update.attempts,
+                    Some(change.at),
+                    *outcome,
+                    change.error.clone(),
+                ));
+            }
+            None => {}
+        }
+        if row.purpose == Purpose::Retract && update.to == State::Published {
+            retracted.extend(
+                row.target
+                    .clone()
+                    .map(|target| (target, row.id.clone(), change.at, change.actor.clone())),
+            );
+        }
+        tx.changed.push(Changed {
+            broadcast: row.broadcast.clone(),
+            delivery: Some(row.id.clone()),
+            state: Some(update.to),
+        });
+        tx.chain.add(Entry {
+            at: change.at,
+            actor: change.actor.clone(),
+            kind: kind(row, &change),
+            broadcast: Some(row.broadcast.clone()),
+            delivery: Some(row.id.clone()),
+            body: Json::Object(body(row, &change, &update)),
+        });
+        if let (Some((lane, epoch)), Some(notes_now)) = (change.fence, change.lane_notes) {
+            notes.insert(lane, (epoch, notes_now));
+        }
+        updates.push(update);
+    }
+    step::write(tx.conn, &updates).await?;
+    sql::ATTEMPTS_START.run(tx.conn, starts).await?;
+    step::end_attempts(tx.conn, ends).await?;
+    for (lane, (epoch, notes)) in notes {
+        note(tx.conn, &lane, epoch, &notes).await?;
+    }
+    for (target, by, at, actor) in retracted {
+        retract(tx, &target, &by, at, actor).await?;
+    }
+    Ok(answers)
+}
+
+/// Whether the change applies to the row, and what follows. Pure.
+fn decide(row: &Current, change: &Change) -> Result<Update, StoreError> {
+    change.from.after(change.event)?;
+    if let Some((lane, epoch)) = &change.fence
+        && (*lane != row.lane || row.epoch != Some(*epoch))
+    {
+        return Err(StoreError::Fenced(lane.clone()));
+    }
+    if row.state != change.from {
+        return Err(StoreError::Moved {
+            delivery: row.id.clone(),
+            expected: change.from,
+            found: row.state,
+        });
+    }
+    let mut update = row.after(change.event, change.at)?;
+    update.epoch = change.fence.as_ref().map(|(_, epoch)| *epoch);
+    update.not_before = change.not_before;
+    update.receipt.clone_from(&change.receipt);
+    update.error.clone_from(&change.error);
+    Ok(update)
+}
+
+fn kind(row: &Current, change: &Change) -> &'static str {
+    match &change.attempt {
+        Some(AttemptChange::Start) => "attempt",
+        Some(AttemptChange::End { .. }) if row.state != State::Unknown => "outcome",
+        Some(AttemptChange::End { .. }) | None if row.state == State::Unknown => "settle",
+        Some(AttemptChange::End { .. }) | None => "decision",
+    }
+}
+
+fn body(row: &Current, change: &Change, update: &Update) -> Map<String, Json> {
+    let mut body = row.body(change.event, update.to);
+    if update.attempts > 0 {
+        body.insert("attempt".to_owned(), json!(update.attempts));
+    }
+    if let Some(AttemptChange::End { outcome }) = &change.attempt {
+        body.insert("outcome".to_owned(), json!(outcome));
+    }
+    if let Some(receipt) = &change.receipt {
+        body.insert("receipt".to_owned(), json!(receipt));
+    }
+    if let Some(error) = &change.error {
+        body.insert("error".to_owned(), json!(error));
+    }
+    if let Some(not_before) = change.not_before {
+        body.insert("not_before".to_owned(), json!(not_before));
+    }
+    if let Some(note) = &change.note {
+        body.insert("note".to_owned(), note.clone());
+    }
+    body
+}
+
+/// The post that a retraction took away is retracted in the same commit. One that is not out any more stays as it is.
+async fn retract(
+    tx: &mut Tx<'_>,
+    target: &DeliveryId,
+    by: &DeliveryId,
+    at: Timestamp,
+    actor: Actor,
+) -> Result<(), StoreError> {
+    let rows = tx.conn.fetch(sql::ONE_STEP, vec![target.as_str().into()]).await?;
+    let Some(row) = rows.first().map(Current::of).transpose()? else {
+        return Ok(());
+    };
+    let Ok(update) = row.after(Event::Retract, at) else {
+        return Ok(());
+    };
+    let mut body = row.body(Event::Retract, update.to);
+    body.insert("by".to_owned(), json!(by));
+    tx.changed.push(Changed {
+        broadcast: row.broadcast.clone(),
+        delivery: Some(row.id.clone()),
+        state: Some(update.to),
+    });
+    tx.chain.add(Entry {
+        at,
+        actor,
+        kind: "outcome",
+        broadcast: Some(row.broadcast.clone()),
+        delivery: Some(row.id.clone()),
+        body: Json::Object(body),
+    });
+    step::write(tx.conn, &[update]).await
+}
+
+/// Makes the same step of many deliveries for one reason: cut off, overtaken, restored. Open attempts are closed as
+/// unknown, without a time: when they ended nobody knows.
+pub(super) async fn sweep(
+    tx: &mut Tx<'_>,
+    rows: &[Current],
+    events: fn(State) -> &'static [Event],
+    reason: Option<&Reason>,
+    say: &Sweep<'_>,
+) -> Result<(), StoreError> {
+    let (mut updates, mut ends) = (Vec::with_capacity(rows.len()), Vec::new());
+    for row in rows {
+        let Some((first, rest)) = events(row.state).split_first() else {
+            continue;
+        };
+        let mut update = row.after(*first, say.at).map_err(fault)?;
+        let mut last = *first;
+        for event in rest {
+            // Two steps of the table, one write: `sending` is lost before it is held.
+            let between = Current {
+                state: update.to,
+                unknown_since: update.unknown_since,
+                finished_at: update.finished_at,
+                ..row.clone()
+            };
+            update = Update {
+                from: row.state,
+                ..between.after(*event, say.at).map_err(fault)?
+            };
+            last = *event;
+        }
+        update.error = reason.cloned();
+        update.not_before = update.to.is_open().then_some(say.at);
+        let mut body = row.body(last, update.to);
+        if row.state == State::Sending {
+            ends.push((row.id.clone(), row.attempts, None, "unknown", reason.cloned()));
+            body.insert("attempt".to_owned(), json!(row.attempts));
+            body.insert("outcome".to_owned(), json!("unknown"));
+        }
+        if let Some(reason) = reason {
+            body.insert("error".to_owned(), json!(reason));
+        }
+        if let Some((name, value)) = &say.more {
+            body.insert((*name).to_owned(), value.clone());
+        }
+        tx.changed.push(Changed {
+            broadcast: row.broadcast.clone(),
+            delivery: Some(row.id.clone()),
+            state: Some(update.to),
+        });
+        tx.chain.add(Entry {
+            at: say.at,
+            actor: say.actor.clone(),
+            kind: say.kind,
+            broadcast: Some(row.broadcast.clone()),
+            delivery: Some(row.id.clone()),
+            body: Json::Object(body),
+        });
+        updates.push(update);
+    }
+    step::write(tx.conn, &updates).await?;
+    step::end_attempts(tx.conn, ends).await
+}
+
+/// The rows of a sweep were chosen by their state: a step that the table lacks is a fault of the program, and everything
+/// that its group wrote is rolled back.
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
+fn fault(wrong: WrongTransition) -> StoreError {
+    StoreError::Engine(wrong.to_string())
+}
+
+/// What the journal says of a sweep.
+#[derive(Debug)]
+pub(super) struct Sweep<'a> {
+    pub at: Timestamp,
+    pub actor: &'a Actor,
+    pub kind: &'static str,
+    pub more: Option<(&'static str, Json)>,
+}
+
+/// The lane that a delivery stands in, once, in order of appearance.
+pub(super) fn distinct(lanes: impl IntoIterator<Item = LaneId>) -> Vec<LaneId> {
+    let mut seen = HashSet::new();
+    lanes
+        .into_iter()
+        .filter(|lane| seen.insert(lane.clone()))
+        .collect()
+}

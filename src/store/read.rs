@@ -1,0 +1,252 @@
+//! What is read, on connections that cannot write.
+
+use std::collections::HashMap;
+
+use super::db::{Readers, Row, unsigned};
+use super::step::recipient;
+use super::{Alert, Attempt, StoreError, sql};
+use crate::clock::Timestamp;
+use crate::model::{
+    AccountId, Actor, AlertId, Broadcast, BroadcastId, Delivery, DeliveryId, LaneId, Mode, Post, Purpose,
+    Receipt, Rendering, State, Work,
+};
+
+/// The column after those of a delivery, which end with its rendering.
+const AFTER_DELIVERY: usize = 22;
+
+pub(super) fn lane(row: &Row) -> Result<LaneId, StoreError> {
+    Ok(LaneId {
+        account: row.word(0)?,
+        mode: row.word(1)?,
+    })
+}
+
+pub(super) fn broadcast(row: &Row) -> Result<Broadcast, StoreError> {
+    Ok(Broadcast {
+        alert: row.word(0)?,
+        id: row.word(1)?,
+        kind: row.word(2)?,
+        mode: row.word(3)?,
+        message: row.word(4)?,
+        headline: row.text(5)?,
+        actor: Actor(row.text(6)?),
+        accepted_at: row.time(7)?,
+        valid_until: row.time(8)?,
+        finished_at: row.time_or_null(9)?,
+    })
+}
+
+fn delivery(row: &Row) -> Result<Delivery, StoreError> {
+    Ok(Delivery {
+        id: row.word(0)?,
+        alert: row.word(1)?,
+        broadcast: row.word(2)?,
+        kind: row.word(3)?,
+        mode: row.word(4)?,
+        account: row.word(5)?,
+        channel: row.text(6)?,
+        recipient: recipient(row.text(7)?),
+        purpose: row.word(8)?,
+        target: row.word_or_null(9)?,
+        state: row.word(10)?,
+        attempts: unsigned(row.int(11)?)?,
+        proof: row.word(12)?,
+        queued_at: row.time(13)?,
+        not_before: row.time(14)?,
+        deadline: row.time(15)?,
+        started_at: row.time_or_null(16)?,
+        unknown_since: row.time_or_null(17)?,
+        finished_at: row.time_or_null(18)?,
+        receipt: row.json_or_null(19)?,
+        error: row.reason(20)?,
+    })
+}
+
+fn limited(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// Turns the first row into something, or says what there is none of.
+fn only<T>(
+    rows: &[Row],
+    of: impl FnOnce(&Row) -> Result<T, StoreError>,
+    what: impl FnOnce() -> String,
+) -> Result<T, StoreError> {
+    rows.first().map_or_else(|| Err(StoreError::NotFound(what())), of)
+}
+
+pub(super) async fn head(readers: &Readers, lane: &LaneId, limit: usize) -> Result<Vec<Work>, StoreError> {
+    let values = vec![
+        lane.account.as_str().into(),
+        lane.mode.as_str().into(),
+        limited(limit).into(),
+    ];
+    let rows = readers.fetch(sql::HEAD, values).await?;
+    let mut bodies = HashMap::new();
+    let mut follow = Vec::new();
+    for row in &rows {
+        bodies.insert(row.int(AFTER_DELIVERY - 1)?, None::<Rendering>);
+        if row.int(AFTER_DELIVERY)? > 1 && row.word::<Purpose>(8)? == Purpose::Publish {
+            follow.push(row.text(0)?.as_str().into());
+        }
+    }
+    let ids = bodies.keys().map(|id| (*id).into()).collect();
+    for row in sql::BODIES.read(readers, &[], ids).await? {
+        bodies.insert(row.int(0)?, Some(body(&row.text(1)?)?));
+    }
+    let mut threads: HashMap<DeliveryId, (Receipt, Receipt)> = HashMap::new();
+    for row in sql::THREADS.read(readers, &[], follow).await? {
+        let Some(receipt) = row.json_or_null::<Receipt>(1)? else {
+            continue;
+        };
+        threads
+            .entry(row.word(0)?)
+            .and_modify(|(_, parent)| parent.clone_from(&receipt))
+            .or_insert_with(|| (receipt.clone(), receipt));
+    }
+    rows.iter().map(|row| work(row, &bodies, &mut threads)).collect()
+}
+
+fn work(
+    row: &Row,
+    bodies: &HashMap<i64, Option<Rendering>>,
+    threads: &mut HashMap<DeliveryId, (Receipt, Receipt)>,
+) -> Result<Work, StoreError> {
+    let delivery = delivery(row)?;
+    let rendering = bodies
+        .get(&row.int(AFTER_DELIVERY - 1)?)
+        .and_then(Clone::clone)
+        .ok_or_else(|| StoreError::NotFound(format!("rendering of delivery {}", delivery.id)))?;
+    let (root, parent) = threads.remove(&delivery.id).unzip();
+    Ok(Work {
+        post: Post {
+            key: delivery.id.clone(),
+            alert: delivery.alert.clone(),
+            broadcast: delivery.broadcast.clone(),
+            kind: delivery.kind,
+            mode: delivery.mode,
+            purpose: delivery.purpose,
+            rendering,
+            recipient: delivery.recipient.clone(),
+            // When the delivery was made: for a post, that is when its broadcast was accepted.
+            accepted_at: delivery.queued_at,
+            valid_until: row.time(AFTER_DELIVERY + 1)?,
+            root,
+            parent,
+        },
+        target: row.json_or_null(AFTER_DELIVERY + 2)?,
+        delivery,
+    })
+}
+
+fn body(text: &str) -> Result<Rendering, StoreError> {
+    serde_json::from_str(text).map_err(|e| StoreError::Engine(format!("a damaged rendering: {e}")))
+}
+
+pub(super) async fn open_lanes(readers: &Readers) -> Result<Vec<LaneId>, StoreError> {
+    readers
+        .fetch(sql::OPEN_LANES, vec![])
+        .await?
+        .iter()
+        .map(lane)
+        .collect()
+}
+
+pub(super) async fn taken_ids(
+    readers: &Readers,
+    account: &AccountId,
+    besides: &DeliveryId,
+    since: Timestamp,
+    limit: usize,
+) -> Result<Vec<String>, StoreError> {
+    let values = vec![
+        account.as_str().into(),
+        besides.as_str().into(),
+        since.into(),
+        limited(limit).into(),
+    ];
+    readers
+        .fetch(sql::TAKEN, values)
+        .await?
+        .iter()
+        .map(|row| row.text(0))
+        .collect()
+}
+
+pub(super) async fn unfinished(readers: &Readers) -> Result<Vec<Broadcast>, StoreError> {
+    readers
+        .fetch(sql::UNFINISHED, vec![])
+        .await?
+        .iter()
+        .map(broadcast)
+        .collect()
+}
+
+pub(super) async fn one_broadcast(readers: &Readers, id: &BroadcastId) -> Result<Broadcast, StoreError> {
+    let rows = readers.fetch(sql::BROADCAST, vec![id.as_str().into()]).await?;
+    only(&rows, broadcast, || format!("broadcast {id}"))
+}
+
+pub(super) async fn broadcasts(readers: &Readers, limit: usize) -> Result<Vec<Broadcast>, StoreError> {
+    let rows = readers
+        .fetch(sql::BROADCASTS, vec![limited(limit).into()])
+        .await?;
+    rows.iter().map(broadcast).collect()
+}
+
+pub(super) async fn alert(readers: &Readers, id: &AlertId) -> Result<Alert, StoreError> {
+    let rows = readers.fetch(sql::ALERT, vec![id.as_str().into()]).await?;
+    let (id, mode, state) = only(
+        &rows,
+        |row| Ok((row.word(0)?, row.word(1)?, row.word(2)?)),
+        || format!("alert {id}"),
+    )?;
+    let of_it = vec![AlertId::as_str(&id).into()];
+    let broadcasts = readers.fetch(sql::BROADCASTS_OF_ALERT, of_it).await?;
+    Ok(Alert {
+        id,
+        mode,
+        state,
+        broadcasts: broadcasts.iter().map(broadcast).collect::<Result<_, _>>()?,
+    })
+}
+
+pub(super) async fn deliveries(readers: &Readers, id: &BroadcastId) -> Result<Vec<Delivery>, StoreError> {
+    let rows = readers.fetch(sql::DELIVERIES, vec![id.as_str().into()]).await?;
+    rows.iter().map(delivery).collect()
+}
+
+pub(super) async fn one_delivery(readers: &Readers, id: &DeliveryId) -> Result<Delivery, StoreError> {
+    let rows = readers.fetch(sql::DELIVERY, vec![id.as_str().into()]).await?;
+    only(&rows, delivery, || format!("delivery {id}"))
+}
+
+pub(super) async fn rendering(readers: &Readers, id: &DeliveryId) -> Result<Rendering, StoreError> {
+    let rows = readers.fetch(sql::RENDERING, vec![id.as_str().into()]).await?;
+    only(&rows, |row| body(&row.text(0)?), || format!("delivery {id}"))
+}
+
+pub(super) async fn attempts(readers: &Readers, id: &DeliveryId) -> Result<Vec<Attempt>, StoreError> {
+    let rows = readers.fetch(sql::ATTEMPTS, vec![id.as_str().into()]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Attempt {
+                number: unsigned(row.int(0)?)?,
+                started_at: row.time(1)?,
+                finished_at: row.time_or_null(2)?,
+                outcome: row.text_or_null(3)?,
+                error: row.reason(4)?,
+            })
+        })
+        .collect()
+}
+
+pub(super) async fn counts(
+    readers: &Readers,
+    since: Timestamp,
+) -> Result<Vec<(Mode, State, u64)>, StoreError> {
+    let rows = readers.fetch(sql::COUNTS, vec![since.into()]).await?;
+    rows.iter()
+        .map(|row| Ok((row.word(0)?, row.word(1)?, u64::from(unsigned(row.int(2)?)?))))
+        .collect()
+}

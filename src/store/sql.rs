@@ -1,0 +1,374 @@
+//! Every SQL text, the same for both engines, and the builder of multi-row ones: the only place where SQL is put
+//! together. Values are always bound, never written into the text.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
+
+use super::StoreError;
+use super::db::{Conn, Readers, Row, Value};
+
+macro_rules! statements {
+    ($($(#[$doc:meta])* $name:ident = $($text:expr),+;)+) => {
+        $($(#[$doc])* pub(super) const $name: &str = concat!($($text),+);)+
+
+        /// All single statements, for the test that prepares them on both engines.
+        pub(super) const ALL: &[(&str, &str)] = &[$((stringify!($name), $name)),+];
+    };
+}
+
+macro_rules! delivery_columns {
+    () => {
+        "d.id, d.alert, d.broadcast, d.kind, d.mode, d.account, d.channel, d.recipient, d.purpose, d.target, d.state, \
+         d.attempts, d.proof, d.queued_at, d.not_before, d.deadline, d.started_at, d.unknown_since, d.finished_at, \
+         d.receipt, d.error, d.rendering"
+    };
+}
+
+macro_rules! broadcast_columns {
+    () => {
+        "alert, id, kind, mode, message, headline, actor, accepted_at, valid_until, finished_at"
+    };
+}
+
+macro_rules! step_columns {
+    () => {
+        "SELECT d.id, d.broadcast, d.kind, d.mode, d.account, d.recipient, d.purpose, d.target, d.state, d.attempts, \
+         d.started_at, d.unknown_since, d.finished_at, l.epoch \
+         FROM delivery d LEFT JOIN lane l ON l.account = d.account AND l.mode = d.mode "
+    };
+}
+
+statements! {
+    CHAIN = "SELECT seq, hash FROM chain WHERE id = 1";
+    CHAIN_MOVE = "UPDATE chain SET seq = $1, hash = $2 WHERE id = 1";
+    META = "SELECT value FROM meta WHERE name = $1";
+    META_SET = "INSERT INTO meta (name, value) VALUES ($1, $2) \
+                ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    META_CLEAR = "DELETE FROM meta WHERE name = $1";
+    COUNT = "INSERT INTO counter (name, value) VALUES ($1, $2) \
+             ON CONFLICT (name) DO UPDATE SET value = counter.value + excluded.value RETURNING value";
+
+    REPEATED = "SELECT digest, alert, broadcast FROM idempotency WHERE name = $1";
+    REMEMBER = "INSERT INTO idempotency (name, digest, alert, broadcast, at) VALUES ($1, $2, $3, $4, $5)";
+    FORGET = "DELETE FROM idempotency WHERE at < $1";
+    ALERT_FOR_UPDATE = "SELECT mode, state, broadcasts FROM alert WHERE id = $1";
+    ALERT_NEW = "INSERT INTO alert (id, mode, state, broadcasts) VALUES ($1, $2, $3, $4)";
+    ALERT_STEP = "UPDATE alert SET broadcasts = $2, state = $3 WHERE id = $1";
+    BROADCAST_NEW = "INSERT INTO broadcast (id, seq, alert, number, kind, mode, message, message_version, headline, \
+                     actor, accepted_at, valid_until) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+    BROADCAST_FINISH = "UPDATE broadcast SET finished_at = $2 WHERE id = $1 AND finished_at IS NULL AND NOT EXISTS \
+                        (SELECT 1 FROM delivery d WHERE d.broadcast = $1 AND d.urgency IS NOT NULL \
+                        AND d.purpose IN ('publish', 'retract'))";
+    LANES_OF_BROADCAST = "SELECT DISTINCT account, mode FROM delivery \
+                          WHERE broadcast = $1 AND urgency IS NOT NULL ORDER BY account";
+    EXTRAS_OF_BROADCAST = "SELECT account, recipient, purpose, target, state FROM delivery \
+                           WHERE broadcast = $1 AND purpose <> 'publish'";
+
+    LANE_MAKE = "INSERT INTO lane (account, mode, epoch, held_until, failures) VALUES ($1, $2, 0, 0, 0) \
+                 ON CONFLICT DO NOTHING";
+    LANE_READ = "SELECT epoch, owner, held_until, busy_until, open_until, failures, reason FROM lane \
+                 WHERE account = $1 AND mode = $2";
+    LANE_TAKE = "UPDATE lane SET epoch = $3, owner = $4, held_until = $5 WHERE account = $1 AND mode = $2";
+    LANE_RENEW = "UPDATE lane SET held_until = $5 WHERE account = $1 AND mode = $2 AND epoch = $3 AND owner = $4";
+    LANE_NOTE = "UPDATE lane SET busy_until = $4, open_until = $5, failures = $6, reason = $7 \
+                 WHERE account = $1 AND mode = $2 AND epoch = $3";
+    LANES_FREE = "UPDATE lane SET owner = NULL, held_until = 0";
+    LANE_ATTEMPTS = "SELECT started_at FROM attempt WHERE account = $1 AND mode = $2 \
+                     ORDER BY started_at DESC LIMIT 200";
+    LANE_CUT_OFF = step_columns!(), "WHERE d.account = $1 AND d.mode = $2 AND d.urgency IS NOT NULL \
+                    AND d.state = 'sending' ORDER BY d.seq";
+    ALL_OPEN = step_columns!(), "WHERE d.urgency IS NOT NULL ORDER BY d.seq";
+    ONE_STEP = step_columns!(), "WHERE d.id = $1";
+
+    OPEN_LANES = "SELECT DISTINCT account, mode FROM delivery WHERE urgency IS NOT NULL ORDER BY account, mode";
+    HEAD = "SELECT ", delivery_columns!(), ", b.number, b.valid_until, t.receipt FROM delivery d \
+            JOIN broadcast b ON b.id = d.broadcast LEFT JOIN delivery t ON t.id = d.target \
+            WHERE d.account = $1 AND d.mode = $2 AND d.urgency IS NOT NULL ORDER BY d.urgency, d.seq LIMIT $3";
+    TAKEN = "SELECT remote_id FROM delivery WHERE account = $1 AND remote_id IS NOT NULL AND id <> $2 \
+             AND finished_at >= $3 ORDER BY finished_at DESC LIMIT $4";
+    UNFINISHED = "SELECT ", broadcast_columns!(), " FROM broadcast WHERE finished_at IS NULL ORDER BY seq";
+    BROADCAST = "SELECT ", broadcast_columns!(), " FROM broadcast WHERE id = $1";
+    BROADCASTS = "SELECT ", broadcast_columns!(), " FROM broadcast ORDER BY seq DESC LIMIT $1";
+    BROADCASTS_OF_ALERT = "SELECT ", broadcast_columns!(), " FROM broadcast WHERE alert = $1 ORDER BY number";
+    ALERT = "SELECT id, mode, state FROM alert WHERE id = $1";
+    DELIVERIES = "SELECT ", delivery_columns!(), " FROM delivery d WHERE d.broadcast = $1 ORDER BY d.seq";
+    DELIVERY = "SELECT ", delivery_columns!(), " FROM delivery d WHERE d.id = $1";
+    RENDERING = "SELECT r.body FROM delivery d JOIN rendering r ON r.id = d.rendering WHERE d.id = $1";
+    ATTEMPTS = "SELECT number, started_at, finished_at, outcome, error FROM attempt WHERE delivery = $1 \
+                ORDER BY number";
+    COUNTS = "SELECT d.mode, d.state, COUNT(*) FROM broadcast b JOIN delivery d ON d.broadcast = b.id \
+              WHERE b.finished_at IS NULL OR b.accepted_at >= $1 GROUP BY d.mode, d.state ORDER BY d.mode, d.state";
+    JOURNAL = "SELECT seq, at, actor, kind, broadcast, delivery, body, hash FROM journal WHERE seq > $1 \
+               ORDER BY seq LIMIT $2";
+    JOURNAL_OF_BROADCAST = "SELECT seq, at, actor, kind, broadcast, delivery, body, hash FROM journal \
+                            WHERE broadcast = $3 AND seq > $1 ORDER BY seq LIMIT $2";
+}
+
+/// The lock that lets one writer in at a time on PostgreSQL; SQLite has its own.
+pub(super) const CHAIN_LOCK_PG: &str = "SELECT seq, hash FROM chain WHERE id = 1 FOR UPDATE";
+
+/// What a PostgreSQL database is known by: a dump restored elsewhere differs.
+pub(super) const PG_IDENTITY: &str = "SELECT (SELECT system_identifier FROM pg_control_system())::text || '/' || \
+     (SELECT oid FROM pg_database WHERE datname = current_database())::text";
+
+/// What a placeholder of the first row is cast to: PostgreSQL would otherwise guess from a null.
+#[derive(Debug, Clone, Copy)]
+enum Cast {
+    None,
+    Text,
+    Int,
+}
+
+/// A statement of as many rows as one likes.
+#[derive(Debug)]
+pub(super) struct Many {
+    name: &'static str,
+    before: &'static str,
+    columns: &'static [Cast],
+    after: &'static str,
+    /// Rows of one statement at most; a power of two.
+    most: usize,
+}
+
+const T: Cast = Cast::Text;
+const I: Cast = Cast::Int;
+const N: Cast = Cast::None;
+
+pub(super) static RENDERINGS_NEW: Many = Many {
+    name: "RENDERINGS_NEW",
+    before: "INSERT INTO rendering (id, broadcast, body) VALUES ",
+    columns: &[N; 3],
+    after: "",
+    most: 64,
+};
+
+pub(super) static DELIVERIES_NEW: Many = Many {
+    name: "DELIVERIES_NEW",
+    before: "INSERT INTO delivery (id, seq, alert, broadcast, kind, mode, account, channel, recipient, purpose, target, \
+             rendering, proof, state, urgency, attempts, queued_at, not_before, deadline, finished_at) VALUES ",
+    columns: &[N; 20],
+    after: "",
+    // 10,240 binds: SQLite takes 32,766 and PostgreSQL 65,535.
+    most: 512,
+};
+
+pub(super) static DELIVERIES_STEP: Many = Many {
+    name: "DELIVERIES_STEP",
+    before: "WITH v (id, was, epoch, state, urgency, attempts, not_before, started_at, unknown_since, finished_at, \
+             receipt, remote_id, error) AS (VALUES ",
+    columns: &[T, T, I, T, I, I, I, I, I, I, T, T, T],
+    after: ") UPDATE delivery SET state = v.state, urgency = v.urgency, attempts = v.attempts, \
+            not_before = COALESCE(v.not_before, delivery.not_before), started_at = v.started_at, \
+            unknown_since = v.unknown_since, finished_at = v.finished_at, \
+            receipt = COALESCE(v.receipt, delivery.receipt), remote_id = COALESCE(v.remote_id, delivery.remote_id), \
+            error = v.error FROM v WHERE delivery.id = v.id AND delivery.state = v.was AND (v.epoch IS NULL OR EXISTS \
+            (SELECT 1 FROM lane l WHERE l.account = delivery.account AND l.mode = delivery.mode AND l.epoch = v.epoch))",
+    most: 128,
+};
+
+pub(super) static ATTEMPTS_START: Many = Many {
+    name: "ATTEMPTS_START",
+    before: "INSERT INTO attempt (delivery, number, account, mode, started_at) VALUES ",
+    columns: &[N; 5],
+    after: "",
+    most: 128,
+};
+
+pub(super) static ATTEMPTS_END: Many = Many {
+    name: "ATTEMPTS_END",
+    before: "WITH v (delivery, number, finished_at, outcome, error) AS (VALUES ",
+    columns: &[T, I, I, T, T],
+    after: ") UPDATE attempt SET finished_at = v.finished_at, outcome = v.outcome, error = v.error FROM v \
+            WHERE attempt.delivery = v.delivery AND attempt.number = v.number",
+    most: 128,
+};
+
+pub(super) static JOURNAL_NEW: Many = Many {
+    name: "JOURNAL_NEW",
+    before: "INSERT INTO journal (seq, at, actor, kind, broadcast, delivery, body, hash) VALUES ",
+    columns: &[N; 8],
+    after: "",
+    most: 128,
+};
+
+/// Statements with a list in them: `before ($1, $2, …) after`. Filled up to a power of two by repeating the last value.
+#[derive(Debug)]
+pub(super) struct Among {
+    name: &'static str,
+    before: &'static str,
+    after: &'static str,
+    /// Placeholders used before the list.
+    fixed: usize,
+}
+
+/// Most values of one list.
+const AMONG_MOST: usize = 128;
+
+pub(super) static STEPS: Among = Among {
+    name: "STEPS",
+    before: concat!(step_columns!(), "WHERE d.id IN "),
+    after: "",
+    fixed: 0,
+};
+
+pub(super) static OVERTAKEN: Among = Among {
+    name: "OVERTAKEN",
+    before: concat!(
+        step_columns!(),
+        "WHERE d.alert = $1 AND d.purpose = 'publish' AND d.state IN ('queued', 'held', 'manual') AND d.account IN "
+    ),
+    after: " ORDER BY d.seq",
+    fixed: 1,
+};
+
+pub(super) static BODIES: Among = Among {
+    name: "BODIES",
+    before: "SELECT id, body FROM rendering WHERE id IN ",
+    after: "",
+    fixed: 0,
+};
+
+pub(super) static THREADS: Among = Among {
+    name: "THREADS",
+    before: "SELECT d.id, p.receipt FROM delivery d JOIN delivery p ON p.alert = d.alert AND p.account = d.account \
+             AND p.recipient = d.recipient AND p.purpose = 'publish' AND p.state IN ('published', 'edited') \
+             AND p.receipt IS NOT NULL AND p.seq < d.seq WHERE d.id IN ",
+    after: " ORDER BY p.seq",
+    fixed: 0,
+};
+
+pub(super) static TARGETS: Among = Among {
+    name: "TARGETS",
+    before: "SELECT id, rendering FROM delivery WHERE id IN ",
+    after: "",
+    fixed: 0,
+};
+
+/// By name and number of rows.
+type Texts = HashMap<(&'static str, usize), Arc<str>>;
+
+/// Texts built once: preparing is keyed by the text, and building one costs as much as running it.
+static BUILT: LazyLock<Mutex<Texts>> = LazyLock::new(Mutex::default);
+
+fn built(name: &'static str, rows: usize, build: impl FnOnce() -> String) -> SqlStr {
+    let mut texts = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    let text = texts.entry((name, rows)).or_insert_with(|| Arc::from(build()));
+    AssertSqlSafe(Arc::clone(text)).into_sql_str()
+}
+
+impl Many {
+    fn text(&'static self, rows: usize) -> SqlStr {
+        built(self.name, rows, || {
+            let mut text = self.before.to_owned();
+            let mut placeholder = 0;
+            for row in 0..rows {
+                text.push_str(if row == 0 { "(" } else { ", (" });
+                for (at, cast) in self.columns.iter().enumerate() {
+                    placeholder += 1;
+                    let comma = if at == 0 { "" } else { ", " };
+                    let written = match (row, cast) {
+                        (0, Cast::Text) => write!(text, "{comma}CAST(${placeholder} AS TEXT)"),
+                        (0, Cast::Int) => write!(text, "{comma}CAST(${placeholder} AS BIGINT)"),
+                        (_, Cast::None | Cast::Text | Cast::Int) => write!(text, "{comma}${placeholder}"),
+                    };
+                    debug_assert!(written.is_ok(), "a String takes everything");
+                }
+                text.push(')');
+            }
+            text.push_str(self.after);
+            text
+        })
+    }
+
+    /// Runs it over all rows in as few statements as possible, each of a power of two of rows, so that a handful of
+    /// prepared statements serves every number. Returns how many rows it touched.
+    pub(super) async fn run(
+        &'static self,
+        conn: &mut Conn,
+        rows: Vec<Vec<Value>>,
+    ) -> Result<u64, StoreError> {
+        let (mut left, mut touched) = (rows.len(), 0);
+        let mut rows = rows.into_iter();
+        while left > 0 {
+            let size = (1 << left.ilog2()).min(self.most);
+            let values: Vec<Value> = rows.by_ref().take(size).flatten().collect();
+            touched += conn.execute(self.text(size), values).await?;
+            left -= size;
+        }
+        Ok(touched)
+    }
+}
+
+impl Among {
+    fn text(&'static self, values: usize) -> SqlStr {
+        built(self.name, values, || {
+            let list: Vec<_> = (1..=values).map(|n| format!("${}", n + self.fixed)).collect();
+            format!("{}({}){}", self.before, list.join(", "), self.after)
+        })
+    }
+
+    fn chunks(&'static self, fixed: &[Value], among: &[Value]) -> Vec<(SqlStr, Vec<Value>)> {
+        debug_assert_eq!(fixed.len(), self.fixed);
+        among
+            .chunks(AMONG_MOST)
+            .map(|chunk| {
+                let size = chunk.len().next_power_of_two();
+                let last = chunk.iter().rev().take(1).cycle().take(size - chunk.len());
+                let values = fixed.iter().chain(chunk).chain(last).cloned().collect();
+                (self.text(size), values)
+            })
+            .collect()
+    }
+
+    pub(super) async fn write(
+        &'static self,
+        conn: &mut Conn,
+        fixed: &[Value],
+        among: Vec<Value>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let mut rows = Vec::with_capacity(among.len());
+        for (text, values) in self.chunks(fixed, &among) {
+            rows.extend(conn.fetch(text, values).await?);
+        }
+        Ok(rows)
+    }
+
+    pub(super) async fn read(
+        &'static self,
+        readers: &Readers,
+        fixed: &[Value],
+        among: Vec<Value>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let mut rows = Vec::with_capacity(among.len());
+        for (text, values) in self.chunks(fixed, &among) {
+            rows.extend(readers.fetch(text, values).await?);
+        }
+        Ok(rows)
+    }
+}
+
+/// Every text that the store runs on both engines, multi-row ones with one, two and the most rows.
+pub(super) fn every() -> Vec<(String, String)> {
+    let many = [
+        &RENDERINGS_NEW,
+        &DELIVERIES_NEW,
+        &DELIVERIES_STEP,
+        &ATTEMPTS_START,
+        &ATTEMPTS_END,
+        &JOURNAL_NEW,
+    ];
+    let among = [&STEPS, &OVERTAKEN, &BODIES, &THREADS, &TARGETS];
+    let single = ALL
+        .iter()
+        .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+    let many = many
+        .into_iter()
+        .flat_map(|m| [1, 2, m.most].map(|n| (format!("{}×{n}", m.name), m.text(n).as_str().to_owned())));
+    let among = among
+        .into_iter()
+        .flat_map(|a| [1, 2, AMONG_MOST].map(|n| (format!("{}×{n}", a.name), a.text(n).as_str().to_owned())));
+    single.chain(many).chain(among).collect()
+}

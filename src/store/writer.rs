@@ -1,0 +1,462 @@
+//! The one writer. It takes what waits, as it comes, and makes one transaction of it: one flush for the group. Everybody
+//! is answered after the commit; if the commit fails, everybody is told so and nothing of the group is there.
+
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use super::change;
+use super::db::{Conn, Engine};
+use super::journal::Chain;
+use super::{
+    Acceptance, Accepted, Change, Changed, Entry, Extra, LaneNotes, Lease, Opened, StoreError, accept, extra,
+    lanes, restore, sql,
+};
+use crate::clock::{SharedClock, Timestamp};
+use crate::failpoint;
+use crate::model::{BroadcastId, LaneId, State};
+
+/// Requests that may wait before callers have to.
+pub(super) const WAITING: usize = 4096;
+
+/// Most requests, and about the most rows, of one group: what is flushed together must not keep anyone waiting long.
+const GROUP: usize = 512;
+const GROUP_ROWS: usize = 2048;
+
+pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// What can be asked of the writer.
+#[derive(Debug)]
+pub(super) enum Request {
+    Accept(Box<Acceptance>, Reply<Accepted>),
+    Add(Vec<Extra>, Timestamp, Option<Entry>, Reply<Vec<LaneId>>),
+    Take {
+        lanes: Vec<LaneId>,
+        node: String,
+        until: Timestamp,
+        force: bool,
+        reply: Reply<Vec<Lease>>,
+    },
+    Renew {
+        leases: Vec<(LaneId, i64)>,
+        node: String,
+        until: Timestamp,
+        reply: Reply<Vec<LaneId>>,
+    },
+    Change(Vec<Change>, oneshot::Sender<Vec<Result<State, StoreError>>>),
+    Note(LaneId, i64, LaneNotes, Reply<()>),
+    Finish(
+        BroadcastId,
+        Timestamp,
+        Vec<Extra>,
+        Entry,
+        Reply<Option<Vec<LaneId>>>,
+    ),
+    Record(Entry, Reply<i64>),
+    Close(oneshot::Sender<()>),
+}
+
+impl Request {
+    fn rows(&self) -> usize {
+        match self {
+            Self::Accept(acceptance, _) => acceptance.destinations.len(),
+            Self::Add(extras, ..) | Self::Finish(_, _, extras, ..) => extras.len(),
+            Self::Change(changes, _) => changes.len(),
+            Self::Take { lanes, .. } => lanes.len(),
+            Self::Renew { leases, .. } => leases.len(),
+            Self::Note(..) | Self::Record(..) | Self::Close(_) => 1,
+        }
+    }
+}
+
+/// Which fail points a group passes.
+#[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "four independent marks")]
+pub(super) struct Marks {
+    pub accepts: bool,
+    pub leases: bool,
+    pub starts: bool,
+    pub ends: bool,
+}
+
+impl Marks {
+    fn before(&self) {
+        self.hit(
+            "accept-commit.before",
+            "lease-commit.before",
+            "attempt-commit.before",
+            "outcome-commit.before",
+        );
+    }
+
+    fn after(&self) {
+        self.hit(
+            "accept-commit.after",
+            "lease-commit.after",
+            "attempt-commit.after",
+            "outcome-commit.after",
+        );
+    }
+
+    fn hit(&self, accept: &'static str, lease: &'static str, attempt: &'static str, outcome: &'static str) {
+        let passed = [
+            (self.accepts, accept),
+            (self.leases, lease),
+            (self.starts, attempt),
+            (self.ends, outcome),
+        ];
+        for (_, name) in passed.into_iter().filter(|(passed, _)| *passed) {
+            failpoint::hit(name);
+        }
+    }
+}
+
+/// A transaction under way. Whoever returns an error other than [`StoreError::Engine`] has written nothing.
+#[derive(Debug)]
+pub(super) struct Tx<'c> {
+    pub conn: &'c mut Conn,
+    pub chain: Chain,
+    pub changed: Vec<Changed>,
+    pub marks: Marks,
+    pub now: Timestamp,
+}
+
+impl<'c> Tx<'c> {
+    async fn begin(conn: &'c mut Conn, now: Timestamp) -> Result<Self, StoreError> {
+        conn.begin().await?;
+        let chain = Chain::lock(conn).await?;
+        Ok(Self {
+            conn,
+            chain,
+            changed: Vec::new(),
+            marks: Marks::default(),
+            now,
+        })
+    }
+
+    async fn commit(self) -> Result<Vec<Changed>, Failed> {
+        self.chain.write(self.conn).await?;
+        self.marks.before();
+        self.conn
+            .execute("COMMIT", vec![])
+            .await
+            .map_err(|error| Failed {
+                stop: is_final(&error),
+                error: uncertain(error),
+            })?;
+        self.marks.after();
+        Ok(self.changed)
+    }
+
+    /// Raises a counter by `by` and returns its value.
+    pub(super) async fn count(&mut self, name: &str, by: i64) -> Result<i64, StoreError> {
+        let rows = self.conn.fetch(sql::COUNT, vec![name.into(), by.into()]).await?;
+        match rows.first() {
+            Some(row) => row.int(0),
+            None => Err(StoreError::Engine(format!("the counter {name} gave no number"))),
+        }
+    }
+}
+
+/// A commit that fails on a connection may have reached the server.
+fn uncertain(error: sqlx::Error) -> StoreError {
+    if matches!(
+        error,
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_)
+    ) {
+        return StoreError::Engine(format!(
+            "the connection was lost at the commit, which may or may not have been carried out: {error}"
+        ));
+    }
+    StoreError::from(error)
+}
+
+/// SQLite could not flush (`SQLITE_IOERR_FSYNC`, `…_DIR_FSYNC`). What the kernel then has in its cache and what is on
+/// the disk are two things, and flushing again proves nothing: the writer stops, and a new start reads the truth.
+fn is_final(error: &sqlx::Error) -> bool {
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
+    matches!(code.as_deref(), Some("1034" | "1290"))
+}
+
+/// Why a group was not written, and whether the writer can go on.
+#[derive(Debug)]
+struct Failed {
+    error: StoreError,
+    stop: bool,
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Self { error, stop: false }
+    }
+}
+
+type Answer = Box<dyn FnOnce(Option<&StoreError>) + Send>;
+
+fn answer<T: Send + 'static>(reply: Reply<T>, result: Result<T, StoreError>) -> Answer {
+    Box::new(move |failed| {
+        // A caller that has gone away changes nothing: what it asked for is done.
+        reply.send(failed.map_or(result, |error| Err(error.clone()))).ok();
+    })
+}
+
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub engine: Engine,
+    pub conn: Option<Conn>,
+    pub clock: SharedClock,
+    pub inbox: mpsc::Receiver<Request>,
+    pub listeners: broadcast::Sender<Changed>,
+}
+
+impl Writer {
+    /// The first transaction: whose database it is.
+    pub(super) async fn settle(&mut self, node: &str) -> Result<Opened, StoreError> {
+        let now = self.clock.now();
+        let Some(conn) = self.conn.as_mut() else {
+            return Err(StoreError::Closed);
+        };
+        let mut tx = Tx::begin(conn, now).await?;
+        let opened = restore::settle(&mut tx, node).await?;
+        tx.commit().await.map_err(|failed| failed.error)?;
+        Ok(opened)
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut closing = None;
+        while closing.is_none() {
+            let Some(first) = self.inbox.recv().await else {
+                break;
+            };
+            let (mut group, mut rows) = (Vec::new(), 0);
+            let mut next = Some(first);
+            while let Some(request) = next {
+                if let Request::Close(done) = request {
+                    closing = Some(done);
+                    break;
+                }
+                rows += request.rows();
+                group.push(request);
+                next = if group.len() < GROUP && rows < GROUP_ROWS {
+                    self.inbox.try_recv().ok()
+                } else {
+                    None
+                };
+            }
+            if !group.is_empty() && self.commit(group).await.is_err() {
+                break;
+            }
+        }
+        self.inbox.close();
+        if let Some(mut conn) = self.conn.take() {
+            if let Conn::Lite(_) = conn
+                && let Err(error) = conn.fetch("PRAGMA wal_checkpoint(TRUNCATE)", vec![]).await
+            {
+                tracing::warn!(%error, "could not empty the database's log; the next start does it");
+            }
+            conn.close().await;
+        }
+        if let Some(done) = closing {
+            done.send(()).ok();
+        }
+    }
+
+    /// Commits a group and answers everybody. An error means that the writer must stop.
+    async fn commit(&mut self, group: Vec<Request>) -> Result<(), ()> {
+        let mut answers = Vec::with_capacity(group.len());
+        let now = self.clock.now();
+        let outcome = match self.connected().await {
+            Ok(conn) => attempt(conn, now, group, &mut answers).await,
+            Err(error) => {
+                let error = StoreError::from(error);
+                refuse(group, &error, &mut answers);
+                Err(Failed::from(error))
+            }
+        };
+        match outcome {
+            Ok(changed) => {
+                for answer in answers {
+                    answer(None);
+                }
+                for change in changed {
+                    // Nobody listens: nothing is lost, the store has it.
+                    self.listeners.send(change).ok();
+                }
+                Ok(())
+            }
+            Err(Failed { error, stop }) => {
+                tracing::error!(%error, "the database refused a group of writes; nothing of it was written");
+                if stop {
+                    self.conn = None;
+                } else {
+                    self.recover().await;
+                }
+                for answer in answers {
+                    answer(Some(&error));
+                }
+                if stop { Err(()) } else { Ok(()) }
+            }
+        }
+    }
+
+    async fn connected(&mut self) -> Result<&mut Conn, sqlx::Error> {
+        let conn = match self.conn.take() {
+            Some(conn) => conn,
+            None => self.engine.connect().await?,
+        };
+        Ok(self.conn.insert(conn))
+    }
+
+    /// Rolls back, or drops the connection so that the next group gets a new one.
+    async fn recover(&mut self) {
+        if let Some(mut conn) = self.conn.take() {
+            match conn.execute("ROLLBACK", vec![]).await {
+                Ok(_) => self.conn = Some(conn),
+                Err(error) => tracing::debug!(%error, "the writing connection is given up"),
+            }
+        }
+    }
+}
+
+/// Tells everybody of a group that could not even begin.
+fn refuse(group: Vec<Request>, error: &StoreError, answers: &mut Vec<Answer>) {
+    for request in group {
+        answers.push(match request {
+            Request::Accept(_, reply) => answer(reply, Err(error.clone())),
+            Request::Add(.., reply) | Request::Renew { reply, .. } => answer(reply, Err(error.clone())),
+            Request::Take { reply, .. } => answer(reply, Err(error.clone())),
+            Request::Change(changes, reply) => answer_changes(reply, vec![Err(error.clone()); changes.len()]),
+            Request::Note(.., reply) => answer(reply, Err(error.clone())),
+            Request::Finish(.., reply) => answer(reply, Err(error.clone())),
+            Request::Record(_, reply) => answer(reply, Err(error.clone())),
+            Request::Close(done) => Box::new(|_| drop(done)),
+        });
+    }
+}
+
+fn answer_changes(
+    reply: oneshot::Sender<Vec<Result<State, StoreError>>>,
+    results: Vec<Result<State, StoreError>>,
+) -> Answer {
+    Box::new(move |failed| {
+        let results = match failed {
+            Some(error) => results.iter().map(|_| Err(error.clone())).collect(),
+            None => results,
+        };
+        reply.send(results).ok();
+    })
+}
+
+/// Carries out a group in one transaction. `answers` gets one for every request, also when it fails.
+async fn attempt(
+    conn: &mut Conn,
+    now: Timestamp,
+    group: Vec<Request>,
+    answers: &mut Vec<Answer>,
+) -> Result<Vec<Changed>, Failed> {
+    let mut tx = match Tx::begin(conn, now).await {
+        Ok(tx) => tx,
+        Err(error) => {
+            refuse(group, &error, answers);
+            return Err(error.into());
+        }
+    };
+    let mut group = group.into_iter().peekable();
+    while let Some(request) = group.next() {
+        // The changes of neighbours go together, as rows of the same statements.
+        let done = if let Request::Change(changes, reply) = request {
+            let (mut all, mut replies) = (Vec::new(), Vec::new());
+            let mut push = |changes: Vec<Change>, reply| {
+                replies.push((changes.len(), reply));
+                all.extend(changes);
+            };
+            push(changes, reply);
+            while let Some(Request::Change(changes, reply)) =
+                group.next_if(|request| matches!(request, Request::Change(..)))
+            {
+                push(changes, reply);
+            }
+            match change::apply(&mut tx, all).await {
+                Ok(results) => {
+                    let mut results = results.into_iter();
+                    for (many, reply) in replies {
+                        answers.push(answer_changes(reply, results.by_ref().take(many).collect()));
+                    }
+                    Ok(())
+                }
+                Err(error) => {
+                    for (many, reply) in replies {
+                        answers.push(answer_changes(reply, vec![Err(error.clone()); many]));
+                    }
+                    Err(error)
+                }
+            }
+        } else {
+            single(&mut tx, request, answers).await
+        };
+        if let Err(error) = done {
+            refuse(group.collect(), &error, answers);
+            return Err(error.into());
+        }
+    }
+    tx.commit().await
+}
+
+/// Carries out one request. Errors only if the engine failed.
+async fn single(tx: &mut Tx<'_>, request: Request, answers: &mut Vec<Answer>) -> Result<(), StoreError> {
+    fn keep<T: Send + 'static>(
+        reply: Reply<T>,
+        result: Result<T, StoreError>,
+        answers: &mut Vec<Answer>,
+    ) -> Result<(), StoreError> {
+        let failed = match &result {
+            Err(error @ StoreError::Engine(_)) => Err(error.clone()),
+            Ok(_) | Err(_) => Ok(()),
+        };
+        answers.push(answer(reply, result));
+        failed
+    }
+    match request {
+        Request::Accept(acceptance, reply) => keep(reply, accept::accept(tx, &acceptance).await, answers),
+        Request::Add(extras, at, entry, reply) => {
+            keep(reply, extra::add(tx, &extras, at, entry).await, answers)
+        }
+        Request::Take {
+            lanes: wanted,
+            node,
+            until,
+            force,
+            reply,
+        } => keep(
+            reply,
+            lanes::take(tx, &wanted, &node, until, force).await,
+            answers,
+        ),
+        Request::Renew {
+            leases,
+            node,
+            until,
+            reply,
+        } => keep(reply, lanes::renew(tx, &leases, &node, until).await, answers),
+        Request::Note(lane, epoch, notes, reply) => {
+            keep(reply, lanes::note(tx.conn, &lane, epoch, &notes).await, answers)
+        }
+        Request::Finish(broadcast, at, confirmations, entry, reply) => {
+            let finished = extra::finish(tx, &broadcast, at, &confirmations, entry).await;
+            keep(reply, finished, answers)
+        }
+        Request::Record(entry, reply) => {
+            let seq = tx.chain.add(entry);
+            keep(reply, Ok(seq), answers)
+        }
+        Request::Change(changes, reply) => {
+            let results = change::apply(tx, changes).await?;
+            answers.push(answer_changes(reply, results));
+            Ok(())
+        }
+        Request::Close(done) => {
+            answers.push(Box::new(move |_| drop(done)));
+            Ok(())
+        }
+    }
+}

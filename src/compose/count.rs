@@ -37,8 +37,8 @@ fn as_mastodon_counts(text: &str) -> String {
     let mut rest = text;
     let mut before = None;
     while let Some(c) = rest.chars().next() {
-        let (taken, put) = if let Some(length) = address(before, rest) {
-            (length, "x".repeat(MASTODON_LINK))
+        let (taken, put) = if let Some((length, weight)) = address(before, rest) {
+            (length, "x".repeat(weight))
         } else if let Some((length, user)) = mention(before, rest) {
             (length, format!("@{user}"))
         } else {
@@ -52,9 +52,10 @@ fn as_mastodon_counts(text: &str) -> String {
     counted
 }
 
-/// The length in bytes of the web address that `rest` begins with; `before` is the character in front of it.
-fn address(before: Option<char>, rest: &str) -> Option<usize> {
-    if before.is_some_and(|c| c.is_alphanumeric() || matches!(c, '@' | '＠' | '$' | '#' | '＃' | '_')) {
+/// The length in bytes of the web address that `rest` begins with, and what it counts as; `before` is the character in
+/// front of it.
+fn address(before: Option<char>, rest: &str) -> Option<(usize, usize)> {
+    if before.is_some_and(|c| c.is_ascii_alphanumeric() || matches!(c, '@' | '＠' | '$' | '#' | '＃')) {
         return None;
     }
     let scheme = ["https://", "http://"]
@@ -84,7 +85,24 @@ fn address(before: Option<char>, rest: &str) -> Option<usize> {
     } else {
         0
     };
-    Some(scheme + host + port + path)
+    let length = scheme + host + port + path;
+    let known = after.get(..host)?.rsplit('.').next().is_some_and(is_known_top);
+    let weight = if known {
+        MASTODON_LINK
+    } else {
+        rest.get(..length)?.chars().count().max(MASTODON_LINK)
+    };
+    Some((length, weight))
+}
+
+/// Whether Mastodon is sure to know the top domain: its list has every country and, at any time, most others. An address
+/// under one that it does not know is counted letter by letter, so those that we are not sure of count as the longer.
+fn is_known_top(top: &str) -> bool {
+    let top = top.to_ascii_lowercase();
+    let common = [
+        "com", "org", "net", "info", "edu", "gov", "int", "app", "dev", "social", "online", "name", "biz",
+    ];
+    top.len() == 2 || common.contains(&top.as_str())
 }
 
 /// Whether `host` ends in a top domain, as every address that Mastodon shortens does.
@@ -207,6 +225,18 @@ mod tests {
         ] {
             assert_eq!(mastodon(text), text.chars().count(), "{text}");
         }
+    }
+
+    #[test]
+    fn an_address_that_mastodon_may_not_know_counts_as_the_longer() {
+        let long = "https://intranet.kommun.lokal/kris/dricksvatten";
+        assert_eq!(mastodon(long), long.len());
+        assert_eq!(mastodon("https://a.lokal"), 23);
+        assert_eq!(
+            mastodon("påhttp://a.se"),
+            2 + 23,
+            "only a–z in front of it hides an address"
+        );
     }
 
     #[test]

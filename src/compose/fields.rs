@@ -11,6 +11,9 @@ use crate::model::Lang;
 /// The check that findings of this step bear.
 const CHECK: &str = "fields";
 
+/// Most unknown names that are told of; more than that is not a slip of the hand.
+const MOST_UNKNOWN: usize = 20;
+
 /// The value of every field that the message asks for, per language.
 pub type Values = BTreeMap<Lang, BTreeMap<String, String>>;
 
@@ -198,10 +201,8 @@ fn unknown_names(command: &Command, message: &PreparedMessage) -> Vec<Finding> {
         }
     }
     let mut faults = Vec::new();
-    for given in command.fields.keys() {
-        if keys.contains(given) {
-            continue;
-        }
+    let unknown = command.fields.keys().filter(|given| !keys.contains(given));
+    for given in unknown.take(MOST_UNKNOWN) {
         let stem = given.split_once('.').map_or(given.as_str(), |(stem, _)| stem);
         let text = if let Some(field) = asked
             .iter()

@@ -18,4 +18,5 @@ pub mod dispatch;
 pub mod failpoint;
 pub mod model;
 pub mod store;
+pub mod vault;
 pub mod wall;

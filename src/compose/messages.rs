@@ -18,7 +18,7 @@ mod templates;
 const MAX_FILE: u64 = 256 * 1024;
 /// Most files in one folder.
 const MAX_FILES: usize = 500;
-const LONGEST_VALIDITY: Duration = Duration::from_secs(30 * 24 * 3600);
+const LONGEST_VALIDITY: Duration = Duration::from_hours(30 * 24);
 
 /// CAP 1.2, 3.2.2 "info": <https://docs.oasis-open.org/emergency/cap/v1.2/CAP-v1.2-os.html>, read 2026-08.
 const CATEGORIES: &[&str] = &[
@@ -201,7 +201,7 @@ fn message(root: &mut Section<'_>, stem: &str, targets: &mut Vec<Target>) -> Opt
         root,
         "valid_for",
         "how long it stays true, such as \"24h\"",
-        |s, key| s.duration_within(key, Duration::from_secs(60), LONGEST_VALIDITY),
+        |s, key| s.duration_within(key, Duration::from_mins(1), LONGEST_VALIDITY),
     );
     let page = page(root);
     let to = to(root, targets);
@@ -283,11 +283,11 @@ fn page(root: &mut Section<'_>) -> Option<String> {
 }
 
 fn to(root: &mut Section<'_>, targets: &mut Vec<Target>) -> Vec<String> {
-    const EXPECTED: &str = "a list of accounts and groups such as [\"alla\"]";
-    let Some(given) = required(root, "to", EXPECTED, |s, key| s.strings(key, EXPECTED)) else {
+    let expected = "a list of accounts and groups such as [\"alla\"]";
+    let Some(given) = root.required_strings("to", expected) else {
         return Vec::new();
     };
-    if given.is_empty() && !root.is_broken() {
+    if given.is_empty() {
         root.problem("to", "is empty; name at least one account or group");
     }
     for entry in &given {

@@ -55,7 +55,7 @@ pub struct Lists {
 /// The accounts, the names of those too that could not be read, and what they refer to.
 #[derive(Debug, Default)]
 pub struct Accounts {
-    pub accounts: BTreeMap<AccountId, Account>,
+    pub read: BTreeMap<AccountId, Account>,
     pub names: Vec<Reference>,
     pub groups: Vec<Reference>,
     /// From account to the account that takes over.
@@ -130,7 +130,7 @@ fn relay(mut s: Section<'_>) -> Option<Relay> {
         .number_within("port", 1, 65_535)
         .map_or(Some(port), |n| u16::try_from(n).ok());
     let login = s.optional("login", "true or false").unwrap_or(false);
-    refuse_secrets(&mut s);
+    refuse_secrets(&mut s, id.as_ref().map_or("<id>", AccountId::as_str));
     let broken = s.is_broken();
     s.finish();
     if broken {
@@ -154,14 +154,14 @@ pub fn lists(root: &mut Section<'_>) -> Lists {
     for (name, mut s) in table.entries() {
         all.names.insert(name.value.clone());
         let id = name_of::<ListId>(&s, &name);
-        const EXPECTED: &str = "a list of mail addresses such as [\"nyhetstips@p4.example\"]";
-        if !s.has("recipients") {
-            s.missing("recipients", EXPECTED);
-        }
-        let given = s.strings("recipients", EXPECTED).unwrap_or_default();
-        if given.is_empty() && !s.is_broken() {
+        let given = s.required_strings(
+            "recipients",
+            "a list of mail addresses such as [\"nyhetstips@p4.example\"]",
+        );
+        if given.as_ref().is_some_and(Vec::is_empty) {
             s.problem("recipients", "is empty; a list has at least one address");
         }
+        let given = given.unwrap_or_default();
         if given.len() > MAX_RECIPIENTS {
             s.problem(
                 "recipients",
@@ -252,7 +252,7 @@ pub fn accounts(root: &mut Section<'_>) -> Accounts {
             name,
         });
         if let Some(account) = account(s, id, &mut all) {
-            all.accounts.insert(account.id.clone(), account);
+            all.read.insert(account.id.clone(), account);
         }
     }
     all
@@ -296,7 +296,7 @@ fn account(mut s: Section<'_>, id: Option<AccountId>, all: &mut Accounts) -> Opt
     let attempt_timeout = s.duration_within(
         "attempt_timeout",
         Duration::from_millis(100),
-        Duration::from_secs(300),
+        Duration::from_mins(5),
     );
     let rate = rate(&mut s);
     let burst = s.number_within("burst", 1, 1000);
@@ -334,7 +334,7 @@ fn account(mut s: Section<'_>, id: Option<AccountId>, all: &mut Accounts) -> Opt
             }
         }
     }
-    refuse_secrets(&mut s);
+    refuse_secrets(&mut s, id.as_ref().map_or("<id>", AccountId::as_str));
     let broken = s.is_broken();
     s.finish();
     if broken {
@@ -391,7 +391,7 @@ fn rate(s: &mut Section<'_>) -> Option<(u32, Duration)> {
         let attempts: u32 = attempts.trim().parse().ok()?;
         let per = humantime::parse_duration(per.trim()).ok()?;
         let fits = (1..=100_000).contains(&attempts)
-            && (Duration::from_secs(1)..=Duration::from_secs(86_400)).contains(&per);
+            && (Duration::from_secs(1)..=Duration::from_hours(24)).contains(&per);
         fits.then_some((attempts, per))
     });
     if read.is_none() {
@@ -401,20 +401,14 @@ fn rate(s: &mut Section<'_>) -> Option<(u32, Duration)> {
 }
 
 /// A secret in this file would be in every backup and on every screen that shows it.
-fn refuse_secrets(s: &mut Section<'_>) {
-    let owner = s.path().rsplit('.').next().unwrap_or_default().to_owned();
+fn refuse_secrets(s: &mut Section<'_>, owner: &str) {
     let named = REGISTRY
         .iter()
         .flat_map(|kind| kind.secrets.iter().map(|secret| secret.name));
-    let names: BTreeSet<&str> = named.chain(["username", "password", "token"]).collect();
-    for name in names {
+    let all: BTreeSet<&str> = named.chain(["username", "password", "token"]).collect();
+    for name in all {
         if !s.knows(name) {
-            let whose = if owner.contains('[') {
-                "<id>"
-            } else {
-                owner.as_str()
-            };
-            s.not_here(name, &format!("is a secret, and secrets do not belong in this file; remove the line, then give it to the vault with `vardkase credentials set {whose}`"));
+            s.not_here(name, &format!("is a secret, and secrets do not belong in this file; remove the line, then give it to the vault with `vardkase credentials set {owner}`"));
         }
     }
 }

@@ -62,14 +62,11 @@ fn drill(
         );
     }
     let fields = fields(&mut s, message);
-    const EXPECTED: &str = "a list of accounts and groups such as [\"alla\"]";
-    if !s.has("to") {
-        s.missing("to", EXPECTED);
-    }
-    let to = s.strings("to", EXPECTED).unwrap_or_default();
-    if to.is_empty() && !s.is_broken() {
+    let to = s.required_strings("to", "a list of accounts and groups such as [\"alla\"]");
+    if to.as_ref().is_some_and(Vec::is_empty) {
         s.problem("to", "is empty; name at least one account or group");
     }
+    let to = to.unwrap_or_default();
     for name in &to {
         targets.push(Reference {
             key: format!("{}.to", s.path()),

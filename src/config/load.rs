@@ -27,8 +27,8 @@ const MAX_SOCKET_PATH: usize = 107;
 const DATA_DIR: &str = "/var/lib/vardkase";
 
 const SECOND: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3600);
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
 /// No timeout is shorter: it would only ever fail.
 const SHORTEST: Duration = Duration::from_millis(100);
 
@@ -123,7 +123,7 @@ fn read_file(source: &Source, folder: &Path, running: Option<&Config>) -> Read {
             checks: checks?,
             relays: relays.relays,
             lists: lists.lists,
-            accounts: accounts.accounts,
+            accounts: accounts.read,
             drills: drills.drills,
             messages: prepared.messages,
         })
@@ -378,11 +378,10 @@ fn vault(mut s: Section<'_>, folder: &Path, data_dir: &Path) -> Option<VaultFile
 }
 
 fn confirmation(mut s: Section<'_>) -> Option<Confirmation> {
-    const EXPECTED: &str = "a list of mail addresses such as [\"krisledning@nassjo.se\"]";
-    if !s.has("to") {
-        s.missing("to", EXPECTED);
-    }
-    let to = s.strings("to", EXPECTED);
+    let to = s.required_strings(
+        "to",
+        "a list of mail addresses such as [\"krisledning@nassjo.se\"]",
+    );
     let to = to.map(|given| {
         if given.is_empty() {
             s.problem("to", "is empty; without an address nobody is told how it went");

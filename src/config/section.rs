@@ -150,13 +150,11 @@ impl<'a> Section<'a> {
     pub fn duration(&mut self, key: &'static str) -> Option<Duration> {
         const EXPECTED: &str = "a duration such as \"20s\", \"5m\" or \"2h\"";
         let text: String = self.optional(key, EXPECTED)?;
-        match humantime::parse_duration(&text) {
-            Ok(read) => Some(read),
-            Err(_) => {
-                self.problem(key, format!("found {}, expected {EXPECTED}", quoted(&text)));
-                None
-            }
+        let read = humantime::parse_duration(&text).ok();
+        if read.is_none() {
+            self.problem(key, format!("found {}, expected {EXPECTED}", quoted(&text)));
         }
+        read
     }
 
     /// A duration between two bounds, both allowed.
@@ -231,7 +229,7 @@ impl<'a> Section<'a> {
             return None;
         };
         let mut all = Vec::with_capacity(array.len());
-        for entry in array.iter() {
+        for entry in array {
             let place = entry.span().start;
             if let DeValue::String(text) = entry.get_ref() {
                 all.push(Placed {
@@ -248,6 +246,15 @@ impl<'a> Section<'a> {
             }
         }
         Some(all)
+    }
+
+    /// Like [`Section::strings`], and absent is a problem too.
+    pub fn required_strings(&mut self, key: &'static str, expected: &str) -> Option<Vec<Placed<String>>> {
+        if !self.has(key) {
+            self.missing(key, expected);
+            return None;
+        }
+        self.strings(key, expected)
     }
 
     /// The table `[key]`; a problem if `key` is there and something else.
@@ -300,7 +307,7 @@ impl<'a> Section<'a> {
     /// Every key of this table with its text: the fields of a drill. A problem for each value that is no text.
     pub fn texts(&mut self) -> Vec<(Placed<String>, Placed<String>)> {
         let mut all = Vec::new();
-        for (key, value) in self.table.iter() {
+        for (key, value) in self.table {
             let name = key.get_ref().to_string();
             self.known.insert(name.clone());
             if let DeValue::String(text) = value.get_ref() {

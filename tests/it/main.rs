@@ -8,4 +8,5 @@ mod compose;
 mod confirm;
 mod postgres;
 mod store;
+mod vault;
 mod wall;

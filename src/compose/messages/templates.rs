@@ -20,27 +20,27 @@ pub fn texts(s: &mut Section<'_>, lang: Lang, kind: Kind, fields: &[Field]) -> O
         .iter()
         .filter(|field| field.kinds.contains(&kind))
         .collect();
-    let mut used = BTreeSet::new();
-    let mut one = |key: &'static str, expected: &str| -> Option<String> {
-        let text: String = s.required(key, expected)?;
-        let sound = check(s, key, &text, lang, kind, &asked, fields, &mut used);
-        sound.then_some(text)
+    let mut seen = BTreeSet::new();
+    let mut read = |key: &'static str, expected: &str| -> Option<String> {
+        let source: String = s.required(key, expected)?;
+        let is_sound = check(s, key, &source, lang, kind, &asked, fields, &mut seen);
+        is_sound.then_some(source)
     };
-    let headline = one("headline", "one line that says what has happened and where");
-    let long = one("long", "the whole text");
-    let short = one("short", "a paragraph that stands after the headline");
-    let sms = one("sms", "one text message that stands alone");
+    let headline = read("headline", "one line that says what has happened and where");
+    let whole = read("long", "the whole text");
+    let short = read("short", "a paragraph that stands after the headline");
+    let sms = read("sms", "one text message that stands alone");
     if !s.is_broken() {
         for field in asked {
             let name = &field.name;
-            if !used.contains(name) {
+            if !seen.contains(name) {
                 s.problem("long", format!("the field {name:?} is asked for here, and none of the four texts uses it; use it, or leave {kind:?} out of its kinds", kind = kind.as_str()));
             }
         }
     }
     Some(Texts {
         headline: headline?,
-        long: long?,
+        long: whole?,
         short: short?,
         sms: sms?,
     })
@@ -159,11 +159,7 @@ fn place_of_line(s: &Section<'_>, key: &str, text: &str, line: usize) -> usize {
     let start = s.place_of(key);
     let raw = s.source().text().get(start..).unwrap_or_default();
     // The line break right after the opening """ belongs to neither.
-    let opening = if raw.starts_with("\"\"\"\n") || raw.starts_with("'''\n") {
-        1
-    } else {
-        0
-    };
+    let opening = usize::from(raw.starts_with("\"\"\"\n") || raw.starts_with("'''\n"));
     let skip = line.saturating_sub(1) + opening;
     if skip == 0 || line > text.lines().count() {
         return start;

@@ -1,0 +1,384 @@
+//! The credentials of every account: one encrypted file apart from the database, its key in another place.
+//!
+//! Each record is sealed on its own and bound to its owner, name, version and date, so that a damaged one is refused by
+//! itself and none can be put in another's place. Every change reads the file again, under a lock, before it writes, so
+//! that the command line and the daemon can both change it; a change is on disk when the call returns. Values are never
+//! listed, shown in `Debug`, or part of an error.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use async_trait::async_trait;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::channel::Secrets;
+use crate::clock::{SharedClock, Timestamp};
+use crate::config::VaultFiles;
+use crate::model::{AccountId, Reason};
+
+mod disk;
+mod format;
+mod key;
+mod lines;
+
+use disk::Stamp;
+use format::Contents;
+use key::Key;
+pub use lines::{RELAY_SECRETS, parse_lines, secret_names};
+
+/// Longest secret, in bytes.
+const MAX_SECRET: usize = 16 * 1024;
+/// Most records of one vault.
+const MAX_RECORDS: usize = 5000;
+
+/// Why the vault could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// There is none yet.
+    #[error("there is no vault at {}; make one with `vardkase credentials init`", .0.display())]
+    NoVault(PathBuf),
+    /// The key is not where the configuration says.
+    #[error("the vault's key is not at {}; put it back from where it is kept safe (a new one opens nothing)", .0.display())]
+    NoKey(PathBuf),
+    /// There is one already, and it is left alone.
+    #[error("{} exists already and was left as it is", .0.display())]
+    Exists(PathBuf),
+    /// Others could read or change it.
+    #[error("{}: {problem}; {remedy}", .path.display())]
+    Unsafe {
+        /// Which file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// It was sealed with another key.
+    #[error(
+        "{}: sealed with the key {sealed_with}, and the key at hand is {at_hand}; put the right key back, or restore vault and key from the same backup",
+        .path.display()
+    )]
+    WrongKey {
+        /// The vault.
+        path: PathBuf,
+        /// Fingerprint in the vault.
+        sealed_with: String,
+        /// Fingerprint of the key that was found.
+        at_hand: String,
+    },
+    /// It cannot be read as a vault at all.
+    #[error("{}: {what}; restore it from a backup", .path.display())]
+    Damaged {
+        /// The vault or its key.
+        path: PathBuf,
+        /// What does not fit.
+        what: String,
+    },
+    /// One secret cannot be opened; the others can.
+    #[error(
+        "the secret {name} of {owner} is damaged in the vault and was refused; set it again with `vardkase credentials set {owner}`. The other secrets are not affected"
+    )]
+    DamagedSecret {
+        /// Whose.
+        owner: String,
+        /// Which.
+        name: String,
+    },
+    /// Someone else is changing it and does not finish.
+    #[error("{}: another process has been changing the vault for {seconds} s; try again when it is done", .path.display())]
+    Busy {
+        /// The lock.
+        path: PathBuf,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// What was to be kept does not fit.
+    #[error("{0}")]
+    Unfit(String),
+    /// The disk said no.
+    #[error("{}: {doing}: {source}", .path.display())]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// A secret without its value.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Entry {
+    /// The account or relay that it belongs to.
+    pub owner: String,
+    /// Its name.
+    pub name: String,
+    /// When it was last set.
+    pub updated_at: Timestamp,
+    /// Whether it can be opened; if not, it has to be set again.
+    pub sound: bool,
+}
+
+/// An open vault. Clones share what they hold.
+#[derive(Clone)]
+pub struct Vault(Arc<Inner>);
+
+struct Inner {
+    file: PathBuf,
+    key: Key,
+    clock: SharedClock,
+    state: RwLock<State>,
+}
+
+/// What was last read, and how the file looked then.
+struct State {
+    contents: Contents,
+    stamp: Stamp,
+}
+
+impl Vault {
+    /// Makes a new, empty vault, and a key if there is none. Neither is ever overwritten.
+    pub fn init(files: &VaultFiles, clock: SharedClock) -> Result<Self, VaultError> {
+        let credentials = credentials_directory();
+        let folder = disk::folder_of(&files.file);
+        disk::make_folder(folder)?;
+        disk::check_folder(folder)?;
+        let _lock = disk::lock(folder)?;
+        if files.file.symlink_metadata().is_ok() {
+            return Err(VaultError::Exists(files.file.clone()));
+        }
+        let key = match Key::find(files, credentials.as_deref()) {
+            Ok(key) => key,
+            Err(VaultError::NoKey(_)) => Key::create(&files.key_file)?,
+            Err(other) => return Err(other),
+        };
+        disk::replace(&files.file, Contents::default().to_text(&key).as_bytes())?;
+        Self::open_with(files, clock, credentials.as_deref())
+    }
+
+    /// Opens the vault. A damaged record does not keep the others from opening.
+    pub fn open(files: &VaultFiles, clock: SharedClock) -> Result<Self, VaultError> {
+        Self::open_with(files, clock, credentials_directory().as_deref())
+    }
+
+    /// Opens the vault with the key in `credentials`, a folder that systemd filled, if one is there.
+    pub fn open_with(
+        files: &VaultFiles,
+        clock: SharedClock,
+        credentials: Option<&Path>,
+    ) -> Result<Self, VaultError> {
+        let key = match Key::find(files, credentials) {
+            // On a new machine neither is there; then the vault is what to make, not the key what to look for.
+            Err(VaultError::NoKey(_)) if files.file.symlink_metadata().is_err() => {
+                return Err(VaultError::NoVault(files.file.clone()));
+            }
+            other => other?,
+        };
+        disk::check_folder(disk::folder_of(&files.file))?;
+        let state = State::read(&files.file, &key)?;
+        Ok(Self(Arc::new(Inner {
+            file: files.file.clone(),
+            key,
+            clock,
+            state: RwLock::new(state),
+        })))
+    }
+
+    /// Reads the file again if it changed since. On an error, what was read before stays.
+    ///
+    /// Returns whether it had changed.
+    pub fn refresh(&self) -> Result<bool, VaultError> {
+        if Stamp::of(&self.0.file)? == self.state().stamp {
+            return Ok(false);
+        }
+        let state = State::read(&self.0.file, &self.0.key)?;
+        *self.0.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+        Ok(true)
+    }
+
+    /// The value of a secret; `None` if the vault holds none.
+    pub fn get(&self, owner: &AccountId, name: &str) -> Result<Option<SecretString>, VaultError> {
+        self.state().contents.get(owner.as_str(), name)
+    }
+
+    /// Keeps secrets of one owner, all of them or none. On disk when it returns.
+    pub fn set(&self, owner: &AccountId, secrets: &[(String, SecretString)]) -> Result<(), VaultError> {
+        for (name, secret) in secrets {
+            fits(name, secret)?;
+        }
+        self.change(|contents, key, now| {
+            for (name, secret) in secrets {
+                contents.set(key, owner.as_str(), name, secret, now)?;
+            }
+            if contents.len() > MAX_RECORDS {
+                return Err(VaultError::Unfit(format!(
+                    "the vault holds at most {MAX_RECORDS} secrets"
+                )));
+            }
+            Ok(true)
+        })
+    }
+
+    /// Forgets secrets of one owner: the one named, or all. Returns how many there were. On disk when it returns.
+    pub fn remove(&self, owner: &AccountId, name: Option<&str>) -> Result<usize, VaultError> {
+        let mut removed = 0;
+        self.change(|contents, _, _| {
+            removed = contents.remove(owner.as_str(), name);
+            Ok(removed > 0)
+        })?;
+        Ok(removed)
+    }
+
+    /// Forgets the lines of the file that cannot be read as a record, after a person has looked. Returns how many.
+    pub fn discard_unreadable(&self) -> Result<usize, VaultError> {
+        let mut discarded = 0;
+        self.change(|contents, _, _| {
+            discarded = contents.discard_unreadable();
+            Ok(discarded > 0)
+        })?;
+        Ok(discarded)
+    }
+
+    /// Every secret without its value, by owner and name.
+    pub fn list(&self) -> Vec<Entry> {
+        self.state().contents.list()
+    }
+
+    /// How many lines of the file cannot even be read as a record of someone.
+    pub fn unreadable(&self) -> usize {
+        self.state().contents.unreadable()
+    }
+
+    /// The fingerprint of the key in use.
+    pub fn key_id(&self) -> &str {
+        self.0.key.id()
+    }
+
+    /// The secrets of one account or relay, for its adapter.
+    pub fn secrets_for(&self, owner: &AccountId) -> Arc<dyn Secrets> {
+        Arc::new(OwnSecrets {
+            vault: self.clone(),
+            owner: owner.clone(),
+        })
+    }
+
+    fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.0.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads, changes and writes under the lock. `change` says whether there is anything to write.
+    fn change(
+        &self,
+        change: impl FnOnce(&mut Contents, &Key, Timestamp) -> Result<bool, VaultError>,
+    ) -> Result<(), VaultError> {
+        let folder = disk::folder_of(&self.0.file);
+        let _lock = disk::lock(folder)?;
+        let mut fresh = State::read(&self.0.file, &self.0.key)?;
+        if change(&mut fresh.contents, &self.0.key, self.0.clock.now())? {
+            fresh.stamp = disk::replace(&self.0.file, fresh.contents.to_text(&self.0.key).as_bytes())?;
+        }
+        *self.0.state.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        Ok(())
+    }
+}
+
+impl State {
+    fn read(file: &Path, key: &Key) -> Result<Self, VaultError> {
+        let (bytes, stamp) =
+            disk::read_private(file, disk::MAX_VAULT)?.ok_or_else(|| VaultError::NoVault(file.to_owned()))?;
+        Ok(Self {
+            contents: Contents::from_bytes(file, &bytes, key)?,
+            stamp,
+        })
+    }
+}
+
+impl fmt::Debug for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for entry in self.list() {
+            names.entry(entry.owner).or_default().push(entry.name);
+        }
+        f.debug_struct("Vault")
+            .field("file", &self.0.file)
+            .field("names", &names)
+            .finish_non_exhaustive()
+    }
+}
+
+/// systemd's folder of credentials for this service.
+fn credentials_directory() -> Option<PathBuf> {
+    std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
+}
+
+fn fits(name: &str, secret: &SecretString) -> Result<(), VaultError> {
+    let plain = !name.is_empty()
+        && name.len() <= 63
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    // The name is not repeated: someone may have taken it for the value.
+    let wrong = if !plain {
+        "the name of a secret is 1–63 of a–z, 0–9 and _".to_owned()
+    } else if secret.expose_secret().is_empty() {
+        format!("{name}: an empty secret is none; to forget it use `vardkase credentials remove`")
+    } else if secret.expose_secret().len() > MAX_SECRET {
+        format!("{name}: longer than {} KiB", MAX_SECRET / 1024)
+    } else {
+        return Ok(());
+    };
+    Err(VaultError::Unfit(wrong))
+}
+
+/// What an adapter sees of the vault: its own account's secrets.
+struct OwnSecrets {
+    vault: Vault,
+    owner: AccountId,
+}
+
+impl fmt::Debug for OwnSecrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = self
+            .vault
+            .list()
+            .into_iter()
+            .filter(|entry| entry.owner == self.owner.as_str())
+            .map(|entry| entry.name)
+            .collect();
+        f.debug_struct("OwnSecrets")
+            .field("owner", &self.owner)
+            .field("names", &names)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Secrets for OwnSecrets {
+    fn get(&self, name: &str) -> Option<SecretString> {
+        match self.vault.get(&self.owner, name) {
+            Ok(secret) => secret,
+            Err(error) => {
+                tracing::error!(account.id = %self.owner, secret.name = name, %error, "secret refused");
+                None
+            }
+        }
+    }
+
+    async fn rotate(&self, name: &str, secret: SecretString) -> Result<(), Reason> {
+        let vault = self.vault.clone();
+        let owner = self.owner.clone();
+        let secrets = [(name.to_owned(), secret)];
+        let kept = tokio::task::spawn_blocking(move || vault.set(&owner, &secrets)).await;
+        match kept {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Reason::new("vault", error.to_string())),
+            Err(_) => Err(Reason::new(
+                "vault",
+                "the vault could not be written: the write was abandoned",
+            )),
+        }
+    }
+}

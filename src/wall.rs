@@ -15,6 +15,7 @@ use crate::channel::{Kind, WallSite};
 use crate::clock::{SharedClock, Timestamp};
 use crate::model::{AccountId, Mode};
 
+pub(crate) mod bluesky;
 mod control;
 mod facebook_page;
 mod faults;

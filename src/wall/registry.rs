@@ -2,6 +2,7 @@
 
 use http::Response;
 
+use super::bluesky::Bluesky;
 use super::facebook_page::FacebookPage;
 use super::mastodon::Mastodon;
 use super::receiver::Receiver;
@@ -13,6 +14,7 @@ type Make = fn(&AccountId, &str) -> Box<dyn Simulator>;
 /// Every simulator that speaks HTTP. `file` and `email` are read from the folder and the SMTP sink, and nothing is sent
 /// to `manual` accounts; those three have no row.
 const SIMULATORS: &[(&str, Make)] = &[
+    ("bluesky", |account, _| Box::new(Bluesky::new(account))),
     ("http-json", |account, _| Box::new(Receiver::http_json(account))),
     ("facebook-page", |account, name| {
         Box::new(FacebookPage::new(account, name))

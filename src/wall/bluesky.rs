@@ -1,0 +1,516 @@
+//! The simulator of `bluesky`: one account on its personal data server, as strict as the real one.
+//!
+//! Observed against the npm PDS 0.4.217 and 0.5.35: `reference/channels/bluesky.md` §2–§8. The identifier that logs in
+//! first becomes the handle, because a practice account does not know under which name it is configured.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use http::{HeaderValue, Method, Response};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use super::Posted;
+use super::sim::{Call, Simulator, reply};
+use crate::model::{AccountId, Mode};
+
+mod lexicon;
+mod tokens;
+
+use tokens::{Scope, Tokens};
+
+/// Points of repository writes: create 3, put 2, delete 1.
+const POINTS: &[(i64, u32)] = &[(3600, 5000), (86_400, 35_000)];
+/// Log-ins per account.
+const LOGINS: &[(i64, u32)] = &[(300, 30), (86_400, 300)];
+const POSTS: &str = "app.bsky.feed.post";
+
+/// One account.
+pub(super) struct Bluesky {
+    account: AccountId,
+    did: String,
+    handle: Option<String>,
+    app_password: String,
+    tokens: Tokens,
+    records: BTreeMap<String, Value>,
+    writes: Window,
+    logins: Window,
+}
+
+/// What was spent lately.
+struct Window {
+    limits: &'static [(i64, u32)],
+    spent: VecDeque<(i64, u32)>,
+}
+
+impl Window {
+    fn new(limits: &'static [(i64, u32)]) -> Self {
+        Self {
+            limits,
+            spent: VecDeque::new(),
+        }
+    }
+
+    fn within(&self, now: i64, span: i64) -> u32 {
+        let recent = self.spent.iter().filter(|(at, _)| *at > now - span);
+        recent.map(|(_, points)| points).sum()
+    }
+
+    /// Spends the points, or says which limit forbids it; the headers of that limit come with either.
+    fn spend(&mut self, now: i64, points: u32) -> (bool, [(&'static str, String); 4]) {
+        let tightest = self
+            .limits
+            .iter()
+            .min_by_key(|(span, most)| most.saturating_sub(self.within(now, *span)))
+            .copied()
+            .unwrap_or((3600, u32::MAX));
+        let (span, most) = tightest;
+        let used = self.within(now, span);
+        let allowed = used + points <= most;
+        if allowed && points > 0 {
+            self.spent.push_back((now, points));
+            while self.spent.len() > 40_000 {
+                self.spent.pop_front();
+            }
+        }
+        let oldest = self.spent.iter().find(|(at, _)| *at > now - span);
+        let reset = oldest.map_or(now, |(at, _)| *at) + span;
+        let left = most.saturating_sub(used + if allowed { points } else { 0 });
+        let headers = [
+            ("ratelimit-limit", most.to_string()),
+            ("ratelimit-remaining", left.to_string()),
+            ("ratelimit-reset", reset.to_string()),
+            ("ratelimit-policy", format!("{most};w={span}")),
+        ];
+        (allowed, headers)
+    }
+}
+
+type Answer = Result<Value, (u16, &'static str, String)>;
+
+fn refused<T>(
+    status: u16,
+    name: &'static str,
+    message: impl Into<String>,
+) -> Result<T, (u16, &'static str, String)> {
+    Err((status, name, message.into()))
+}
+
+impl Bluesky {
+    pub(super) fn new(account: &AccountId) -> Self {
+        let random = hex::encode(rand::random::<[u8; 12]>());
+        let word = |n: usize| random.chars().skip(4 * n).take(4).collect::<String>();
+        Self {
+            account: account.clone(),
+            did: format!("did:plc:{random}"),
+            handle: None,
+            app_password: [word(0), word(1), word(2), word(3)].join("-"),
+            tokens: Tokens::new(),
+            records: BTreeMap::new(),
+            writes: Window::new(POINTS),
+            logins: Window::new(LOGINS),
+        }
+    }
+
+    fn handle(&self) -> &str {
+        self.handle.as_deref().unwrap_or("handle.invalid")
+    }
+
+    fn route(&mut self, call: &mut Call<'_>) -> Answer {
+        let Some(nsid) = call.path.strip_prefix("/xrpc/") else {
+            return refused(404, "NotFound", "no such page");
+        };
+        match (call.method, nsid) {
+            (&Method::GET, "_health") => Ok(json!({ "version": "0.5.35" })),
+            (&Method::POST, "com.atproto.server.createSession") => self.log_in(call),
+            (&Method::POST, "com.atproto.server.refreshSession") => self.refresh(call),
+            (&Method::POST, "com.atproto.server.deleteSession") => {
+                self.tokens.revoke(bearer(call)?, call.now)?;
+                Ok(Value::Null)
+            }
+            (&Method::GET, "com.atproto.server.getSession") => {
+                self.authorize(call)?;
+                Ok(json!({ "did": self.did, "handle": self.handle(), "active": true }))
+            }
+            (&Method::POST, "com.atproto.repo.putRecord") => self.put(call),
+            (&Method::POST, "com.atproto.repo.createRecord") => self.create(call),
+            (&Method::POST, "com.atproto.repo.deleteRecord") => self.delete(call),
+            (&Method::GET, "com.atproto.repo.getRecord") => self.get(call),
+            (&Method::GET, "com.atproto.repo.listRecords") => self.list(call),
+            (&Method::GET, name) if name.starts_with("app.bsky.") => {
+                refused(400, "InvalidRequest", format!("No service configured for {name}"))
+            }
+            _ => refused(501, "MethodNotImplemented", "Method Not Implemented"),
+        }
+    }
+
+    fn session(&mut self, pair: (String, String)) -> Value {
+        json!({
+            "accessJwt": pair.0, "refreshJwt": pair.1, "did": self.did, "handle": self.handle(), "active": true,
+        })
+    }
+
+    fn log_in(&mut self, call: &Call<'_>) -> Answer {
+        let body = input(
+            call,
+            &["identifier", "password", "authFactorToken", "allowTakendown"],
+        )?;
+        let (allowed, _) = self.logins.spend(call.now.as_second(), 1);
+        if !allowed {
+            return refused(429, "RateLimitExceeded", "Rate Limit Exceeded");
+        }
+        let identifier = text(&body, "identifier")?;
+        let known =
+            identifier == self.did || self.handle.as_deref().is_none_or(|handle| handle == identifier);
+        if text(&body, "password")? != self.app_password || !known || identifier.is_empty() {
+            return refused(401, "AuthenticationRequired", "Invalid identifier or password");
+        }
+        if identifier != self.did {
+            self.handle = Some(identifier.to_owned());
+        }
+        let pair = self.tokens.issue(&self.did, call.now);
+        Ok(self.session(pair))
+    }
+
+    fn refresh(&mut self, call: &Call<'_>) -> Answer {
+        if !call.body.is_empty() {
+            return refused(
+                400,
+                "InvalidRequest",
+                "A request body was provided when none was expected",
+            );
+        }
+        let pair = self.tokens.refresh(bearer(call)?, &self.did, call.now)?;
+        Ok(self.session(pair))
+    }
+
+    fn authorize(&self, call: &Call<'_>) -> Result<(), (u16, &'static str, String)> {
+        self.tokens.check(bearer(call)?, Scope::Access, call.now)
+    }
+
+    /// What the writing calls have in common: log-in, whose repository, which collection.
+    fn write(
+        &self,
+        call: &Call<'_>,
+        fields: &[&str],
+    ) -> Result<Map<String, Value>, (u16, &'static str, String)> {
+        self.authorize(call)?;
+        let body = input(call, fields)?;
+        let repo = text(&body, "repo")?;
+        if repo != self.did && Some(repo) != self.handle.as_deref() {
+            return refused(403, "AccountNotFound", "Could not find repo");
+        }
+        if text(&body, "collection")? != POSTS {
+            return refused(400, "InvalidRequest", "this practice account keeps posts only");
+        }
+        Ok(body)
+    }
+
+    fn record(&self, body: &Map<String, Value>, call: &Call<'_>) -> Answer {
+        let Some(record) = body.get("record") else {
+            return refused(400, "InvalidRequest", "Input must have the property \"record\"");
+        };
+        if let Some(fault) = lexicon::fault(record) {
+            return refused(400, "InvalidRequest", format!("Invalid {POSTS} record: {fault}"));
+        }
+        for reference in ["root", "parent"] {
+            let Some(place) = record.pointer(&format!("/reply/{reference}")) else {
+                continue;
+            };
+            let rkey = place["uri"]
+                .as_str()
+                .and_then(|uri| uri.rsplit('/').next())
+                .unwrap_or_default();
+            let known = call
+                .book
+                .posts
+                .iter()
+                .any(|p| Some(p.remote_id.as_str()) == place["uri"].as_str());
+            let same = self.records.get(rkey).is_none_or(|r| place["cid"] == cid(r));
+            if !known || !same {
+                return refused(
+                    400,
+                    "InvalidRequest",
+                    "this practice account answers to its own posts only",
+                );
+            }
+        }
+        Ok(record.clone())
+    }
+
+    fn put(&mut self, call: &mut Call<'_>) -> Answer {
+        let fields = [
+            "repo",
+            "collection",
+            "rkey",
+            "validate",
+            "record",
+            "swapRecord",
+            "swapCommit",
+        ];
+        let body = self.write(call, &fields)?;
+        let rkey = key(&body)?.to_owned();
+        let record = self.record(&body, call)?;
+        let standing = self.records.get(&rkey);
+        // The server sees that nothing would change before it looks at the swap.
+        if standing == Some(&record) {
+            return Ok(json!({ "uri": self.uri(&rkey), "cid": cid(&record), "validationStatus": "valid" }));
+        }
+        let swap = match (body.get("swapRecord"), standing) {
+            (None, _) | (Some(Value::Null), None) => true,
+            (Some(Value::String(expected)), Some(standing)) => *expected == cid(standing),
+            (Some(_), _) => false,
+        };
+        if !swap {
+            let was = standing.map_or_else(|| "null".to_owned(), cid);
+            return refused(400, "InvalidSwap", format!("Record was at {was}"));
+        }
+        self.spend(call, 2)?;
+        Ok(self.store(call, rkey, record))
+    }
+
+    fn create(&mut self, call: &mut Call<'_>) -> Answer {
+        let body = self.write(
+            call,
+            &["repo", "collection", "rkey", "validate", "record", "swapCommit"],
+        )?;
+        let record = self.record(&body, call)?;
+        let rkey = match body.get("rkey") {
+            Some(_) => key(&body)?.to_owned(),
+            None => tokens::tid(call.now, self.records.len()),
+        };
+        if self.records.contains_key(&rkey) {
+            return refused(500, "InternalServerError", "Internal Server Error");
+        }
+        self.spend(call, 3)?;
+        Ok(self.store(call, rkey, record))
+    }
+
+    fn delete(&mut self, call: &mut Call<'_>) -> Answer {
+        let body = self.write(call, &["repo", "collection", "rkey", "swapRecord", "swapCommit"])?;
+        let rkey = key(&body)?.to_owned();
+        self.spend(call, 1)?;
+        if self.records.remove(&rkey).is_none() {
+            return Ok(json!({}));
+        }
+        let uri = self.uri(&rkey);
+        let now = call.now;
+        for post in call.book.posts.iter_mut().filter(|p| p.remote_id == uri) {
+            post.deleted_at = post.deleted_at.or(Some(now));
+        }
+        Ok(json!({ "commit": { "cid": cid(&json!(now)), "rev": tokens::tid(now, 0) } }))
+    }
+
+    fn get(&self, call: &Call<'_>) -> Answer {
+        let rkey = call.query("rkey").unwrap_or_default();
+        let ours = call
+            .query("repo")
+            .is_some_and(|r| r == self.did || Some(r) == self.handle.as_deref());
+        match self.records.get(rkey) {
+            Some(record) if ours && call.query("collection") == Some(POSTS) => {
+                Ok(json!({ "uri": self.uri(rkey), "cid": cid(record), "value": record }))
+            }
+            Some(_) | None => refused(
+                400,
+                "RecordNotFound",
+                format!("Could not locate record: {}", self.uri(rkey)),
+            ),
+        }
+    }
+
+    fn list(&self, call: &Call<'_>) -> Answer {
+        let limit = match call.query("limit").map(str::parse::<usize>) {
+            None => 50,
+            Some(Ok(limit @ 1..=100)) => limit,
+            Some(_) => return refused(400, "InvalidRequest", "limit must be 1 to 100"),
+        };
+        let before = call.query("cursor").unwrap_or("zzzzzzzzzzzzzz").to_owned();
+        let page: Vec<_> = self.records.range(..before).rev().take(limit).collect();
+        let records: Vec<Value> = page
+            .iter()
+            .map(|(rkey, record)| json!({ "uri": self.uri(rkey), "cid": cid(record), "value": record }))
+            .collect();
+        let mut answer = json!({ "records": records });
+        if let (Some((last, _)), Some(fields)) = (page.last(), answer.as_object_mut()) {
+            fields.insert("cursor".to_owned(), json!(last));
+        }
+        Ok(answer)
+    }
+
+    fn spend(&mut self, call: &Call<'_>, points: u32) -> Result<(), (u16, &'static str, String)> {
+        if self.writes.spend(call.now.as_second(), points).0 {
+            Ok(())
+        } else {
+            refused(429, "RateLimitExceeded", "Rate Limit Exceeded")
+        }
+    }
+
+    fn store(&mut self, call: &mut Call<'_>, rkey: String, record: Value) -> Value {
+        let uri = self.uri(&rkey);
+        let links = record["facets"].as_array().into_iter().flatten();
+        let links = links
+            .filter_map(|facet| facet.pointer("/features/0/uri")?.as_str().map(str::to_owned))
+            .collect();
+        let text = record["text"].as_str().unwrap_or_default().to_owned();
+        let standing = call
+            .book
+            .posts
+            .iter_mut()
+            .find(|p| p.remote_id == uri && p.deleted_at.is_none());
+        if let Some(post) = standing {
+            post.text = text;
+            post.links = links;
+            post.edited_at = Some(call.now);
+        } else {
+            call.book.posts.push(Posted {
+                account: self.account.clone(),
+                mode: mode(call.base),
+                remote_id: uri.clone(),
+                text,
+                links,
+                key: Some(rkey.clone()),
+                in_reply_to: record
+                    .pointer("/reply/parent/uri")
+                    .and_then(Value::as_str)
+                    .map(str::to_owned),
+                recipient: None,
+                subject: None,
+                at: call.now,
+                deleted_at: None,
+                edited_at: None,
+            });
+        }
+        let cid = cid(&record);
+        let commit = json!({ "cid": cid, "rev": tokens::tid(call.now, self.records.len()) });
+        self.records.insert(rkey, record);
+        json!({ "uri": uri, "cid": cid, "commit": commit, "validationStatus": "valid" })
+    }
+
+    fn uri(&self, rkey: &str) -> String {
+        format!("at://{}/{POSTS}/{rkey}", self.did)
+    }
+}
+
+impl Simulator for Bluesky {
+    fn secrets(&self) -> Vec<(String, String)> {
+        vec![("app_password".to_owned(), self.app_password.clone())]
+    }
+
+    fn answer(&mut self, mut call: Call<'_>) -> Response<Vec<u8>> {
+        let now = call.now.as_second();
+        let limits = if call.path.ends_with("createSession") {
+            &mut self.logins
+        } else {
+            &mut self.writes
+        };
+        let (_, before) = limits.spend(now, 0);
+        let (mut response, headers) = match self.route(&mut call) {
+            Ok(Value::Null) => (Response::new(Vec::new()), self.writes.spend(now, 0).1),
+            Ok(body) => (reply(200, &body), self.writes.spend(now, 0).1),
+            Err((status, name, message)) => (
+                reply(status, &json!({ "error": name, "message": message })),
+                before,
+            ),
+        };
+        for (name, value) in headers {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                response.headers_mut().insert(name, value);
+            }
+        }
+        response
+    }
+}
+
+/// The mode that an account's address begins with.
+fn mode(base: &str) -> Mode {
+    let path = url::Url::parse(base).ok();
+    path.as_ref()
+        .and_then(|url| url.path_segments()?.next()?.parse().ok())
+        .unwrap_or(Mode::Live)
+}
+
+/// The body of a procedure; unknown fields are refused.
+fn input(call: &Call<'_>, fields: &[&str]) -> Result<Map<String, Value>, (u16, &'static str, String)> {
+    let kind = call.header("content-type").unwrap_or_default();
+    if !kind.starts_with("application/json") {
+        return refused(
+            400,
+            "InvalidRequest",
+            format!("Wrong request encoding (Content-Type): {kind}"),
+        );
+    }
+    let Some(Value::Object(body)) = call.json() else {
+        return refused(400, "SyntaxError", "Unexpected token in JSON");
+    };
+    match body.keys().find(|name| !fields.contains(&name.as_str())) {
+        Some(name) => refused(
+            400,
+            "InvalidRequest",
+            format!("Input has the unknown property \"{name}\""),
+        ),
+        None => Ok(body),
+    }
+}
+
+fn text<'a>(body: &'a Map<String, Value>, name: &str) -> Result<&'a str, (u16, &'static str, String)> {
+    let value = body.get(name).and_then(Value::as_str);
+    value.map_or_else(
+        || {
+            refused(
+                400,
+                "InvalidRequest",
+                format!("Input must have the property \"{name}\""),
+            )
+        },
+        Ok,
+    )
+}
+
+fn key(body: &Map<String, Value>) -> Result<&str, (u16, &'static str, String)> {
+    let rkey = text(body, "rkey")?;
+    let alphabet = "234567abcdefghijklmnopqrstuvwxyz";
+    let first = rkey
+        .chars()
+        .next()
+        .is_some_and(|c| "234567abcdefghij".contains(c));
+    if rkey.len() == 13 && first && rkey.chars().all(|c| alphabet.contains(c)) {
+        Ok(rkey)
+    } else {
+        refused(
+            400,
+            "InvalidRequest",
+            format!("Invalid record key {rkey}: Invalid TID string"),
+        )
+    }
+}
+
+fn bearer<'a>(call: &'a Call<'_>) -> Result<&'a str, (u16, &'static str, String)> {
+    call.bearer()
+        .map_or_else(|| refused(401, "AuthMissing", "Authentication Required"), Ok)
+}
+
+/// A made-up content address: the same for the same content, whatever the order of its fields.
+fn cid(value: &Value) -> String {
+    let hash = hex::encode(Sha256::digest(canonical(value)));
+    format!("bafyrei{}", hash.chars().take(52).collect::<String>())
+}
+
+fn canonical(value: &Value) -> String {
+    match value {
+        Value::Object(fields) => {
+            let sorted: BTreeMap<_, _> = fields.iter().collect();
+            let parts: Vec<_> = sorted
+                .into_iter()
+                .map(|(name, value)| format!("{}:{}", json!(name), canonical(value)))
+                .collect();
+            format!("{{{}}}", parts.join(","))
+        }
+        Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.to_string(),
+    }
+}
+
+/// What the lexicon says against a record, for the adapter's own tests.
+#[cfg(test)]
+pub(crate) fn lexicon_fault(record: &Value) -> Option<String> {
+    lexicon::fault(record)
+}

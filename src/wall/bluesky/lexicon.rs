@@ -1,0 +1,166 @@
+//! The lexicon `app.bsky.feed.post` and what it refers to, as far as a post of text, links and a card can use it.
+//! Values of `bluesky-social/atproto` at d6296a1 (2026-08-20). Stricter than the server where apps would show nothing:
+//! unknown fields, and facets that point past the text or into the middle of a letter.
+
+use serde_json::{Map, Value};
+use unicode_segmentation::UnicodeSegmentation;
+
+/// What is wrong with a record, if anything.
+pub(super) fn fault(record: &Value) -> Option<String> {
+    check(record).err()
+}
+
+type Checked = Result<(), String>;
+
+fn check(record: &Value) -> Checked {
+    let record = object(record, "record")?;
+    let known = [
+        "$type",
+        "text",
+        "createdAt",
+        "langs",
+        "facets",
+        "embed",
+        "reply",
+        "tags",
+        "labels",
+    ];
+    only(record, &known, "record")?;
+    if record.get("$type").and_then(Value::as_str) != Some("app.bsky.feed.post") {
+        return Err("the $type must be app.bsky.feed.post".to_owned());
+    }
+    let text = string(record, "text", "record")?;
+    if text.len() > 3000 {
+        return Err(format!(
+            "string too big (maximum 3000, got {}) at $.record.text",
+            text.len()
+        ));
+    }
+    let graphemes = text.graphemes(true).count();
+    if graphemes > 300 {
+        return Err(format!(
+            "grapheme too big (maximum 300, got {graphemes}) at $.record.text"
+        ));
+    }
+    let created = string(record, "createdAt", "record")?;
+    if !created.contains('T') || created.parse::<jiff::Timestamp>().is_err() {
+        return Err(format!("Invalid datetime {created} at $.record.createdAt"));
+    }
+    let langs = array(record, "langs")?;
+    let is_language = |l: &Value| {
+        l.as_str().is_some_and(|l| {
+            (2..=35).contains(&l.len()) && l.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+        })
+    };
+    if langs.len() > 3 || !langs.iter().all(is_language) {
+        return Err("at most 3 languages in BCP 47 at $.record.langs".to_owned());
+    }
+    if array(record, "tags")?.len() > 8 {
+        return Err("at most 8 tags at $.record.tags".to_owned());
+    }
+    let mut end = 0;
+    for one in array(record, "facets")? {
+        end = facet(one, text, end)?;
+    }
+    if let Some(embed) = record.get("embed") {
+        external(embed)?;
+    }
+    if let Some(reply) = record.get("reply") {
+        let reply = object(reply, "reply")?;
+        only(reply, &["root", "parent"], "reply")?;
+        for name in ["root", "parent"] {
+            let place = object(reply.get(name).unwrap_or(&Value::Null), name)?;
+            only(place, &["uri", "cid"], name)?;
+            if !string(place, "uri", name)?.starts_with("at://") || string(place, "cid", name)?.is_empty() {
+                return Err(format!("no strong reference at $.record.reply.{name}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Checks one facet that starts at `after` or later; returns where it ends.
+fn facet(facet: &Value, text: &str, after: usize) -> Result<usize, String> {
+    let facet = object(facet, "facet")?;
+    only(facet, &["index", "features", "$type"], "facet")?;
+    let index = object(facet.get("index").unwrap_or(&Value::Null), "index")?;
+    only(index, &["byteStart", "byteEnd"], "index")?;
+    let byte = |name| {
+        index
+            .get(name)
+            .and_then(Value::as_u64)
+            .and_then(|n| usize::try_from(n).ok())
+    };
+    let (Some(start), Some(end)) = (byte("byteStart"), byte("byteEnd")) else {
+        return Err("byteStart and byteEnd are required".to_owned());
+    };
+    if start < after || start >= end || text.get(start..end).is_none() {
+        return Err(format!(
+            "the facet {start}..{end} does not lie on the letters of the text"
+        ));
+    }
+    let features = array(facet, "features")?;
+    if features.is_empty() {
+        return Err("a facet without features".to_owned());
+    }
+    for feature in features {
+        let feature = object(feature, "feature")?;
+        match feature.get("$type").and_then(Value::as_str) {
+            Some("app.bsky.richtext.facet#link") => {
+                only(feature, &["$type", "uri"], "feature")?;
+                uri(string(feature, "uri", "feature")?)?;
+            }
+            Some("app.bsky.richtext.facet#mention" | "app.bsky.richtext.facet#tag") => {}
+            Some(other) => return Err(format!("unknown feature {other}")),
+            None => return Err("a feature without $type".to_owned()),
+        }
+    }
+    Ok(end)
+}
+
+fn external(embed: &Value) -> Checked {
+    let embed = object(embed, "embed")?;
+    only(embed, &["$type", "external"], "embed")?;
+    if embed.get("$type").and_then(Value::as_str) != Some("app.bsky.embed.external") {
+        return Err("this practice account takes link cards only at $.record.embed".to_owned());
+    }
+    let card = object(embed.get("external").unwrap_or(&Value::Null), "external")?;
+    only(card, &["uri", "title", "description", "thumb"], "external")?;
+    string(card, "title", "external")?;
+    string(card, "description", "external")?;
+    uri(string(card, "uri", "external")?)
+}
+
+fn uri(text: &str) -> Checked {
+    url::Url::parse(text)
+        .map(drop)
+        .map_err(|_| format!("Invalid uri {text}"))
+}
+
+fn object<'a>(value: &'a Value, at: &str) -> Result<&'a Map<String, Value>, String> {
+    value
+        .as_object()
+        .ok_or_else(|| format!("expected an object: {at}"))
+}
+
+fn only(fields: &Map<String, Value>, known: &[&str], at: &str) -> Checked {
+    match fields.keys().find(|name| !known.contains(&name.as_str())) {
+        Some(name) => Err(format!("unknown key {name} in {at}")),
+        None => Ok(()),
+    }
+}
+
+fn string<'a>(fields: &'a Map<String, Value>, name: &str, at: &str) -> Result<&'a str, String> {
+    let value = fields.get(name).and_then(Value::as_str);
+    value.ok_or_else(|| format!("Missing required key {name} in {at}"))
+}
+
+fn array<'a>(fields: &'a Map<String, Value>, name: &str) -> Result<&'a [Value], String> {
+    match fields.get(name) {
+        None => Ok(&[]),
+        Some(value) => value
+            .as_array()
+            .map(Vec::as_slice)
+            .ok_or_else(|| format!("expected an array: {name}")),
+    }
+}

@@ -143,7 +143,7 @@ impl Bluesky {
         }
     }
 
-    fn session(&mut self, pair: (String, String)) -> Value {
+    fn session(&self, pair: &(String, String)) -> Value {
         json!({
             "accessJwt": pair.0, "refreshJwt": pair.1, "did": self.did, "handle": self.handle(), "active": true,
         })
@@ -168,7 +168,7 @@ impl Bluesky {
             self.handle = Some(identifier.to_owned());
         }
         let pair = self.tokens.issue(&self.did, call.now);
-        Ok(self.session(pair))
+        Ok(self.session(&pair))
     }
 
     fn refresh(&mut self, call: &Call<'_>) -> Answer {
@@ -180,7 +180,7 @@ impl Bluesky {
             );
         }
         let pair = self.tokens.refresh(bearer(call)?, &self.did, call.now)?;
-        Ok(self.session(pair))
+        Ok(self.session(&pair))
     }
 
     fn authorize(&self, call: &Call<'_>) -> Result<(), (u16, &'static str, String)> {

@@ -4,8 +4,11 @@
     reason = "this crate is a test throughout; the lint knows only functions marked so"
 )]
 
+mod bluesky;
 mod compose;
 mod confirm;
+mod direct;
+mod email;
 mod postgres;
 mod store;
 mod vault;

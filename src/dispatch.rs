@@ -176,3 +176,6 @@ impl Drop for Dispatcher {
         self.shared.abandon.cancel();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,7 +76,12 @@ pub(super) async fn supervise(shared: Arc<Shared>, handle: Arc<Handle>, lease: L
         }
         wait = (wait * 2).min(RETRY_LONGEST);
         // Taken anew: what the dead lane had under way becomes unknown and is settled.
-        match leases::take(&shared, std::slice::from_ref(&id), false).await {
+        let taken = tokio::select! {
+            biased;
+            () = shared.stopping.cancelled() => break,
+            taken = leases::take(&shared, std::slice::from_ref(&id), false) => taken,
+        };
+        match taken {
             Ok(mut leases) => {
                 lease = leases.pop();
                 if lease.is_none() {

@@ -32,7 +32,13 @@ pub(super) async fn take(shared: &Shared, lanes: &[LaneId], force: bool) -> Resu
 pub(super) async fn open(shared: Arc<Shared>, mut wanted: Vec<LaneId>) {
     let mut retry = RETRY_FIRST;
     while !wanted.is_empty() {
-        match take(&shared, &wanted, false).await {
+        // One that stops must not take a lane from its successor.
+        let taken = tokio::select! {
+            biased;
+            () = shared.stopping.cancelled() => return,
+            taken = take(&shared, &wanted, false) => taken,
+        };
+        match taken {
             Ok(leases) => {
                 wanted.retain(|lane| leases.iter().all(|lease| lease.lane != *lane));
                 run(&shared, leases);

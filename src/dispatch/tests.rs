@@ -1,0 +1,11 @@
+//! The dispatcher in virtual time, against a store in memory and services that do as they are told. Both ledgers are
+//! compared: what the store says, and what the service really got.
+
+mod faults;
+mod history;
+mod memory;
+mod order;
+mod restart;
+mod service;
+mod settling;
+mod town;

@@ -1,0 +1,198 @@
+//! What the tests of the social channels share: one account on the practice wall and the adapter that speaks to it,
+//! made the way the daemon makes it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use vardkase::channel::secrets::InMemory;
+use vardkase::channel::{self, Channel, Parts, Transport};
+use vardkase::clock::{Clock, SystemClock, later};
+use vardkase::config::section::Section;
+use vardkase::config::source::Source;
+use vardkase::model::{
+    AccountId, DeliveryId, Kind, Lang, Mode, Post, Purpose, Question, Receipt, Rendering, SendError, Settled,
+    Unit, Variant,
+};
+use vardkase::wall::{CutAt, Fault, How, Posted, Simulated, Wall};
+
+/// The text of the posts, as long as a real one.
+pub(crate) const TEXT: &str = "ÖVNING: Koka vattnet i Nässjö tätort.\n\nBakterier <E. coli> & annat har hittats. \
+     Nässjö kommun. https://nassjo.se/kris/viktigt-meddelande/koka-vattnet?m=1&n=2";
+/// The link at its end.
+pub(crate) const LINK: &str = "https://nassjo.se/kris/viktigt-meddelande/koka-vattnet?m=1&n=2";
+
+/// An account on the wall.
+pub(crate) struct Practice {
+    wall: Wall,
+    _folder: tempfile::TempDir,
+    account: AccountId,
+    site: Simulated,
+    settings: Box<dyn channel::Settings>,
+    pub(crate) channel: Arc<dyn Channel>,
+}
+
+impl Practice {
+    /// Starts a wall with one account of this channel; `keys` is what `config.toml` says of it.
+    pub(crate) async fn start(kind: &str, keys: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let wall = Wall::start(any, any, folder.path(), Arc::new(SystemClock))
+            .await
+            .unwrap();
+        let account: AccountId = "kommunen".parse().unwrap();
+        let kind = channel::kind(kind).unwrap();
+        let site = wall.open_account(Mode::Drill, &account, kind, "Nässjö kommun");
+        let source = Source::new("config.toml", keys);
+        let table = source.parse();
+        let mut section = Section::root(&source, &table);
+        let settings = (kind.read)(&mut section).unwrap().at_wall(&site.site);
+        section.finish();
+        let channel = open(settings.as_ref(), &site.secrets);
+        Self {
+            wall,
+            _folder: folder,
+            account,
+            site,
+            settings,
+            channel,
+        }
+    }
+
+    /// The same account with other secrets.
+    pub(crate) fn with_secret(&self, name: &str, value: &str) -> Arc<dyn Channel> {
+        let mut secrets = self.site.secrets.clone();
+        for secret in secrets.iter_mut().filter(|secret| secret.0 == name) {
+            value.clone_into(&mut secret.1);
+        }
+        open(self.settings.as_ref(), &secrets)
+    }
+
+    /// The next request of this method goes wrong like this.
+    pub(crate) fn strike(&self, method: &str, how: How) {
+        let fault = Fault {
+            how,
+            path: None,
+            method: Some(method.to_owned()),
+            after: 0,
+            times: 1,
+        };
+        self.wall.fault(Mode::Drill, &self.account, fault);
+    }
+
+    /// What the service truly took.
+    pub(crate) fn ledger(&self) -> Vec<Posted> {
+        self.wall.ledger()
+    }
+
+    /// How many requests of this method it saw.
+    pub(crate) fn seen(&self, method: &str) -> usize {
+        self.wall
+            .seen()
+            .iter()
+            .filter(|seen| seen.method == method)
+            .count()
+    }
+
+    /// No secret stands in what went wrong.
+    pub(crate) fn assert_discreet(&self, err: &SendError) {
+        for (name, secret) in &self.site.secrets {
+            assert!(!format!("{err} {err:?}").contains(secret), "{name} in {err:?}");
+        }
+        assert!(!format!("{:?}", self.channel).contains(&self.site.secrets[0].1));
+    }
+
+    /// Asks until it is settled, as the dispatcher would.
+    pub(crate) async fn settle(&self, post: &Post) -> Settled {
+        let since = post.accepted_at;
+        for _ in 0..20 {
+            let question = Question {
+                post: post.clone(),
+                since,
+                now: SystemClock.now(),
+                taken: Vec::new(),
+            };
+            match self.channel.settle(&question).await {
+                Ok(settled) => return settled,
+                Err(SendError::NotSent(reason)) if reason.code == "not-yet" => {}
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        panic!("it is never settled");
+    }
+}
+
+fn open(settings: &dyn channel::Settings, secrets: &[(String, String)]) -> Arc<dyn Channel> {
+    let pairs = secrets
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
+    settings
+        .open(Parts {
+            account: "kommunen".parse().unwrap(),
+            secrets: Arc::new(InMemory::of(pairs)),
+            http: Transport::new(Arc::new(SystemClock), Duration::from_secs(2)).unwrap(),
+            relays: Arc::from([]),
+            relay_secrets: Arc::new(InMemory::default()),
+            sender: "Nässjö kommun".to_owned(),
+            domain: "nassjo.se".to_owned(),
+        })
+        .unwrap()
+}
+
+/// A new delivery of this text.
+pub(crate) fn post(text: &str) -> Post {
+    let now = SystemClock.now();
+    Post {
+        key: DeliveryId::fresh(),
+        alert: "ovning-2026-0001".parse().unwrap(),
+        broadcast: "ovning-2026-0001.1".parse().unwrap(),
+        kind: Kind::Initial,
+        mode: Mode::Drill,
+        purpose: Purpose::Publish,
+        rendering: Rendering {
+            headline: "ÖVNING: Koka vattnet".to_owned(),
+            text: text.to_owned(),
+            html: None,
+            link: LINK.parse().unwrap(),
+            languages: vec![Lang::Sv],
+            variant: Variant::Short,
+            count: text.chars().count(),
+            limit: None,
+            unit: Unit::Characters,
+        },
+        recipient: None,
+        accepted_at: now,
+        valid_until: later(now, Duration::from_hours(1)),
+        root: None,
+        parent: None,
+    }
+}
+
+/// The same as an answer to `parent`.
+pub(crate) fn reply(text: &str, parent: &Receipt) -> Post {
+    Post {
+        root: Some(parent.clone()),
+        parent: Some(parent.clone()),
+        ..post(text)
+    }
+}
+
+/// Every way in which a service can take a post and lose the answer.
+pub(crate) fn lost_answers() -> Vec<How> {
+    let bad_gateway = How::DoneThenAnswer {
+        status: 504,
+        headers: Vec::new(),
+        body: Some("<html>504 Gateway Time-out</html>".to_owned()),
+    };
+    vec![
+        How::DoneThenCut(CutAt::BeforeHeaders),
+        How::DoneThenCut(CutAt::Reset),
+        How::DoneThenCut(CutAt::MidHeaders),
+        How::DoneThenCut(CutAt::MidBody),
+        How::DoneThenCut(CutAt::TruncatedJson),
+        How::Huge(2 * 1024 * 1024),
+        How::Bomb(64 * 1024 * 1024),
+        How::ManyHeaders(100_000),
+        bad_gateway,
+    ]
+}

@@ -7,6 +7,7 @@ use std::sync::Once;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT_LANGUAGE, AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
+use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
 use crate::clock::{SharedClock, Timestamp};
@@ -18,6 +19,9 @@ mod points;
 
 /// Most that is read of an answer, after decompression.
 pub const READ_CAP: usize = 1024 * 1024;
+
+/// What stands where a service repeated our credential.
+const BLANK: &[u8] = b"[redacted]";
 
 /// Most headers that an answer may have.
 const MAX_HEADERS: usize = 100;
@@ -122,6 +126,7 @@ impl Transport {
                 value.set_sensitive(true);
             }
         }
+        let token = token(request.headers());
         let response = if failpoint::is_armed() {
             points::execute(&self.client, request).await
         } else {
@@ -131,8 +136,14 @@ impl Transport {
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         failpoint::hit("response-read.before");
-        let body = read_capped(response, &host, effect).await?;
+        let mut body = read_capped(response, &host, effect).await?;
         failpoint::hit("response-read.after");
+        // What a service says of a failure ends in the journal and in mails; some repeat the token in it.
+        if !(200..300).contains(&status)
+            && let Some(token) = token
+        {
+            blank(&mut body, token.expose_secret().as_bytes());
+        }
         Ok(Answer {
             status,
             headers,
@@ -158,6 +169,25 @@ fn may_be_spoken_to(url: &Url) -> Result<String, SendError> {
         "address",
         format!("{host}: only https is spoken to other machines; correct the address in config.toml"),
     )))
+}
+
+/// The credential of `Authorization: <scheme> <credential>`.
+fn token(headers: &HeaderMap) -> Option<SecretString> {
+    let (_, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    (!token.is_empty()).then(|| SecretString::from(token))
+}
+
+/// Replaces every occurrence of `secret`.
+fn blank(body: &mut Vec<u8>, secret: &[u8]) {
+    let mut from = 0;
+    while let Some(at) = body
+        .get(from..)
+        .and_then(|rest| rest.windows(secret.len()).position(|window| window == secret))
+    {
+        let at = from + at;
+        body.splice(at..at + secret.len(), BLANK.iter().copied());
+        from = at + BLANK.len();
+    }
 }
 
 async fn read_capped(

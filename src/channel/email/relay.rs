@@ -78,6 +78,12 @@ impl Relay {
 
     /// Sends one letter. Returns what the relay said of its queue.
     pub(super) async fn send(&self, letter: &Letter) -> Result<String, Trouble> {
+        self.send_once(letter)
+            .await
+            .map_err(|trouble| self.blanked(trouble))
+    }
+
+    async fn send_once(&self, letter: &Letter) -> Result<String, Trouble> {
         if let Some(session) = self.kept().await {
             match self.exchange(session, letter).await {
                 // It had hung up meanwhile, or takes no more letters on this connection.
@@ -91,9 +97,10 @@ impl Relay {
 
     /// Connects, logs in, and leaves.
     pub(super) async fn verify(&self) -> Result<String, Trouble> {
-        let mut session = self.open().await?;
+        let blanked = |trouble| self.blanked(trouble);
+        let mut session = self.open().await.map_err(blanked)?;
         let noop = session.connection.command(Noop);
-        self.step(OPEN, Stage::Open, noop).await?;
+        self.step(OPEN, Stage::Open, noop).await.map_err(blanked)?;
         let name = session.connection.server_info().name().to_owned();
         session.leave().await;
         let how = match self.config.tls {
@@ -115,6 +122,14 @@ impl Relay {
         match timeout(within, step).await {
             Ok(result) => result.map_err(|error| Trouble::of(self.id(), stage, &error)),
             Err(_) => Err(self.silent(within)),
+        }
+    }
+
+    /// What the relay said, without our password should it have repeated it.
+    fn blanked(&self, trouble: Trouble) -> Trouble {
+        match self.secrets.get(&format!("{}/password", self.id())) {
+            Some(secret) => trouble.without(secret.expose_secret()),
+            None => trouble,
         }
     }
 

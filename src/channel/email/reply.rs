@@ -136,6 +136,14 @@ impl Trouble {
         }
     }
 
+    /// The same with a secret blanked out of the text.
+    pub(super) fn without(mut self, secret: &str) -> Self {
+        if !secret.is_empty() {
+            self.reason.text = self.reason.text.replace(secret, "[redacted]");
+        }
+        self
+    }
+
     pub(super) fn is_the_relays(&self) -> bool {
         self.next
     }

@@ -337,8 +337,9 @@ impl Session<'_> {
 
     /// A reply that goes on and on.
     async fn endless(&self, code: u16, bytes: u64) -> io::Result<()> {
-        let line = format!("{code}-{}\r\n", "x".repeat(10));
-        let block = line.repeat(1024);
+        // As long as RFC 5321 lets a reply line be.
+        let line = format!("{code}-{}\r\n", "x".repeat(506));
+        let block = line.repeat(128);
         let mut sent = 0;
         while sent < bytes {
             misbehave::send(self.stream, block.as_bytes()).await?;

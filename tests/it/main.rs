@@ -3,10 +3,12 @@
     clippy::unwrap_used,
     reason = "this crate is a test throughout; the lint knows only functions marked so"
 )]
+#![allow(clippy::print_stdout, reason = "figures that the tests measured are printed")]
 
 mod bluesky;
 mod compose;
 mod confirm;
+mod conformance;
 mod direct;
 mod email;
 mod facebook;

@@ -340,3 +340,16 @@ fn gzip_of_zeros(size: usize) -> Vec<u8> {
     writer.join().unwrap();
     output.stdout
 }
+
+#[test]
+fn a_repeated_credential_is_blanked_wherever_it_stands() {
+    let mut body = b"hemlig: bad token hemlig, hemlighemlig".to_vec();
+    super::blank(&mut body, b"hemlig");
+    assert_eq!(
+        String::from_utf8(body).unwrap(),
+        "[redacted]: bad token [redacted], [redacted][redacted]"
+    );
+    let mut body = b"hem".to_vec();
+    super::blank(&mut body, b"hemlig");
+    assert_eq!(body, b"hem");
+}

@@ -614,9 +614,12 @@ impl Store {
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Every SQL text with its name, for the test that prepares each on both engines.
+    /// Every SQL text with its name, as its engine gets it, for the test that prepares each on both.
     #[doc(hidden)]
-    pub fn statements() -> Vec<(String, String)> {
-        sql::every()
+    pub fn statements(&self) -> Vec<(String, String)> {
+        sql::every(match self.inner.engine {
+            Engine::Lite(_) => sql::Placeholders::Counted,
+            Engine::Pg(_) => sql::Placeholders::Numbered,
+        })
     }
 }

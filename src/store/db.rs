@@ -16,6 +16,7 @@ use sqlx::{
 
 use super::StoreError;
 use super::file;
+use super::sql::Placeholders;
 use crate::clock::{Timestamp, from_micros};
 use crate::config::Database;
 use crate::model::Reason;
@@ -230,6 +231,13 @@ impl Conn {
             Self::Pg(_) => "BEGIN",
         };
         self.execute(begin, vec![]).await.map(drop)
+    }
+
+    pub(super) fn placeholders(&self) -> Placeholders {
+        match self {
+            Self::Lite(_) => Placeholders::Counted,
+            Self::Pg(_) => Placeholders::Numbered,
+        }
     }
 
     /// The statement that reads the end of the chain and, on PostgreSQL, waits for other writers.

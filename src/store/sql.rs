@@ -2,7 +2,6 @@
 //! together. Values are always bound, never written into the text.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
@@ -247,34 +246,50 @@ pub(super) static TARGETS: Among = Among {
     fixed: 0,
 };
 
-/// By name and number of rows.
-type Texts = HashMap<(&'static str, usize), Arc<str>>;
+/// By name, number of rows and spelling.
+type Texts = HashMap<Key, Arc<str>>;
+type Key = (&'static str, usize, Placeholders);
 
 /// Texts built once: preparing is keyed by the text, and building one costs as much as running it.
 static BUILT: LazyLock<Mutex<Texts>> = LazyLock::new(Mutex::default);
 
-fn built(name: &'static str, rows: usize, build: impl FnOnce() -> String) -> SqlStr {
+fn built(key: Key, build: impl FnOnce() -> String) -> SqlStr {
     let mut texts = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    let text = texts.entry((name, rows)).or_insert_with(|| Arc::from(build()));
+    let text = texts.entry(key).or_insert_with(|| Arc::from(build()));
     AssertSqlSafe(Arc::clone(text)).into_sql_str()
 }
 
+/// How the placeholders of multi-row statements are spelled. SQLite takes `$1` for a name and looks names up one by
+/// one, when it prepares and at each bind: with a thousand of them that costs more than the statement itself. It counts
+/// `?` by position; PostgreSQL knows only `$1`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Placeholders {
+    Counted,
+    Numbered,
+}
+
 impl Many {
-    fn text(&'static self, rows: usize) -> SqlStr {
-        built(self.name, rows, || {
+    fn text(&'static self, rows: usize, placeholders: Placeholders) -> SqlStr {
+        built((self.name, rows, placeholders), || {
             let mut text = self.before.to_owned();
-            let mut placeholder = 0;
+            let mut number = 0;
             for row in 0..rows {
                 text.push_str(if row == 0 { "(" } else { ", (" });
                 for (at, cast) in self.columns.iter().enumerate() {
-                    placeholder += 1;
-                    let comma = if at == 0 { "" } else { ", " };
-                    let written = match (row, cast) {
-                        (0, Cast::Text) => write!(text, "{comma}CAST(${placeholder} AS TEXT)"),
-                        (0, Cast::Int) => write!(text, "{comma}CAST(${placeholder} AS BIGINT)"),
-                        (_, Cast::None | Cast::Text | Cast::Int) => write!(text, "{comma}${placeholder}"),
+                    number += 1;
+                    if at > 0 {
+                        text.push_str(", ");
+                    }
+                    let one = match placeholders {
+                        Placeholders::Counted => "?".to_owned(),
+                        Placeholders::Numbered => format!("${number}"),
                     };
-                    debug_assert!(written.is_ok(), "a String takes everything");
+                    let one = match (row, cast) {
+                        (0, Cast::Text) => format!("CAST({one} AS TEXT)"),
+                        (0, Cast::Int) => format!("CAST({one} AS BIGINT)"),
+                        (_, Cast::None | Cast::Text | Cast::Int) => one,
+                    };
+                    text.push_str(&one);
                 }
                 text.push(')');
             }
@@ -290,12 +305,13 @@ impl Many {
         conn: &mut Conn,
         rows: Vec<Vec<Value>>,
     ) -> Result<u64, StoreError> {
+        let placeholders = conn.placeholders();
         let (mut left, mut touched) = (rows.len(), 0);
         let mut rows = rows.into_iter();
         while left > 0 {
             let size = (1 << left.ilog2()).min(self.most);
             let values: Vec<Value> = rows.by_ref().take(size).flatten().collect();
-            touched += conn.execute(self.text(size), values).await?;
+            touched += conn.execute(self.text(size, placeholders), values).await?;
             left -= size;
         }
         Ok(touched)
@@ -304,7 +320,7 @@ impl Many {
 
 impl Among {
     fn text(&'static self, values: usize) -> SqlStr {
-        built(self.name, values, || {
+        built((self.name, values, Placeholders::Numbered), || {
             let list: Vec<_> = (1..=values).map(|n| format!("${}", n + self.fixed)).collect();
             format!("{}({}){}", self.before, list.join(", "), self.after)
         })
@@ -350,8 +366,8 @@ impl Among {
     }
 }
 
-/// Every text that the store runs on both engines, multi-row ones with one, two and the most rows.
-pub(super) fn every() -> Vec<(String, String)> {
+/// Every text that the store runs on an engine, multi-row ones with one, two and the most rows.
+pub(super) fn every(placeholders: Placeholders) -> Vec<(String, String)> {
     let many = [
         &RENDERINGS_NEW,
         &DELIVERIES_NEW,
@@ -364,9 +380,14 @@ pub(super) fn every() -> Vec<(String, String)> {
     let single = ALL
         .iter()
         .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
-    let many = many
-        .into_iter()
-        .flat_map(|m| [1, 2, m.most].map(|n| (format!("{}×{n}", m.name), m.text(n).as_str().to_owned())));
+    let many = many.into_iter().flat_map(|m| {
+        [1, 2, m.most].map(|n| {
+            (
+                format!("{}×{n}", m.name),
+                m.text(n, placeholders).as_str().to_owned(),
+            )
+        })
+    });
     let among = among
         .into_iter()
         .flat_map(|a| [1, 2, AMONG_MOST].map(|n| (format!("{}×{n}", a.name), a.text(n).as_str().to_owned())));

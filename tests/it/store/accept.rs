@@ -43,7 +43,10 @@ async fn what_was_accepted_is_read_back_whole(bed: &Bed) {
         (new.at, new.valid_until)
     );
     assert_eq!(broadcast.finished_at, None);
-    assert_eq!(store.unfinished().await.unwrap(), [broadcast.clone()]);
+    assert_eq!(
+        store.unfinished().await.unwrap(),
+        std::slice::from_ref(&broadcast)
+    );
     let alert = store.alert(&accepted.alert).await.unwrap();
     assert_eq!(
         (alert.state, alert.broadcasts),
@@ -80,7 +83,7 @@ async fn what_was_accepted_is_read_back_whole(bed: &Bed) {
         journal[0].body
     );
     assert_eq!(
-        store.counts(std::time::Duration::from_secs(60)).await.unwrap(),
+        store.counts(std::time::Duration::from_mins(1)).await.unwrap(),
         [(Mode::Live, State::Manual, 1), (Mode::Live, State::Queued, 2)]
     );
 }
@@ -255,13 +258,13 @@ async fn extras_are_added_once(bed: &Bed) {
     let accepted = bed.initial(&store, &["a"]).await;
     let target = ids(&store, &accepted.broadcast).await.remove(0);
     bed.publish(&store, &target).await;
-    let mut retraction = bed.extra(&accepted.broadcast, "a", Purpose::Retract);
+    let mut retraction = Bed::extra(&accepted.broadcast, "a", Purpose::Retract);
     retraction.target = Some(target.clone());
     retraction.recipient = None;
     retraction.rendering = None;
     let extras = vec![
         retraction.clone(),
-        bed.extra(&accepted.broadcast, "mejl", Purpose::ConfirmInterim),
+        Bed::extra(&accepted.broadcast, "mejl", Purpose::ConfirmInterim),
     ];
     let before = store.journal_head().await.unwrap().0;
     for _ in 0..2 {
@@ -310,7 +313,7 @@ async fn a_broadcast_is_finished_once_and_only_when_nothing_is_open(bed: &Bed) {
     let store = bed.open().await;
     let accepted = bed.initial(&store, &["a"]).await;
     let id = ids(&store, &accepted.broadcast).await.remove(0);
-    let confirmation = || vec![bed.extra(&accepted.broadcast, "mejl", Purpose::ConfirmFinal)];
+    let confirmation = || vec![Bed::extra(&accepted.broadcast, "mejl", Purpose::ConfirmFinal)];
     let finish = || {
         store.finish(
             &accepted.broadcast,
@@ -321,7 +324,7 @@ async fn a_broadcast_is_finished_once_and_only_when_nothing_is_open(bed: &Bed) {
     };
     store
         .add(
-            vec![bed.extra(&accepted.broadcast, "mejl", Purpose::ConfirmInterim)],
+            vec![Bed::extra(&accepted.broadcast, "mejl", Purpose::ConfirmInterim)],
             bed.now(),
             None,
         )

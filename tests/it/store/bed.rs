@@ -99,7 +99,7 @@ impl Bed {
             headline: "Koka vattnet".to_owned(),
             actor: Actor("anna (uid 1000)".to_owned()),
             at: self.now(),
-            valid_until: vardkase::clock::later(self.now(), std::time::Duration::from_secs(3600)),
+            valid_until: vardkase::clock::later(self.now(), std::time::Duration::from_hours(1)),
             renderings: vec![
                 rendering("Koka vattnet."),
                 rendering("Koka allt dricksvatten i Nässjö."),
@@ -143,7 +143,17 @@ impl Bed {
                 Event::Postpone => Some(AttemptChange::End { outcome: "not-sent" }),
                 Event::Refuse => Some(AttemptChange::End { outcome: "refused" }),
                 Event::Lose => Some(AttemptChange::End { outcome: "unknown" }),
-                _ => None,
+                Event::Hold
+                | Event::Find
+                | Event::Miss
+                | Event::Retry
+                | Event::HandOver
+                | Event::Done
+                | Event::Expire
+                | Event::Supersede
+                | Event::Cancel
+                | Event::Edit
+                | Event::Retract => None,
             },
             not_before: None,
             receipt: matches!(event, Event::Publish | Event::Find)
@@ -164,7 +174,7 @@ impl Bed {
         self.step(store, delivery, State::Sending, Event::Publish).await;
     }
 
-    pub fn extra(&self, broadcast: &BroadcastId, account: &str, purpose: Purpose) -> Extra {
+    pub fn extra(broadcast: &BroadcastId, account: &str, purpose: Purpose) -> Extra {
         Extra {
             broadcast: broadcast.clone(),
             account: account.parse().unwrap(),

@@ -24,8 +24,7 @@ on_both_engines!(
 
 async fn every_statement_is_understood(bed: &Bed) {
     use sqlx::{AssertSqlSafe, Connection, Executor, SqlSafeStr};
-    bed.open().await.close().await;
-    let statements = vardkase::store::Store::statements();
+    let statements = bed.open().await.statements();
     assert!(statements.len() > 60);
     let names: HashSet<_> = statements.iter().map(|(name, _)| name).collect();
     assert_eq!(names.len(), statements.len());
@@ -143,6 +142,7 @@ async fn a_change_that_does_not_apply_leaves_the_others_standing(bed: &Bed) {
 }
 
 async fn changes_of_one_delivery_apply_in_their_order(bed: &Bed) {
+    use State::{Published, Queued, Sending, Unknown};
     let store = bed.open().await;
     let accepted = bed.initial(&store, &["a", "b"]).await;
     let id = ids(&store, &accepted.broadcast).await;
@@ -162,7 +162,6 @@ async fn changes_of_one_delivery_apply_in_their_order(bed: &Bed) {
         )
         .await;
     let after: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
-    use State::{Published, Queued, Sending, Unknown};
     assert_eq!(after, [Sending, Sending, Unknown, Queued, Published, Sending]);
     assert_eq!(states(&store, &accepted.broadcast).await, [Sending, Published]);
     assert_eq!(store.attempts(&id[0]).await.unwrap().len(), 2);

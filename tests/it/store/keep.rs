@@ -64,7 +64,7 @@ async fn in_every_open_state(bed: &Bed, store: &Store) -> vardkase::store::Accep
     bed.step(store, &id[1], State::Queued, Event::Begin).await;
     bed.step(store, &id[2], State::Queued, Event::Begin).await;
     bed.step(store, &id[2], State::Sending, Event::Lose).await;
-    let confirmation = bed.extra(
+    let confirmation = Bed::extra(
         &accepted.broadcast,
         "mejl",
         vardkase::model::Purpose::ConfirmInterim,

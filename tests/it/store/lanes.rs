@@ -97,7 +97,7 @@ async fn a_node_that_lost_the_lease_writes_nothing(bed: &Bed) {
     assert_eq!(new.epoch, old.epoch + 1);
     let before = store.journal_head().await.unwrap();
     for from in [State::Sending, State::Unknown] {
-        let mut late = bed.change(
+        let mut tardy = bed.change(
             &id,
             from,
             if from == State::Sending {
@@ -106,10 +106,10 @@ async fn a_node_that_lost_the_lease_writes_nothing(bed: &Bed) {
                 Event::Find
             },
         );
-        late.fence = Some((lane.clone(), old.epoch));
-        late.attempt = Some(AttemptChange::End { outcome: "published" });
+        tardy.fence = Some((lane.clone(), old.epoch));
+        tardy.attempt = Some(AttemptChange::End { outcome: "published" });
         assert_eq!(
-            one(store.change(vec![late]).await),
+            one(store.change(vec![tardy]).await),
             Err(StoreError::Fenced(lane.clone()))
         );
     }

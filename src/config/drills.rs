@@ -91,6 +91,7 @@ fn drill(
 fn fields(s: &mut Section<'_>, message: Option<&PreparedMessage>) -> BTreeMap<String, String> {
     let mut table = s.table("fields");
     let place = table.as_ref().map_or(s.place(), Section::place);
+    let names = table.as_ref().map(Section::keys).unwrap_or_default();
     let given: Vec<(Placed<String>, Placed<String>)> = table.as_mut().map(Section::texts).unwrap_or_default();
     if table.is_some_and(|table| table.is_broken()) {
         s.break_off();
@@ -122,7 +123,7 @@ fn fields(s: &mut Section<'_>, message: Option<&PreparedMessage>) -> BTreeMap<St
             }
         }
         for field in asked.iter().filter(|field| field.required) {
-            if !given.iter().any(|(key, _)| key.value == field.name) {
+            if !names.contains(&field.name) {
                 s.problem_at(
                     place,
                     "fields",

@@ -31,6 +31,10 @@ pub fn check(source: &Source, accounts: &Accounts, relays: &Relays, lists: &List
         ("account or group", &drills.targets, targets(accounts)),
     ];
     for (what, references, known) in kinds {
+        // That there is no relay at all is told already.
+        if what == "relay" && known.is_empty() {
+            continue;
+        }
         for reference in references {
             let name = reference.name.value.as_str();
             if !known.contains(&name) {

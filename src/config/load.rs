@@ -39,7 +39,9 @@ pub fn load(path: &Path, running: Option<&Config>) -> Result<Config, Problems> {
     let folder = absolute.parent().unwrap_or(Path::new("/"));
     let read = read_file(&source, folder, running);
     let mut problems = source.take_problems();
-    problems.extend(read.message_problems);
+    let mut message_problems = read.message_problems;
+    message_problems.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+    problems.extend(message_problems);
     match read.config {
         Some(mut config) if problems.is_empty() => {
             config.digest = digest(&source, &read.message_texts);
@@ -447,8 +449,15 @@ fn refuse_changes_under_way(
         ("vault", "file", running.vault.file != vault.file),
         ("vault", "key_file", running.vault.key_file != vault.key_file),
     ];
+    let moved = now.data_dir != daemon.data_dir;
     for (table, key, _) in changed.into_iter().filter(|(_, _, changed)| *changed) {
-        let place = root.table(table).map_or(0, |section| section.place_of(key));
+        let section = root.table(table);
+        let place = section.as_ref().map_or(0, |section| section.place_of(key));
+        let stands = section.is_some_and(|mut section| section.has(key));
+        // What lies in data_dir unless said otherwise has moved with it, and needs no line of its own.
+        if moved && !stands {
+            continue;
+        }
         source.report(
             place,
             format!("{table}.{key}"),

@@ -1,6 +1,6 @@
 //! Reads one table of a TOML document key by key and keeps every fault, with its place, instead of stopping at the first.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::str::FromStr;
 use std::time::Duration;
@@ -23,6 +23,8 @@ pub struct Section<'a> {
     path: String,
     place: usize,
     known: BTreeSet<String>,
+    /// Keys that do not belong here and have been told of with a text of their own.
+    told: BTreeSet<String>,
     broken: Cell<bool>,
 }
 
@@ -48,6 +50,7 @@ impl<'a> Section<'a> {
             path,
             place,
             known: BTreeSet::new(),
+            told: BTreeSet::new(),
             broken: Cell::new(false),
         }
     }
@@ -89,7 +92,10 @@ impl<'a> Section<'a> {
                 } else {
                     value.span().start
                 };
-                let text = misfit(value.get_ref(), error.message(), expected);
+                let text = match element_at(value.get_ref(), place) {
+                    Some(element) => format!("found {} in the list, expected {expected}", found(element)),
+                    None => misfit(value.get_ref(), error.message(), expected),
+                };
                 self.problem_at(place, key, text);
                 None
             }
@@ -107,7 +113,14 @@ impl<'a> Section<'a> {
         match text.parse() {
             Ok(read) => Some(read),
             Err(error) => {
-                self.problem(key, format!("{error}; expected {expected}"));
+                // Errors of our own types name what they found; others do not.
+                let error = error.to_string();
+                let text = if error.contains(&text) {
+                    error
+                } else {
+                    format!("found {}, expected {expected}", quoted(&text))
+                };
+                self.problem(key, text);
                 None
             }
         }
@@ -333,6 +346,11 @@ impl<'a> Section<'a> {
         all
     }
 
+    /// The names of all keys of this table.
+    pub fn keys(&self) -> Vec<String> {
+        self.table.keys().map(|key| key.get_ref().to_string()).collect()
+    }
+
     /// Whether `key` is there. Makes it known.
     pub fn has(&mut self, key: &str) -> bool {
         self.value(key).is_some()
@@ -403,9 +421,8 @@ impl<'a> Section<'a> {
     pub fn not_here(&mut self, key: &str, text: &str) {
         let there = self.table.get_key_value(key).map(|(name, _)| name.span().start);
         if let Some(place) = there {
-            self.known.insert(key.to_owned());
+            self.told.insert(key.to_owned());
             self.problem_at(place, key, text);
-            self.known.remove(key);
         }
     }
 
@@ -416,11 +433,9 @@ impl<'a> Section<'a> {
 
     /// Reports every key that nobody asked for, with the nearest one that somebody did.
     pub fn finish(self) {
-        let reported: RefCell<BTreeSet<usize>> = RefCell::default();
         for key in self.table.keys() {
             let name = key.get_ref().as_ref();
-            let first_time = reported.borrow_mut().insert(key.span().start);
-            if self.known.contains(name) || !first_time {
+            if self.known.contains(name) || self.told.contains(name) {
                 continue;
             }
             let known: Vec<&str> = self.known.iter().map(String::as_str).collect();
@@ -455,7 +470,10 @@ impl<'a> Section<'a> {
             self.problem_at(
                 value.span().start,
                 &shown_key(key),
-                format!("found {found}, expected a table"),
+                format!(
+                    "found {found}, expected a table [{}]",
+                    self.dotted(&shown_key(key))
+                ),
             );
             None
         }
@@ -502,6 +520,22 @@ fn found(value: &DeValue<'_>) -> String {
         DeValue::Datetime(time) => format!("the date or time {time}"),
         DeValue::Array(_) => "a list".to_owned(),
         DeValue::Table(_) => "a table".to_owned(),
+    }
+}
+
+/// The element of a list that stands at `place`.
+fn element_at<'v>(value: &'v DeValue<'v>, place: usize) -> Option<&'v DeValue<'v>> {
+    match value {
+        DeValue::Array(array) => array
+            .iter()
+            .find(|element| element.span().contains(&place))
+            .map(Spanned::get_ref),
+        DeValue::String(_)
+        | DeValue::Integer(_)
+        | DeValue::Float(_)
+        | DeValue::Boolean(_)
+        | DeValue::Datetime(_)
+        | DeValue::Table(_) => None,
     }
 }
 

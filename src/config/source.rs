@@ -1,6 +1,7 @@
 //! One TOML file while it is read: its text, where its lines begin, and every fault found in it so far.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -19,7 +20,8 @@ pub struct Source {
     text: String,
     lines: Vec<usize>,
     found: RefCell<Vec<(usize, Problem)>>,
-    damaged: RefCell<bool>,
+    /// Lines with a syntax fault: whatever else seems wrong there is only its echo.
+    damaged: RefCell<BTreeSet<usize>>,
 }
 
 impl Source {
@@ -83,16 +85,20 @@ impl Source {
     pub fn parse(&self) -> DeTable<'_> {
         let (root, errors) = DeTable::parse_recoverable(&self.text);
         for error in &errors {
-            *self.damaged.borrow_mut() = true;
-            let at = error.span().map_or(0, |span| span.start);
-            self.report(at, "", format!("not valid TOML: {}", error.message().trim()));
+            let span = error.span().unwrap_or(0..0);
+            let text = syntax_fault(
+                error.message().trim(),
+                self.text.get(span.clone()).unwrap_or_default(),
+            );
+            self.report(span.start, "", text);
+            self.damaged.borrow_mut().insert(self.position(span.start).0);
         }
         root.into_inner()
     }
 
     /// Whether syntax faults were found: what seems to be missing may only have been unreadable.
     pub fn is_damaged(&self) -> bool {
-        *self.damaged.borrow()
+        !self.damaged.borrow().is_empty()
     }
 
     /// Line and column, in characters and counted from 1, of the byte at `offset`.
@@ -114,11 +120,15 @@ impl Source {
             return;
         }
         let (line, column) = self.position(offset);
+        let key = key.into();
+        if !key.is_empty() && self.damaged.borrow().contains(&line) {
+            return;
+        }
         let problem = Problem {
             file: self.file.clone(),
             line,
             column,
-            key: key.into(),
+            key,
             text: text.into(),
         };
         if !found.iter().any(|(_, known)| *known == problem) {
@@ -136,6 +146,21 @@ impl Source {
         let mut found = self.found.take();
         found.sort_by_key(|(offset, _)| *offset);
         found.into_iter().map(|(_, problem)| problem).collect()
+    }
+}
+
+/// What the parser says, in words that help; `at` is the text that it points at.
+fn syntax_fault(message: &str, at: &str) -> String {
+    let at: String = at.chars().take(60).collect();
+    let says = |what: &str| message.contains(what);
+    if says("duplicate key") {
+        format!("{at:?} stands twice; keep one of the two")
+    } else if says("invalid basic string") || says("invalid literal string") {
+        "the text has no end on its line; close it with a quotation mark".to_owned()
+    } else if says("string values must be quoted") {
+        "after \"=\" comes a value; a text stands between quotation marks".to_owned()
+    } else {
+        format!("not valid TOML: {message}")
     }
 }
 
@@ -163,11 +188,13 @@ pub fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         .into_iter()
         .map(|name| {
             let other = name.to_lowercase().replace('_', "-");
-            (strsim::jaro_winkler(&folded, &other), name)
+            let longest = folded.chars().count().max(other.chars().count());
+            let close = strsim::levenshtein(&folded, &other) * 2 <= longest;
+            (close, strsim::jaro_winkler(&folded, &other), name)
         })
-        .filter(|(likeness, _)| *likeness >= 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
+        .filter(|(close, likeness, _)| *close && *likeness >= 0.8)
+        .max_by(|a, b| a.1.total_cmp(&b.1))
+        .map(|(_, _, name)| name)
 }
 
 /// Completes "there is no account x": the nearest known name, or all of them when none is near and they are few.
@@ -177,7 +204,7 @@ pub fn hint<'a>(found: &str, known: impl IntoIterator<Item = &'a str> + Clone) -
     }
     let all: Vec<&str> = known.into_iter().collect();
     if all.is_empty() {
-        "; there is none".to_owned()
+        "; there are none yet".to_owned()
     } else if all.len() <= 20 {
         format!("; known: {}", all.join(", "))
     } else {

@@ -7,6 +7,7 @@
 
 mod bluesky;
 mod compose;
+mod config;
 mod confirm;
 mod conformance;
 mod direct;

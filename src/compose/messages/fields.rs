@@ -16,8 +16,19 @@ const RESERVED: &[&str] = &[
     "loop", "self", "set", "block", "with", "sender", "link",
 ];
 
+/// The fields of a message.
+#[derive(Debug, Default)]
+pub struct Fields {
+    /// Those without fault.
+    pub sound: Vec<Field>,
+    /// The names of the others: that a text uses one is no further fault.
+    pub broken: Vec<String>,
+    /// Whether a name was at fault, so that nobody can say which names there are.
+    pub unnamed: bool,
+}
+
 /// Reads every field. One that is broken is left out, but not a reason to leave out the others.
-pub fn fields(root: &mut Section<'_>, languages: &[Lang]) -> Vec<Field> {
+pub fn fields(root: &mut Section<'_>, languages: &[Lang]) -> Fields {
     let sections = root.tables("field");
     if sections.len() > MAX_FIELDS {
         root.problem(
@@ -28,10 +39,14 @@ pub fn fields(root: &mut Section<'_>, languages: &[Lang]) -> Vec<Field> {
             ),
         );
     }
-    let mut all: Vec<Field> = Vec::new();
+    let mut all = Fields::default();
     for mut s in sections {
-        let name = name(&mut s, &all);
-        all.extend(field(s, name, languages));
+        let name = name(&mut s, &all.sound);
+        all.unnamed |= name.is_none();
+        match field(s, name.clone(), languages) {
+            Some(field) => all.sound.push(field),
+            None => all.broken.extend(name),
+        }
     }
     all
 }
@@ -80,8 +95,12 @@ fn field(mut s: Section<'_>, name: Option<String>, languages: &[Lang]) -> Option
     let kinds = kinds(&mut s);
     let choices = choices(&mut s, max_length, per_language);
     let example = example(&mut s, languages, per_language);
-    for (lang, value) in &example {
-        fits(&mut s, "example", value, max_length, &choices, Some(*lang));
+    if per_language {
+        for (lang, value) in &example {
+            fits(&mut s, "example", value, max_length, &choices, Some(*lang));
+        }
+    } else if let Some(value) = example.values().next() {
+        fits(&mut s, "example", value, max_length, &choices, None);
     }
     let default: Option<String> = s.text(
         "default",

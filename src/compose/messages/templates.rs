@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 
+use super::fields::Fields;
 use crate::compose::{Field, Texts};
 use crate::config::section::{Section, quoted};
 use crate::config::source::hint;
@@ -15,22 +16,29 @@ const FUEL: u64 = 20_000;
 const LONGEST_TEXT: usize = 20_000;
 
 /// Reads headline, long, short and sms.
-pub fn texts(s: &mut Section<'_>, lang: Lang, kind: Kind, fields: &[Field]) -> Option<Texts> {
+pub fn texts(
+    s: &mut Section<'_>,
+    lang: Lang,
+    kind: Kind,
+    fields: &Fields,
+    is_built_in: bool,
+) -> Option<Texts> {
     let asked: Vec<&Field> = fields
+        .sound
         .iter()
         .filter(|field| field.kinds.contains(&kind))
         .collect();
     let mut seen = BTreeSet::new();
     let mut read = |key: &'static str, expected: &str| -> Option<String> {
         let source: String = s.required(key, expected)?;
-        let is_sound = check(s, key, &source, lang, kind, &asked, fields, &mut seen);
+        let is_sound = is_built_in || check(s, key, &source, lang, kind, &asked, fields, &mut seen);
         is_sound.then_some(source)
     };
     let headline = read("headline", "one line that says what has happened and where");
     let whole = read("long", "the whole text");
     let short = read("short", "a paragraph that stands after the headline");
     let sms = read("sms", "one text message that stands alone");
-    if !s.is_broken() {
+    if !s.is_broken() && !is_built_in {
         for field in asked {
             let name = &field.name;
             if !seen.contains(name) {
@@ -57,7 +65,7 @@ fn check(
     lang: Lang,
     kind: Kind,
     asked: &[&Field],
-    all: &[Field],
+    all: &Fields,
     used: &mut BTreeSet<String>,
 ) -> bool {
     let before = s.source().count();
@@ -83,10 +91,13 @@ fn check(
             return false;
         }
     };
+    let mut has_values = true;
     for name in BTreeSet::from_iter(template.undeclared_variables(false)) {
         if asked.iter().any(|field| field.name == name) {
             used.insert(name);
-        } else if all.iter().any(|field| field.name == name) {
+        } else if all.unnamed || all.broken.contains(&name) {
+            has_values = false;
+        } else if all.sound.iter().any(|field| field.name == name) {
             let place = place_of_word(s, key, &name);
             s.problem_at(
                 place,
@@ -111,7 +122,7 @@ fn check(
             );
         }
     }
-    if s.source().count() > before {
+    if s.source().count() > before || !has_values {
         return false;
     }
     // Filled in as people would, with everything and with nothing but what must be given: finds what only shows when a

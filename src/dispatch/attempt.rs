@@ -10,7 +10,6 @@ use tokio::time::{sleep, timeout};
 use super::shared::Shared;
 use crate::channel::Channel;
 use crate::clock::Timestamp;
-use crate::failpoint;
 use crate::model::{Purpose, Question, Reason, Receipt, SendError, Settled, State, Work};
 use crate::store::{Change, StoreError};
 
@@ -104,22 +103,10 @@ pub(super) struct Written {
 /// store takes it, and no lane starts anything meanwhile; the second only once.
 pub(super) async fn write(shared: &Shared, keep: Option<Change>, start: Option<Change>) -> Written {
     let (keeps, starts) = (keep.is_some(), start.is_some());
-    if keeps {
-        failpoint::hit("outcome-commit.before");
-    }
-    if starts {
-        failpoint::hit("attempt-commit.before");
-    }
     let changes = keep.clone().into_iter().chain(start).collect();
     let mut answers = shared.ledger.change(changes).await.into_iter();
     let mut kept = keeps.then(|| answers.next().unwrap_or_else(no_answer));
     let started = starts.then(|| answers.next().unwrap_or_else(no_answer));
-    if keeps {
-        failpoint::hit("outcome-commit.after");
-    }
-    if starts {
-        failpoint::hit("attempt-commit.after");
-    }
     if let (Some(keep), Some(Err(StoreError::Engine(error)))) = (&keep, &kept) {
         tracing::error!(
             delivery.id = %keep.delivery,

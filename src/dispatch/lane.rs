@@ -263,11 +263,12 @@ impl Lane {
                 break;
             }
         }
-        if let Some(deadline) = self.earliest_deadline {
+        // What could not be read tells nothing: a deadline that has passed would be a timer that never rests.
+        if let (Some(deadline), false) = (self.earliest_deadline, self.dirty) {
             let at = Instant::now() + until(self.wall(), deadline).min(FAR);
             self.note_wake(at);
         }
-        if self.has_waiting() {
+        if self.has_waiting() && !self.dirty {
             self.note_wake(self.read_at + LOOK_AGAIN);
         }
         self.handle.set_hot(!self.tasks.is_empty() || self.paced);

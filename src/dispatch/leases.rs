@@ -8,7 +8,6 @@ use tokio::time::sleep;
 use super::lane;
 use super::shared::{Handle, LEASE, Shared};
 use crate::clock::later;
-use crate::failpoint;
 use crate::model::LaneId;
 use crate::store::{Lease, StoreError};
 
@@ -20,11 +19,8 @@ pub(super) async fn take(shared: &Shared, lanes: &[LaneId], force: bool) -> Resu
     if lanes.is_empty() {
         return Ok(Vec::new());
     }
-    failpoint::hit("lease-commit.before");
     let until = later(shared.clock.now(), LEASE);
-    let leases = shared.ledger.take_lanes(lanes, &shared.node, until, force).await;
-    failpoint::hit("lease-commit.after");
-    leases
+    shared.ledger.take_lanes(lanes, &shared.node, until, force).await
 }
 
 /// Takes lanes and runs them. Those that another node holds are asked for again when its lease may have run out, as

@@ -11,6 +11,7 @@ mod config;
 mod confirm;
 mod conformance;
 mod direct;
+mod dispatch;
 mod email;
 mod facebook;
 mod mastodon;

@@ -150,7 +150,7 @@ async fn live_through(scripts: Vec<(Proof, bool, u32, Vec<Act>)>, steps: Vec<Ste
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, max_shrink_iters: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn in_any_history_nothing_is_late_doubled_reordered_or_sent_unsettled(

@@ -140,8 +140,14 @@ async fn stopping_lets_attempts_finish_and_starts_none() {
     let _dispatcher = town.dispatcher().await;
     town.quiet(HOUR).await;
     assert_eq!((town.count(), states(State::Published)), ((0, 0), 20));
+    let requests: usize = town
+        .services
+        .values()
+        .map(|service| service.requests().len())
+        .sum();
+    assert_eq!(requests, 20, "each was asked for once");
     town.check();
-    println!("stop midway: {rest} of 20 left for the next start, lost 0, doubled 0");
+    println!("stop midway: {rest} of 20 left for the next start, {requests} requests in all");
 }
 
 #[tokio::test(start_paused = true)]
@@ -255,6 +261,29 @@ async fn an_outcome_that_cannot_be_written_is_kept_and_stops_all_sending() {
             .all(|row| row.work.delivery.state == State::Published)
     );
     println!("disk full for 90 min: 5 outcomes kept, 0 sends meanwhile, lost 0, doubled 0, unknown 0");
+    town.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_while_a_deadline_passes_is_waited_for_and_not_besieged() {
+    let mut town = Town::new();
+    let account = lane("late");
+    let service = town.account(&account, Proof::Keyed, Act::Take, &[Act::Down]);
+    let id = town.send(&[account], 3 * SECOND).remove(0);
+    let _dispatcher = town.dispatcher().await;
+    sleep(SECOND).await;
+    town.memory.full.store(true, Ordering::SeqCst);
+    let calls = town.memory.calls.load(Ordering::SeqCst);
+    // A lane that spins would never let virtual time pass here.
+    sleep(Duration::from_mins(10)).await;
+    let calls = town.memory.calls.load(Ordering::SeqCst) - calls;
+    assert!(calls < 300, "{calls} calls in ten minutes");
+    town.memory.full.store(false, Ordering::SeqCst);
+    town.quiet(HOUR).await;
+    assert_eq!(
+        (town.memory.state(&id), service.requests().len()),
+        (State::Expired, 1)
+    );
     town.check();
 }
 

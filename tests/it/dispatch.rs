@@ -17,7 +17,7 @@ use vardkase::model::{
 };
 use vardkase::store::{Acceptance, Accepted, Destination, Store, Under};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A service that knows our keys and writes down every request.
 #[derive(Debug, Default)]

@@ -8,15 +8,21 @@
 //! of compose, store and dispatch. Channels know nothing of the store; the store knows nothing of channels. What they
 //! share is the plain data in [`model`], [`clock`] and [`config`].
 
+pub mod app;
 pub mod channel;
 pub mod check;
+pub mod cli;
 pub mod clock;
 pub mod compose;
 pub mod config;
 pub mod confirm;
 pub mod dispatch;
 pub mod failpoint;
+pub mod http;
+pub mod lock;
 pub mod model;
+pub mod serve;
 pub mod store;
+pub mod telemetry;
 pub mod vault;
 pub mod wall;

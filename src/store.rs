@@ -510,6 +510,16 @@ impl Store {
         read::taken_ids(&self.inner.readers, account, besides, since, limit).await
     }
 
+    /// Whether a broadcast has a delivery or a retraction that is open; confirmations are not counted.
+    pub async fn is_open(&self, broadcast: &BroadcastId) -> Result<bool, StoreError> {
+        read::is_open(&self.inner.readers, broadcast).await
+    }
+
+    /// Returns when the writer has got through a transaction: it lives, and the database takes writes.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.ask(Request::Ping).await
+    }
+
     /// The broadcasts that have not finished.
     pub async fn unfinished(&self) -> Result<Vec<Broadcast>, StoreError> {
         read::unfinished(&self.inner.readers).await

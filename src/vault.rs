@@ -21,7 +21,7 @@ use crate::model::{AccountId, Reason};
 mod disk;
 mod format;
 mod key;
-mod lines;
+pub mod lines;
 
 use disk::Stamp;
 use format::Contents;

@@ -143,6 +143,13 @@ fn body(text: &str) -> Result<Rendering, StoreError> {
     serde_json::from_str(text).map_err(|e| StoreError::Engine(format!("a damaged rendering: {e}")))
 }
 
+pub(super) async fn is_open(readers: &Readers, broadcast: &BroadcastId) -> Result<bool, StoreError> {
+    Ok(!readers
+        .fetch(sql::IS_OPEN, vec![broadcast.as_str().into()])
+        .await?
+        .is_empty())
+}
+
 pub(super) async fn open_lanes(readers: &Readers) -> Result<Vec<LaneId>, StoreError> {
     readers
         .fetch(sql::OPEN_LANES, vec![])

@@ -88,6 +88,8 @@ statements! {
             WHERE d.account = $1 AND d.mode = $2 AND d.urgency IS NOT NULL ORDER BY d.urgency, d.seq LIMIT $3";
     TAKEN = "SELECT remote_id FROM delivery WHERE account = $1 AND remote_id IS NOT NULL AND id <> $2 \
              AND finished_at >= $3 ORDER BY finished_at DESC LIMIT $4";
+    IS_OPEN = "SELECT id FROM delivery WHERE broadcast = $1 AND urgency IS NOT NULL \
+               AND purpose IN ('publish', 'retract') LIMIT 1";
     UNFINISHED = "SELECT ", broadcast_columns!(), " FROM broadcast WHERE finished_at IS NULL ORDER BY seq";
     BROADCAST = "SELECT ", broadcast_columns!(), " FROM broadcast WHERE id = $1";
     BROADCASTS = "SELECT ", broadcast_columns!(), " FROM broadcast ORDER BY seq DESC LIMIT $1";

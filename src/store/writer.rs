@@ -51,6 +51,7 @@ pub(super) enum Request {
         Reply<Option<Vec<LaneId>>>,
     ),
     Record(Entry, Reply<i64>),
+    Ping(Reply<()>),
     Close(oneshot::Sender<()>),
 }
 
@@ -62,7 +63,7 @@ impl Request {
             Self::Change(changes, _) => changes.len(),
             Self::Take { lanes, .. } => lanes.len(),
             Self::Renew { leases, .. } => leases.len(),
-            Self::Note(..) | Self::Record(..) | Self::Close(_) => 1,
+            Self::Note(..) | Self::Record(..) | Self::Ping(_) | Self::Close(_) => 1,
         }
     }
 }
@@ -326,7 +327,7 @@ fn refuse(group: Vec<Request>, error: &StoreError, answers: &mut Vec<Answer>) {
             Request::Add(.., reply) | Request::Renew { reply, .. } => answer(reply, Err(error.clone())),
             Request::Take { reply, .. } => answer(reply, Err(error.clone())),
             Request::Change(changes, reply) => answer_changes(reply, vec![Err(error.clone()); changes.len()]),
-            Request::Note(.., reply) => answer(reply, Err(error.clone())),
+            Request::Note(.., reply) | Request::Ping(reply) => answer(reply, Err(error.clone())),
             Request::Finish(.., reply) => answer(reply, Err(error.clone())),
             Request::Record(_, reply) => answer(reply, Err(error.clone())),
             Request::Close(done) => Box::new(|_| drop(done)),
@@ -417,6 +418,8 @@ async fn single(tx: &mut Tx<'_>, request: Request, answers: &mut Vec<Answer>) ->
         failed
     }
     match request {
+        // Answered after a commit, like everybody: whoever asks knows that the writer still gets through.
+        Request::Ping(reply) => keep(reply, Ok(()), answers),
         Request::Accept(acceptance, reply) => keep(reply, accept::accept(tx, &acceptance).await, answers),
         Request::Add(extras, at, entry, reply) => {
             keep(reply, extra::add(tx, &extras, at, entry).await, answers)

@@ -1,0 +1,512 @@
+//! The application: what may be asked, and the only door for every front. Rules live behind it, once.
+//!
+//! It is the only caller of compose, check, store and dispatch, and it knows which adapter an account gets: the real
+//! one on a live lane, one that is pointed at the practice wall and holds practice credentials on any other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::channel::{self, Transport};
+use crate::clock::{SharedClock, Timestamp};
+use crate::config::{Account, Config, Database, Problems};
+use crate::dispatch::{Dispatcher, LanePlan};
+use crate::model::{
+    AccountId, Actor, AlertId, BroadcastId, BroadcastReport, DeliveryId, LaneId, Proof, Reason, State,
+};
+use crate::store::{ChainReport, Changed, Entry, Record, Store, StoreError};
+use crate::vault::Vault;
+use crate::wall::Wall;
+
+pub mod confirmations;
+pub mod decisions;
+pub mod lanes;
+pub mod plan;
+pub mod request;
+pub mod send;
+
+use request::{AccountView, ChannelView, Status, Verification};
+
+/// The account id of the confirmation's lane; no configured account may have it.
+pub const CONFIRMATION: &str = "confirmation";
+
+/// Why the application did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// Checks stopped the command; nothing was stored.
+    #[error("stopped by checks; nothing was sent: {}", .0.iter().map(|f| f.text.as_str()).collect::<Vec<_>>().join("; "))]
+    Stopped(Vec<crate::check::Finding>),
+    /// The request cannot be meant.
+    #[error("{0}")]
+    Invalid(String),
+    /// The request does not fit how things stand.
+    #[error("{0}")]
+    Conflict(String),
+    /// The configuration on disk is wrong; the old one stays in force.
+    #[error("the configuration on disk is wrong, the old one stays in force:\n{0}")]
+    Config(Problems),
+    /// The daemon is stopping.
+    #[error("the daemon is stopping; nothing was sent")]
+    Stopping,
+    /// The store did not do it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The application.
+#[derive(Debug)]
+pub struct App {
+    config: RwLock<Arc<Config>>,
+    config_problems: Mutex<Vec<String>>,
+    store: Store,
+    vault: Vault,
+    clock: SharedClock,
+    http: Transport,
+    wall: Arc<Wall>,
+    /// Adapters that are open, so that a lane, a verification and a settling share one session. Emptied on reload.
+    open: Mutex<BTreeMap<LaneId, LanePlan>>,
+    dispatcher: OnceLock<Dispatcher>,
+    own_uid: u32,
+    since: Timestamp,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl App {
+    /// An application over parts that are open. [`App::start`] sets it to work.
+    pub fn new(
+        config: Config,
+        store: Store,
+        vault: Vault,
+        clock: SharedClock,
+        http: Transport,
+        wall: Arc<Wall>,
+    ) -> Arc<Self> {
+        let since = clock.now();
+        Arc::new(Self {
+            config: RwLock::new(Arc::new(config)),
+            config_problems: Mutex::new(Vec::new()),
+            store,
+            vault,
+            clock,
+            http,
+            wall,
+            open: Mutex::new(BTreeMap::new()),
+            dispatcher: OnceLock::new(),
+            own_uid: rustix::process::geteuid().as_raw(),
+            since,
+        })
+    }
+
+    /// Takes the lanes and begins to work them. `force` takes them from a node that still holds them.
+    pub async fn start(self: &Arc<Self>, node: String, force: bool) -> Result<(), StoreError> {
+        let accounts: Arc<dyn crate::dispatch::Accounts> = Arc::<Self>::clone(self);
+        let dispatcher =
+            Dispatcher::start(self.store.clone(), accounts, Arc::clone(&self.clock), node, force).await?;
+        // Set once: `start` is called once, by `serve`.
+        self.dispatcher.set(dispatcher).ok();
+        Ok(())
+    }
+
+    /// Starts no new attempt and waits for those under way, at most `grace`. Returns whether all finished.
+    pub async fn stop(&self, grace: Duration) -> bool {
+        match self.dispatcher.get() {
+            Some(dispatcher) => dispatcher.stop(grace).await,
+            None => true,
+        }
+    }
+
+    /// Resolves when the daemon cannot go on, with the reason.
+    pub async fn failed(&self) -> String {
+        match self.dispatcher.get() {
+            Some(dispatcher) => dispatcher.failed().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The store, for what `serve` does around the application.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Whether a user of this machine may command the daemon: root, the daemon's own user, and those configured.
+    pub fn admits(&self, uid: u32) -> bool {
+        uid == 0 || uid == self.own_uid || self.config().daemon.allow_uids.contains(&uid)
+    }
+
+    /// Hears of every committed change.
+    pub fn subscribe(&self) -> tokio::sync::broadcast::Receiver<Changed> {
+        self.store.subscribe()
+    }
+
+    /// Whether a command would be taken now: the writer answers.
+    pub async fn ready(&self) -> Result<(), StoreError> {
+        self.store.ping().await
+    }
+
+    /// Brings the gauges up to date.
+    pub async fn measure(&self) {
+        const DAY: Duration = Duration::from_hours(24);
+        let Ok(counts) = self.store.counts(DAY).await else {
+            return;
+        };
+        for mode in crate::model::Mode::ALL {
+            for state in State::ALL {
+                let n = counts
+                    .iter()
+                    .find(|(m, s, _)| m == mode && *s == state)
+                    .map_or(0, |(_, _, n)| *n);
+                #[allow(
+                    clippy::cast_precision_loss,
+                    reason = "a gauge is a float; counts are far below 2^52"
+                )]
+                metrics::gauge!("vardkase_deliveries", "mode" => mode.as_str(), "state" => state.as_str())
+                    .set(n as f64);
+            }
+        }
+        #[allow(
+            clippy::cast_precision_loss,
+            reason = "a gauge is a float; counts are far below 2^52"
+        )]
+        metrics::gauge!("vardkase_log_lines_dropped").set(crate::telemetry::dropped_lines() as f64);
+    }
+
+    pub(crate) fn wake(&self, lanes: &[LaneId]) {
+        if let Some(dispatcher) = self.dispatcher.get() {
+            dispatcher.wake(lanes);
+        }
+    }
+
+    fn http(&self) -> &Transport {
+        &self.http
+    }
+
+    /// Loads the file again. A wrong file changes nothing and is told.
+    ///
+    /// # Errors
+    /// Every fault of the file.
+    pub async fn reload(&self, actor: Actor) -> Result<String, AppError> {
+        let old = self.config();
+        let loaded = old.reload();
+        let (body, result) = match loaded {
+            Ok(new) => {
+                self.vault
+                    .refresh()
+                    .map_err(|e| AppError::Conflict(format!("the vault: {e}")))?;
+                let digest = new.digest.clone();
+                *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+                lock(&self.config_problems).clear();
+                lock(&self.open).clear();
+                if let Some(dispatcher) = self.dispatcher.get() {
+                    dispatcher.reload();
+                }
+                tracing::info!(digest, "configuration reloaded");
+                (json!({ "digest": digest, "taken": true }), Ok(digest))
+            }
+            Err(problems) => {
+                let texts: Vec<String> = problems.0.iter().map(ToString::to_string).collect();
+                for text in &texts {
+                    tracing::error!(
+                        problem = text,
+                        "the configuration on disk is wrong; the old one stays in force"
+                    );
+                }
+                lock(&self.config_problems).clone_from(&texts);
+                (
+                    json!({ "digest": old.digest, "taken": false, "problems": texts }),
+                    Err(AppError::Config(problems)),
+                )
+            }
+        };
+        self.record(actor, "reload", body).await?;
+        result
+    }
+
+    /// Writes a journal record of the daemon's own life.
+    pub async fn record(
+        &self,
+        actor: Actor,
+        kind: &'static str,
+        body: serde_json::Value,
+    ) -> Result<i64, StoreError> {
+        let at = self.now();
+        self.store
+            .record(Entry {
+                at,
+                actor,
+                kind,
+                broadcast: None,
+                delivery: None,
+                body,
+            })
+            .await
+    }
+
+    /// How a broadcast stands.
+    pub async fn report(&self, id: &BroadcastId) -> Result<BroadcastReport, AppError> {
+        let broadcast = self.store.broadcast(id).await?;
+        Ok(BroadcastReport::of(&broadcast, &self.store.deliveries(id).await?))
+    }
+
+    /// How the latest broadcasts stand, newest first.
+    pub async fn reports(&self, limit: usize) -> Result<Vec<BroadcastReport>, AppError> {
+        let mut reports = Vec::new();
+        for broadcast in self.store.broadcasts(limit).await? {
+            reports.push(BroadcastReport::of(
+                &broadcast,
+                &self.store.deliveries(&broadcast.id).await?,
+            ));
+        }
+        Ok(reports)
+    }
+
+    /// How an alert's broadcasts stand, oldest first.
+    pub async fn alert(&self, id: &AlertId) -> Result<Vec<BroadcastReport>, AppError> {
+        let mut reports = Vec::new();
+        for broadcast in self.store.alert(id).await?.broadcasts {
+            reports.push(BroadcastReport::of(
+                &broadcast,
+                &self.store.deliveries(&broadcast.id).await?,
+            ));
+        }
+        Ok(reports)
+    }
+
+    /// One delivery whole: its report, its exact text, its attempts, and for a handed-over one what the person does.
+    pub async fn delivery(&self, id: &DeliveryId) -> Result<serde_json::Value, AppError> {
+        let delivery = self.store.delivery(id).await?;
+        let rendering = self.store.rendering(id).await?;
+        let attempts = self.store.attempts(id).await?;
+        let config = self.config();
+        let account = config.accounts.get(&delivery.account);
+        Ok(json!({
+            "delivery": crate::model::DeliveryReport::of(&delivery),
+            "broadcast": delivery.broadcast,
+            "mode": delivery.mode,
+            "deadline": delivery.deadline,
+            "text": rendering.text,
+            "link": rendering.link,
+            "instructions": account.and_then(|a| a.settings.instructions().map(str::to_owned)),
+            "attempts": attempts,
+        }))
+    }
+
+    /// The accounts, with whether each could be opened now.
+    pub fn accounts(&self) -> Vec<AccountView> {
+        accounts(&self.config(), |account| {
+            let lane = LaneId {
+                account: account.id.clone(),
+                mode: crate::model::Mode::Live,
+            };
+            self.lane_plan(&lane).and_then(|plan| plan.channel.err())
+        })
+    }
+
+    /// Asks accounts whether they answer, all at once; all of them if none is named. Publishes nothing.
+    pub async fn verify(&self, wanted: &[AccountId]) -> Result<Vec<Verification>, AppError> {
+        let config = self.config();
+        if let Some(unknown) = wanted.iter().find(|id| !config.accounts.contains_key(*id)) {
+            return Err(AppError::Invalid(format!("there is no account {unknown}")));
+        }
+        let accounts = config
+            .accounts
+            .values()
+            .filter(|a| wanted.is_empty() || wanted.contains(&a.id))
+            .map(|a| self.ask(a));
+        Ok(futures::future::join_all(accounts).await)
+    }
+
+    async fn ask(&self, account: &Account) -> Verification {
+        let lane = LaneId {
+            account: account.id.clone(),
+            mode: crate::model::Mode::Live,
+        };
+        let started = tokio::time::Instant::now();
+        let answer = match self.lane_plan(&lane) {
+            None => Err(Reason::new(
+                "no-account",
+                "the configuration does not have this account",
+            )),
+            Some(LanePlan {
+                channel: Err(reason), ..
+            }) => Err(reason),
+            Some(LanePlan {
+                channel: Ok(channel),
+                attempt_timeout,
+                ..
+            }) => match tokio::time::timeout(attempt_timeout, channel.verify()).await {
+                Ok(Ok(identity)) => Ok(identity),
+                Ok(Err(error)) => Err(error.reason().clone()),
+                Err(_) => Err(Reason::new(
+                    "timeout",
+                    format!("no answer within {attempt_timeout:?}"),
+                )),
+            },
+        };
+        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let (identity, facts, error) = match answer {
+            Ok(identity) => (Some(identity.name), identity.facts, None),
+            Err(reason) => (None, BTreeMap::new(), Some(reason)),
+        };
+        Verification {
+            account: account.id.clone(),
+            channel: account.channel.id.to_owned(),
+            reachable: error.is_none(),
+            identity,
+            facts,
+            error,
+            duration_ms,
+        }
+    }
+
+    /// Journal records after a number.
+    pub async fn journal(
+        &self,
+        after: i64,
+        limit: usize,
+        broadcast: Option<&BroadcastId>,
+    ) -> Result<Vec<Record>, AppError> {
+        Ok(self.store.journal(after, limit, broadcast).await?)
+    }
+
+    /// Walks the whole chain.
+    pub async fn verify_journal(&self) -> Result<ChainReport, AppError> {
+        Ok(self.store.verify_journal().await?)
+    }
+
+    /// How the daemon does.
+    pub async fn status(&self) -> Result<Status, AppError> {
+        let config = self.config();
+        let (journal_seq, journal_head) = self.store.journal_head().await?;
+        let counts = self.store.counts(Duration::from_hours(24 * 30)).await?;
+        let sum = |want: fn(State) -> bool| -> u64 {
+            counts
+                .iter()
+                .filter(|(_, state, _)| want(*state))
+                .map(|(_, _, n)| n)
+                .sum()
+        };
+        let (waiting_for_person, open) = (sum(State::needs_person), sum(State::is_open));
+        let config_problems = lock(&self.config_problems).clone();
+        let broadcasts = self.reports(20).await?;
+        Ok(Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            since: self.since,
+            config: config.path.display().to_string(),
+            config_digest: config.digest.clone(),
+            config_problems,
+            database: match config.daemon.database {
+                Database::Sqlite(_) => "sqlite".to_owned(),
+                Database::Postgres(_) => "postgres".to_owned(),
+            },
+            wall: format!("http://{}/", self.wall.address()),
+            journal_seq,
+            journal_head,
+            waiting_for_person,
+            open,
+            broadcasts,
+        })
+    }
+
+    /// Copies database, vault and configuration into a new folder.
+    pub async fn backup(&self, to: &Path, actor: Actor) -> Result<Vec<PathBuf>, AppError> {
+        if !to.is_absolute() {
+            return Err(AppError::Invalid(
+                "the folder of a backup must be an absolute path".to_owned(),
+            ));
+        }
+        let config = self.config();
+        let copy = |from: &Path, name: &str| -> Result<PathBuf, AppError> {
+            let target = to.join(name);
+            std::fs::copy(from, &target)
+                .and_then(|_| std::fs::File::open(&target)?.sync_all())
+                .map_err(|e| AppError::Conflict(format!("{}: {e}", target.display())))?;
+            Ok(target)
+        };
+        std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
+            .create(to)
+            .map_err(|e| AppError::Conflict(format!("{}: {e}", to.display())))?;
+        let mut files = Vec::new();
+        let database = to.join("vardkase.db");
+        self.store.backup(&database).await?;
+        files.push(database);
+        if config.vault.file.exists() {
+            files.push(copy(&config.vault.file, "vault.json")?);
+        }
+        files.push(copy(&config.path, "config.toml")?);
+        self.record(actor, "backup", json!({ "to": to })).await?;
+        Ok(files)
+    }
+}
+
+/// The accounts of a configuration; `problem` tells why one cannot be opened.
+pub fn accounts(config: &Config, problem: impl Fn(&Account) -> Option<Reason>) -> Vec<AccountView> {
+    config
+        .accounts
+        .values()
+        .map(|account| AccountView {
+            account: account.id.clone(),
+            channel: account.channel.id.to_owned(),
+            groups: account.groups.iter().cloned().collect(),
+            url: account.url.clone(),
+            proof: proof(account),
+            recipients: recipients(config, account).map(<[_]>::len),
+            problem: problem(account),
+        })
+        .collect()
+}
+
+/// How surely a second post is avoided on the account.
+pub fn proof(account: &Account) -> Proof {
+    account.settings.proof().unwrap_or(account.channel.can.proof)
+}
+
+/// The recipients of a list channel's account; `None` on other channels.
+pub fn recipients<'a>(config: &'a Config, account: &Account) -> Option<&'a [crate::model::Recipient]> {
+    let list = account.settings.list()?;
+    Some(
+        config
+            .lists
+            .get(list)
+            .map_or(&[], |list| list.recipients.as_slice()),
+    )
+}
+
+/// Every channel that the daemon speaks.
+pub fn channels() -> Vec<ChannelView> {
+    channel::REGISTRY
+        .iter()
+        .map(|kind| ChannelView {
+            channel: kind.id,
+            about: kind.about,
+            can: kind.can,
+            secrets: kind
+                .secrets
+                .iter()
+                .filter(|s| !s.internal)
+                .map(|s| s.name)
+                .collect(),
+        })
+        .collect()
+}
+
+/// The accounts that a set of deliveries is on, each once.
+fn distinct<'a>(accounts: impl Iterator<Item = &'a AccountId>) -> BTreeSet<AccountId> {
+    accounts.cloned().collect()
+}

@@ -1,0 +1,224 @@
+//! What a person decides about deliveries: again, by hand, done, stopped, taken away.
+
+use serde_json::json;
+
+use super::request::{Action, ActionRequest, ActionResult, RetractRequest, Retracting};
+use super::{App, AppError, distinct};
+use crate::clock::{Timestamp, later};
+use crate::model::{Actor, BroadcastId, Delivery, Event, LaneId, Purpose, Receipt, State};
+use crate::store::{Change, Entry, Extra};
+
+/// How long the daemon tries to take a post away.
+const RETRACT_FOR: std::time::Duration = std::time::Duration::from_hours(24);
+
+/// The reason code of deliveries that a restored backup holds; see the store.
+const RESTORED: &str = "restored";
+
+impl App {
+    /// Carries out a person's decision on the deliveries of a broadcast.
+    ///
+    /// # Errors
+    /// [`AppError::Invalid`] if the broadcast has no delivery on a named account.
+    pub async fn act(
+        &self,
+        id: &BroadcastId,
+        request: ActionRequest,
+        actor: Actor,
+    ) -> Result<ActionResult, AppError> {
+        let deliveries = self.store.deliveries(id).await?;
+        for account in &request.accounts {
+            if !deliveries.iter().any(|d| d.account == *account) {
+                return Err(AppError::Invalid(format!("{id} has no delivery on {account}")));
+            }
+        }
+        let now = self.now();
+        let mut result = ActionResult {
+            changed: Vec::new(),
+            skipped: Vec::new(),
+        };
+        let mut changes = Vec::new();
+        for delivery in &deliveries {
+            let named = request.accounts.contains(&delivery.account);
+            if !named && !request.accounts.is_empty() {
+                continue;
+            }
+            match decide(delivery, request.action) {
+                Ok(event) => changes.push((delivery, change(delivery, event, &request, &actor, now))),
+                Err(why) if named => {
+                    result
+                        .skipped
+                        .push((delivery.account.clone(), delivery.id.clone(), why));
+                }
+                // Nobody asked for this one in particular: say only what a person could do something about.
+                Err(why) if delivery.state.needs_person() => {
+                    result
+                        .skipped
+                        .push((delivery.account.clone(), delivery.id.clone(), why));
+                }
+                Err(_) => {}
+            }
+        }
+        let answers = self
+            .store
+            .change(changes.iter().map(|(_, change)| change.clone()).collect())
+            .await;
+        let mut lanes = Vec::<LaneId>::new();
+        for ((delivery, _), answer) in changes.iter().zip(answers) {
+            let (account, id) = (delivery.account.clone(), delivery.id.clone());
+            match answer {
+                Ok(state) => {
+                    result.changed.push((account, id, state));
+                    lanes.push(delivery.lane());
+                }
+                Err(error) => result.skipped.push((account, id, error.to_string())),
+            }
+        }
+        self.wake(&lanes);
+        Ok(result)
+    }
+
+    /// Takes the published posts of a broadcast away where the channel can, and hands the rest to a person.
+    pub async fn retract(
+        &self,
+        id: &BroadcastId,
+        request: RetractRequest,
+        actor: Actor,
+    ) -> Result<Retracting, AppError> {
+        let deliveries = self.store.deliveries(id).await?;
+        let chosen: Vec<&Delivery> = deliveries
+            .iter()
+            .filter(|d| d.purpose == Purpose::Publish)
+            .filter(|d| request.accounts.is_empty() || request.accounts.contains(&d.account))
+            .collect();
+        if let Some(missing) = request
+            .accounts
+            .iter()
+            .find(|a| !chosen.iter().any(|d| d.account == **a))
+        {
+            return Err(AppError::Invalid(format!("{id} has no delivery on {missing}")));
+        }
+        let now = self.now();
+        let out = |d: &&&Delivery| matches!(d.state, State::Published | State::Edited);
+        let can = |d: &Delivery| crate::channel::kind(&d.channel).is_some_and(|kind| kind.can.retract);
+        let extras: Vec<Extra> = chosen.iter().filter(out).map(|d| extra(d, can(d), now)).collect();
+        let published: Vec<&&Delivery> = chosen.iter().filter(out).collect();
+        let pick = |want: bool| distinct(published.iter().filter(|d| can(d) == want).map(|d| &d.account));
+        let (by_daemon, by_person) = (pick(true), pick(false));
+        let nothing = distinct(chosen.iter().filter(|d| !out(d)).map(|d| &d.account));
+        let entry = Entry {
+            at: now,
+            actor,
+            kind: "retract",
+            broadcast: Some(id.clone()),
+            delivery: None,
+            body: json!({ "reason": request.reason, "by_daemon": by_daemon, "by_person": by_person }),
+        };
+        let lanes = self.store.add(extras, now, Some(entry)).await?;
+        self.wake(&lanes);
+        Ok(Retracting {
+            broadcast: id.clone(),
+            by_daemon: by_daemon.into_iter().collect(),
+            by_person: by_person.into_iter().collect(),
+            nothing: nothing.into_iter().collect(),
+        })
+    }
+}
+
+/// The event that an action means for a delivery, or why it does not apply.
+fn decide(delivery: &Delivery, action: Action) -> Result<Event, String> {
+    let held_for = |code: &str| {
+        delivery.state == State::Held && delivery.error.as_ref().is_some_and(|reason| reason.code == code)
+    };
+    let unproven = delivery.state == State::Held && delivery.unknown_since.is_some();
+    let event = match action {
+        Action::Retry if unproven => {
+            return Err("an earlier attempt may have got through: look at the account, then --done if it is there or \
+                        --resend if it is not"
+                .to_owned());
+        }
+        Action::Retry if held_for(RESTORED) => {
+            return Err("it came from a backup and may have been sent after that was taken: look at the account, then \
+                        --done or --release"
+                .to_owned());
+        }
+        Action::Retry => Event::Retry,
+        Action::Resend if !unproven => {
+            return Err("no attempt of unknown outcome is held here; use plain retry".to_owned());
+        }
+        Action::Resend => Event::Retry,
+        Action::Release if !held_for(RESTORED) => {
+            return Err("it is not held by a restored backup".to_owned());
+        }
+        Action::Release => Event::Retry,
+        Action::HandOver => Event::HandOver,
+        Action::Done => Event::Done,
+        Action::Cancel => Event::Cancel,
+    };
+    // What only a person serves cannot be tried by the daemon.
+    let by_hand = crate::channel::kind(&delivery.channel).is_some_and(|kind| kind.can.by_hand);
+    if event == Event::Retry && by_hand {
+        return Err("a person serves this account; report it with --done".to_owned());
+    }
+    delivery
+        .state
+        .after(event)
+        .map(|_| event)
+        .map_err(|wrong| wrong.to_string())
+}
+
+fn change(
+    delivery: &Delivery,
+    event: Event,
+    request: &ActionRequest,
+    actor: &Actor,
+    now: Timestamp,
+) -> Change {
+    let receipt = (event == Event::Done).then(|| {
+        let mut receipt = Receipt::of("by-hand");
+        receipt.url = request.url.as_ref().map(ToString::to_string);
+        receipt
+    });
+    Change {
+        delivery: delivery.id.clone(),
+        fence: None,
+        from: delivery.state,
+        event,
+        at: now,
+        actor: actor.clone(),
+        attempt: None,
+        not_before: (event == Event::Retry).then_some(now),
+        receipt,
+        error: if event == Event::Done {
+            None
+        } else {
+            delivery.error.clone()
+        },
+        note: Some(json!({ "action": request.action, "reason": request.reason, "url": request.url })),
+        lane_notes: None,
+    }
+}
+
+fn extra(delivery: &Delivery, by_daemon: bool, now: Timestamp) -> Extra {
+    // A post that a person made has no id that the daemon knows: a person takes it away.
+    let ours = delivery
+        .receipt
+        .as_ref()
+        .is_some_and(|receipt| receipt.remote_id != "by-hand");
+    Extra {
+        broadcast: delivery.broadcast.clone(),
+        account: delivery.account.clone(),
+        channel: delivery.channel.clone(),
+        proof: delivery.proof,
+        mode: delivery.mode,
+        purpose: Purpose::Retract,
+        target: Some(delivery.id.clone()),
+        recipient: delivery.recipient.clone(),
+        rendering: None,
+        state: if by_daemon && ours {
+            State::Queued
+        } else {
+            State::Manual
+        },
+        deadline: later(now, RETRACT_FOR),
+    }
+}

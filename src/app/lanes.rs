@@ -1,0 +1,143 @@
+//! Which adapter a lane gets. Here, and only here, live and practice part ways.
+//!
+//! A live lane gets the account's own addresses and credentials. A drill or test lane gets an adapter whose every
+//! address is on the practice wall and whose credentials were made for it: it could not reach the public if it tried.
+
+use std::sync::Arc;
+
+use secrecy::SecretString;
+
+use super::{App, CONFIRMATION, lock};
+use crate::channel::secrets::InMemory;
+use crate::channel::{Channel, Pace, Parts, Secrets, email};
+use crate::config::{Account, Config, Relay, RelayTls, Unproven};
+use crate::dispatch::{Accounts, LanePlan};
+use crate::model::{AccountId, LaneId, Mode, Reason};
+use crate::vault::Vault;
+
+impl Accounts for App {
+    fn plan(&self, lane: &LaneId) -> Option<LanePlan> {
+        self.lane_plan(lane)
+    }
+}
+
+impl App {
+    /// The plan of a lane, with its adapter open. The same adapter as last time until a reload.
+    pub(super) fn lane_plan(&self, lane: &LaneId) -> Option<LanePlan> {
+        if let Some(plan) = lock(&self.open).get(lane) {
+            return Some(plan.clone());
+        }
+        let config = self.config();
+        let plan = if lane.account.as_str() == CONFIRMATION {
+            self.confirmation_plan(&config, lane)
+        } else {
+            self.account_plan(&config, config.accounts.get(&lane.account)?, lane.mode)
+        };
+        lock(&self.open).insert(lane.clone(), plan.clone());
+        Some(plan)
+    }
+
+    fn account_plan(&self, config: &Config, account: &Account, mode: Mode) -> LanePlan {
+        let channel = match mode {
+            Mode::Live => account.settings.open(self.parts(config, &account.id)),
+            Mode::Drill | Mode::Test => self.open_at_wall(config, account, mode),
+        };
+        LanePlan {
+            mode,
+            pace: account.pace,
+            unproven: account.unproven,
+            attempt_timeout: account.attempt_timeout.unwrap_or(config.daemon.attempt_timeout),
+            channel,
+        }
+    }
+
+    /// The confirmation goes by the real relays in every mode, marked as the mode says: the crisis organisation is no
+    /// public lane, and a drill that does not try its confirmation has not tried it.
+    fn confirmation_plan(&self, config: &Config, lane: &LaneId) -> LanePlan {
+        let parts = self.parts(config, &lane.account);
+        LanePlan {
+            mode: lane.mode,
+            pace: Pace {
+                parallel: 4,
+                ..email::KIND.pace
+            },
+            // The same Message-ID goes again: most readers fold it into one, and a missing confirmation is worse.
+            unproven: Unproven::Resend,
+            attempt_timeout: config.daemon.attempt_timeout,
+            channel: Ok(email::confirmation(&parts, &config.confirmation.from)),
+        }
+    }
+
+    fn parts(&self, config: &Config, account: &AccountId) -> Parts {
+        Parts {
+            account: account.clone(),
+            secrets: self.vault.secrets_for(account),
+            http: self.http.clone(),
+            relays: config.relays.clone().into(),
+            relay_secrets: Arc::new(RelaySecrets(self.vault.clone())),
+            sender: config.municipality.name.clone(),
+            domain: domain(config),
+        }
+    }
+
+    fn open_at_wall(
+        &self,
+        config: &Config,
+        account: &Account,
+        mode: Mode,
+    ) -> Result<Arc<dyn Channel>, Reason> {
+        let simulated = self
+            .wall
+            .open_account(mode, &account.id, account.channel, &config.municipality.name);
+        let sink = Relay {
+            id: account.id.clone(),
+            host: simulated.site.smtp.ip().to_string(),
+            port: simulated.site.smtp.port(),
+            tls: RelayTls::None,
+            login: false,
+        };
+        let secrets = InMemory::of(
+            simulated
+                .secrets
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str())),
+        );
+        account.settings.at_wall(&simulated.site).open(Parts {
+            account: account.id.clone(),
+            secrets: Arc::new(secrets),
+            http: self.http.clone(),
+            relays: Arc::new([sink]),
+            relay_secrets: Arc::new(InMemory::default()),
+            sender: config.municipality.name.clone(),
+            domain: domain(config),
+        })
+    }
+}
+
+fn domain(config: &Config) -> String {
+    config
+        .municipality
+        .site
+        .host_str()
+        .unwrap_or("localhost")
+        .to_owned()
+}
+
+/// The log-ins of the relays, by `<relay id>/<name>`.
+#[derive(Debug)]
+struct RelaySecrets(Vault);
+
+#[async_trait::async_trait]
+impl Secrets for RelaySecrets {
+    fn get(&self, name: &str) -> Option<SecretString> {
+        let (relay, name) = name.split_once('/')?;
+        self.0.secrets_for(&relay.parse().ok()?).get(name)
+    }
+
+    async fn rotate(&self, name: &str, _secret: SecretString) -> Result<(), Reason> {
+        Err(Reason::new(
+            "no-rotation",
+            format!("{name} is set by a person, with `vardkase credentials set`"),
+        ))
+    }
+}

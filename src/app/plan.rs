@@ -1,0 +1,188 @@
+//! What a command would publish: compose and checks together, for `preview` and, a moment later, for `send`.
+
+use std::time::Duration;
+
+use super::AppError;
+use super::request::{AccountPreview, Preview, SendRequest};
+use crate::channel::Transport;
+use crate::check::{self, CheckInput, Finding, link};
+use crate::clock::{Timestamp, later};
+use crate::compose::{self, Command, Plan, TextRule};
+use crate::config::{Account, Config};
+use crate::model::{AccountId, Kind, Mode};
+
+/// A command worked out: what would be accepted.
+#[derive(Debug)]
+pub struct Draft<'a> {
+    /// What was asked.
+    pub command: Command,
+    /// Where to, in the order of the configuration.
+    pub accounts: Vec<&'a Account>,
+    /// What would go out; nothing if the fields are wrong or a text fits nowhere.
+    pub plan: Option<Plan>,
+    /// When it would stop being true.
+    pub valid_until: Timestamp,
+    /// What the checks say.
+    pub findings: Vec<Finding>,
+}
+
+/// Works a command out. `mode` is the alert's, or what was asked for; live if neither.
+///
+/// # Errors
+/// [`AppError::Invalid`] if the request cannot be meant: no such message, account or group, a kind without an alert.
+pub async fn draft<'a>(
+    config: &'a Config,
+    request: &SendRequest,
+    mode: Option<Mode>,
+    now: Timestamp,
+    http: &Transport,
+) -> Result<Draft<'a>, AppError> {
+    let message = config
+        .messages
+        .get(&request.message)
+        .ok_or_else(|| unknown_message(config, request))?;
+    let kind = kind(request)?;
+    let names = if request.to.is_empty() {
+        &message.to
+    } else {
+        &request.to
+    };
+    let accounts = config.select(names).map_err(AppError::Invalid)?;
+    if accounts.is_empty() {
+        return Err(AppError::Invalid(format!(
+            "{} means no account",
+            names.join(", ")
+        )));
+    }
+    let command = Command {
+        message: request.message.clone(),
+        fields: request.fields.clone(),
+        kind,
+        mode: mode.unwrap_or(Mode::Live),
+        languages: request.languages.clone(),
+    };
+    let valid_until = later(now, message.valid_for);
+    let rules: Vec<(&AccountId, TextRule)> =
+        accounts.iter().map(|a| (&a.id, a.settings.text_rule())).collect();
+    let (plan, findings) = match compose::plan(&command, message, &config.municipality, &rules) {
+        Err(findings) => (None, findings),
+        Ok(plan) => {
+            let mut findings = check::run(&CheckInput {
+                command: &command,
+                message,
+                municipality: &config.municipality,
+                plan: &plan,
+                valid_until,
+                now,
+            });
+            findings.extend(answers(config, &plan, http).await);
+            (Some(plan), findings)
+        }
+    };
+    Ok(Draft {
+        command,
+        accounts,
+        plan,
+        valid_until,
+        findings,
+    })
+}
+
+/// Whether the page behind the link answers.
+async fn answers(config: &Config, plan: &Plan, http: &Transport) -> Option<Finding> {
+    let page = &plan.renderings.first()?.link;
+    let limit: Duration = config.checks.link_timeout;
+    link::probe(http, page, &config.municipality, limit).await
+}
+
+/// What the request does to its alert.
+fn kind(request: &SendRequest) -> Result<Kind, AppError> {
+    match (&request.alert, request.kind) {
+        (None, None | Some(Kind::Initial)) => Ok(Kind::Initial),
+        (None, Some(kind)) => Err(AppError::Invalid(format!(
+            "{kind} needs the alert that it goes under: --alert ID; `vardkase status` lists them"
+        ))),
+        (Some(_), None | Some(Kind::Initial)) => Err(AppError::Invalid(
+            "a message under an alert needs --kind update, correction or all-clear".to_owned(),
+        )),
+        (Some(_), Some(kind)) => Ok(kind),
+    }
+}
+
+fn unknown_message(config: &Config, request: &SendRequest) -> AppError {
+    let known: Vec<&str> = config
+        .messages
+        .keys()
+        .map(crate::model::MessageId::as_str)
+        .collect();
+    let nearest = known
+        .iter()
+        .max_by(|a, b| {
+            strsim::jaro_winkler(a, request.message.as_str())
+                .total_cmp(&strsim::jaro_winkler(b, request.message.as_str()))
+        })
+        .copied()
+        .unwrap_or_default();
+    AppError::Invalid(format!(
+        "there is no prepared message {}; the nearest is {nearest}; there are: {}",
+        request.message,
+        known.join(", ")
+    ))
+}
+
+/// The preview of a command.
+pub async fn preview(
+    config: &Config,
+    request: &SendRequest,
+    mode: Option<Mode>,
+    now: Timestamp,
+    http: &Transport,
+) -> Result<Preview, AppError> {
+    let draft = draft(config, request, mode, now, http).await?;
+    let accounts = draft
+        .accounts
+        .iter()
+        .map(|account| {
+            let rendering = draft.plan.as_ref().and_then(|plan| plan.rendering(&account.id));
+            let rule = account.settings.text_rule();
+            AccountPreview {
+                account: account.id.clone(),
+                channel: account.channel.id.to_owned(),
+                proof: super::proof(account),
+                recipients: super::recipients(config, account).map(<[_]>::len),
+                variant: rendering.map(|r| r.variant),
+                text: rendering.map(|r| r.text.clone()),
+                count: rendering.map(|r| r.count),
+                limit: rule.limit,
+                unit: rule.unit,
+                findings: draft
+                    .findings
+                    .iter()
+                    .filter(|f| f.account.as_ref() == Some(&account.id))
+                    .cloned()
+                    .collect(),
+            }
+        })
+        .collect();
+    let first = draft.plan.as_ref().and_then(|plan| plan.renderings.first());
+    Ok(Preview {
+        message: request.message.clone(),
+        kind: draft.command.kind,
+        mode: draft.command.mode,
+        languages: first.map_or_else(|| request.languages.clone(), |r| r.languages.clone()),
+        headline: draft
+            .plan
+            .as_ref()
+            .map(|plan| plan.headline.clone())
+            .unwrap_or_default(),
+        link: first.map(|r| r.link.clone()),
+        valid_until: draft.valid_until,
+        accounts,
+        blocked: check::is_blocked(&draft.findings),
+        findings: draft
+            .findings
+            .into_iter()
+            .filter(|f| f.account.is_none())
+            .collect(),
+    })
+}

@@ -1,0 +1,255 @@
+//! What may be asked of the application, and what it answers: the bodies of the HTTP API.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::channel::Capabilities;
+use crate::check::Finding;
+use crate::clock::Timestamp;
+use crate::model::{
+    AccountId, AlertId, BroadcastId, BroadcastReport, DeliveryId, GroupId, Kind, Lang, MessageId, Mode,
+    Proof, Reason, State, Unit, Variant,
+};
+
+/// Publish a prepared message. The body of `POST /api/v1/broadcasts` and of `…/previews`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SendRequest {
+    /// The prepared message.
+    pub message: MessageId,
+    /// Values for its fields.
+    #[serde(default)]
+    pub fields: BTreeMap<String, String>,
+    /// Accounts and groups; the message's own if empty.
+    #[serde(default)]
+    pub to: Vec<String>,
+    /// Whom it is for; the alert's mode, or live, if not given.
+    #[serde(default)]
+    pub mode: Option<Mode>,
+    /// Languages, first one first; the municipality's if empty.
+    #[serde(default)]
+    pub languages: Vec<Lang>,
+    /// The alert that it goes under; a new one if not given.
+    #[serde(default)]
+    pub alert: Option<AlertId>,
+    /// What it does: `initial` without an alert; needed with one.
+    #[serde(default)]
+    pub kind: Option<Kind>,
+}
+
+/// The answer to an accepted command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    /// The alert.
+    pub alert: AlertId,
+    /// The broadcast.
+    pub broadcast: BroadcastId,
+    /// Whether an earlier request with the same key had already been accepted; this is its answer.
+    pub repeated: bool,
+    /// Warnings.
+    pub findings: Vec<Finding>,
+}
+
+/// What would be published, account by account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preview {
+    /// The prepared message.
+    pub message: MessageId,
+    /// What it does.
+    pub kind: Kind,
+    /// Whom it is for.
+    pub mode: Mode,
+    /// The languages.
+    pub languages: Vec<Lang>,
+    /// The headline in the first language.
+    pub headline: String,
+    /// The page that it links to.
+    pub link: Option<Url>,
+    /// How long it would stay true.
+    pub valid_until: Timestamp,
+    /// Account by account.
+    pub accounts: Vec<AccountPreview>,
+    /// Findings that concern the whole command.
+    pub findings: Vec<Finding>,
+    /// Whether a finding stops the command.
+    pub blocked: bool,
+}
+
+/// What one account would publish.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountPreview {
+    /// The account.
+    pub account: AccountId,
+    /// Its channel.
+    pub channel: String,
+    /// How surely a second post is avoided.
+    pub proof: Proof,
+    /// How many recipients, on list channels.
+    pub recipients: Option<usize>,
+    /// Which text was used.
+    pub variant: Option<Variant>,
+    /// The exact text.
+    pub text: Option<String>,
+    /// Its length by the account's own rule.
+    pub count: Option<usize>,
+    /// The account's limit.
+    pub limit: Option<usize>,
+    /// What both count.
+    pub unit: Unit,
+    /// Findings for this account.
+    pub findings: Vec<Finding>,
+}
+
+/// What a person decides about deliveries. The body of `POST /api/v1/broadcasts/{id}/actions`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ActionRequest {
+    /// What.
+    pub action: Action,
+    /// Only these accounts; all of the broadcast if empty.
+    #[serde(default)]
+    pub accounts: Vec<AccountId>,
+    /// Where the post stands, with [`Action::Done`].
+    #[serde(default)]
+    pub url: Option<Url>,
+    /// Why, for the journal.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// A person's decision about a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// Let it run again: refused, held (not of unknown outcome), or taken back from a person.
+    Retry,
+    /// Send again although an earlier attempt may have got through: it can come twice.
+    Resend,
+    /// Let go what a restored backup holds.
+    Release,
+    /// Make it a person's work.
+    HandOver,
+    /// A person has published it, or found it published.
+    Done,
+    /// Stop it.
+    Cancel,
+}
+
+/// What became of a decision, delivery by delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActionResult {
+    /// Those that changed, with the state that they are in now.
+    pub changed: Vec<(AccountId, DeliveryId, State)>,
+    /// Those that did not, and why.
+    pub skipped: Vec<(AccountId, DeliveryId, String)>,
+}
+
+/// Take published posts away. The body of `POST /api/v1/broadcasts/{id}/retract`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetractRequest {
+    /// Only these accounts; all of the broadcast if empty.
+    #[serde(default)]
+    pub accounts: Vec<AccountId>,
+    /// Why, for the journal.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// What a retraction will do, account by account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retracting {
+    /// The broadcast.
+    pub broadcast: BroadcastId,
+    /// Accounts whose posts the daemon takes away.
+    pub by_daemon: Vec<AccountId>,
+    /// Accounts that a person must see to: the channel cannot.
+    pub by_person: Vec<AccountId>,
+    /// Accounts with nothing to take away.
+    pub nothing: Vec<AccountId>,
+}
+
+/// An account as the configuration has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountView {
+    /// Its id.
+    pub account: AccountId,
+    /// Its channel.
+    pub channel: String,
+    /// Its groups.
+    pub groups: Vec<GroupId>,
+    /// Its public address.
+    pub url: Option<Url>,
+    /// How surely a second post is avoided.
+    pub proof: Proof,
+    /// How many recipients, on list channels.
+    pub recipients: Option<usize>,
+    /// Whether the adapter can be opened with the secrets at hand; if not, why.
+    pub problem: Option<Reason>,
+}
+
+/// A channel that the daemon speaks.
+#[derive(Debug, Clone, Serialize)]
+pub struct ChannelView {
+    /// Its name in `config.toml`.
+    pub channel: &'static str,
+    /// What it is.
+    pub about: &'static str,
+    /// What it can.
+    pub can: Capabilities,
+    /// Names of its secrets.
+    pub secrets: Vec<&'static str>,
+}
+
+/// The answer of an account that was asked whether it works.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verification {
+    /// The account.
+    pub account: AccountId,
+    /// Its channel.
+    pub channel: String,
+    /// Whether it answered and took our credential.
+    pub reachable: bool,
+    /// Who the service says we are.
+    pub identity: Option<String>,
+    /// What else it told.
+    #[serde(default)]
+    pub facts: BTreeMap<String, String>,
+    /// What went wrong.
+    pub error: Option<Reason>,
+    /// How long it took.
+    pub duration_ms: u64,
+}
+
+/// How the daemon does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The daemon's version.
+    pub version: String,
+    /// Process id.
+    pub pid: u32,
+    /// Running since.
+    pub since: Timestamp,
+    /// The configuration in force: file and digest.
+    pub config: String,
+    /// Its digest.
+    pub config_digest: String,
+    /// Faults of the file as it is on disk, if the last reload failed; the old configuration is in force then.
+    pub config_problems: Vec<String>,
+    /// The engine: `sqlite` or `postgres`.
+    pub database: String,
+    /// Where the practice wall is.
+    pub wall: String,
+    /// Last journal record.
+    pub journal_seq: i64,
+    /// Its hash.
+    pub journal_head: String,
+    /// Deliveries that wait for a person.
+    pub waiting_for_person: u64,
+    /// Deliveries that the daemon works on.
+    pub open: u64,
+    /// The latest broadcasts, newest first, with their deliveries.
+    pub broadcasts: Vec<BroadcastReport>,
+}

@@ -1,0 +1,138 @@
+//! `accounts`, `channels` and `verify`: what we have, what it can, whether it answers.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::client::Client;
+use super::{Exit, Failure, Outcome};
+use crate::app::request::{AccountView, Verification};
+use crate::model::AccountId;
+
+/// Arguments of `accounts`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Print a JSON list.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `accounts`: by the daemon if it answers (it knows the vault), else by the configuration alone.
+pub async fn run(config: &Path, args: &Args) -> Outcome {
+    let loaded = super::load(config)?;
+    let client = Client::at(&loaded.daemon.socket)?;
+    let accounts: Vec<AccountView> = match client.get("/api/v1/accounts").await {
+        Ok(accounts) => accounts,
+        Err(Failure {
+            exit: Exit::NoDaemon, ..
+        }) => {
+            eprintln!("the daemon does not answer: showing the configuration; credentials are not looked at");
+            crate::app::accounts(&loaded, |_| None)
+        }
+        Err(other) => return Err(other),
+    };
+    if args.json {
+        super::print_json(&accounts)?;
+        return Ok(Exit::Ok);
+    }
+    for account in &accounts {
+        let groups = account
+            .groups
+            .iter()
+            .map(|g| g.as_str())
+            .collect::<Vec<_>>()
+            .join(",");
+        let note = match (&account.problem, account.recipients) {
+            (Some(problem), _) => format!("NOT READY: {problem}"),
+            (None, Some(n)) => format!("{n} recipients"),
+            (None, None) => account.url.as_ref().map(ToString::to_string).unwrap_or_default(),
+        };
+        println!(
+            "{:<22} {:<14} {:<10} {groups:<22} {note}",
+            account.account, account.channel, account.proof
+        );
+    }
+    Ok(Exit::Ok)
+}
+
+/// Arguments of `channels`.
+#[derive(Debug, clap::Args)]
+pub struct ChannelsArgs {
+    /// Print a JSON list.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `channels`.
+pub fn channels(args: &ChannelsArgs) -> Outcome {
+    let channels = crate::app::channels();
+    if args.json {
+        super::print_json(&json!(channels))?;
+        return Ok(Exit::Ok);
+    }
+    for channel in channels {
+        let can: Vec<_> = [
+            (channel.can.thread, "thread"),
+            (channel.can.edit, "edit"),
+            (channel.can.retract, "retract"),
+            (channel.can.link_card, "link card"),
+            (channel.can.recipients, "recipients"),
+            (channel.can.by_hand, "by hand"),
+        ]
+        .into_iter()
+        .filter_map(|(yes, word)| yes.then_some(word))
+        .collect();
+        println!(
+            "{:<14} {:<10} {} ({})",
+            channel.channel,
+            channel.can.proof,
+            channel.about,
+            can.join(", ")
+        );
+    }
+    Ok(Exit::Ok)
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, clap::Args)]
+pub struct VerifyArgs {
+    /// Only this account.
+    #[arg(long, value_name = "ACCOUNT")]
+    account: Vec<AccountId>,
+    /// Print a JSON list.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `verify`. Ends with 3 if an account cannot be reached.
+pub async fn verify(config: &Path, args: &VerifyArgs) -> Outcome {
+    let client = Client::of(config)?;
+    let results: Vec<Verification> = client
+        .post("/api/v1/verifications", &json!({ "accounts": args.account }))
+        .await?;
+    if args.json {
+        super::print_json(&results)?;
+    } else {
+        for result in &results {
+            let word = if result.reachable {
+                "reachable"
+            } else {
+                "UNREACHABLE"
+            };
+            let what = match (&result.identity, &result.error) {
+                (_, Some(error)) => error.to_string(),
+                (Some(identity), None) => identity.clone(),
+                (None, None) => String::new(),
+            };
+            println!(
+                "{:<22} {:<14} {word:<11} {:>6} ms  {what}",
+                result.account, result.channel, result.duration_ms
+            );
+        }
+    }
+    Ok(if results.iter().all(|r| r.reachable) {
+        Exit::Ok
+    } else {
+        Exit::Undelivered
+    })
+}

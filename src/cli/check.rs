@@ -1,0 +1,45 @@
+//! `check`: is the configuration right, the messages with it? Every fault at once.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::{Exit, Outcome};
+use crate::config::Config;
+
+/// Arguments of `check`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `check`.
+pub fn run(path: &Path, args: &Args) -> Outcome {
+    match Config::load(path) {
+        Ok(config) => {
+            let (accounts, messages) = (config.accounts.len(), config.messages.len());
+            if args.json {
+                super::print_json(&json!({
+                    "ok": true, "accounts": accounts, "messages": messages, "digest": config.digest, "problems": [],
+                }))?;
+            } else {
+                println!(
+                    "{}: in order. {accounts} accounts, {messages} prepared messages.",
+                    path.display()
+                );
+            }
+            Ok(Exit::Ok)
+        }
+        Err(problems) => {
+            if args.json {
+                super::print_json(&json!({ "ok": false, "problems": problems.0 }))?;
+            } else {
+                println!("{problems}");
+                eprintln!("{}: {} fault(s)", path.display(), problems.0.len());
+            }
+            Ok(Exit::Error)
+        }
+    }
+}

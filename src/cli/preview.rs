@@ -1,0 +1,84 @@
+//! `preview`: what would be published on each account, to the letter. Works without a daemon.
+
+use std::path::Path;
+
+use super::send::What;
+use super::{Exit, Outcome};
+use crate::app::plan;
+use crate::check::{Finding, Level};
+use crate::clock::{Clock, SystemClock};
+
+/// Arguments of `preview`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    what: What,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `preview`. Ends with 4 if a finding would stop the command.
+pub async fn run(path: &Path, args: &Args) -> Outcome {
+    let request = args.what.request()?;
+    let config = super::load(path)?;
+    let clock = std::sync::Arc::new(SystemClock);
+    let transport = crate::channel::Transport::new(clock, config.checks.link_timeout)
+        .map_err(|text| super::Failure::new(Exit::Error, text))?;
+    let preview = plan::preview(&config, &request, request.mode, SystemClock.now(), &transport).await?;
+    if args.json {
+        super::print_json(&preview)?;
+    } else {
+        let link = preview.link.as_ref().map(ToString::to_string).unwrap_or_default();
+        println!(
+            "{} · {} · {} · {}",
+            preview.message, preview.kind, preview.mode, preview.headline
+        );
+        println!("{link} · valid until {}", preview.valid_until);
+        for account in &preview.accounts {
+            let recipients = account
+                .recipients
+                .map(|n| format!(", {n} recipients"))
+                .unwrap_or_default();
+            let limit = account
+                .limit
+                .map_or_else(|| "no limit".to_owned(), |limit| format!("of {limit}"));
+            let count = account.count.map(|n| n.to_string()).unwrap_or_default();
+            let variant = account.variant.map(|v| v.to_string()).unwrap_or_default();
+            println!();
+            println!(
+                "── {} ({}{recipients}, {})",
+                account.account, account.channel, account.proof
+            );
+            println!("   {variant}, {count} {limit} {}", account.unit);
+            for line in account.text.as_deref().unwrap_or_default().lines() {
+                println!("   │ {line}");
+            }
+            for finding in &account.findings {
+                println!("   {}", line(finding));
+            }
+        }
+        if !preview.findings.is_empty() {
+            println!("\n{}", findings_text(&preview.findings));
+        }
+    }
+    Ok(if preview.blocked { Exit::Stopped } else { Exit::Ok })
+}
+
+fn line(finding: &Finding) -> String {
+    let level = match finding.level {
+        Level::Block => "STOP",
+        Level::Warn => "OBS",
+    };
+    let account = finding
+        .account
+        .as_ref()
+        .map(|a| format!("{a}: "))
+        .unwrap_or_default();
+    format!("{level} [{}] {account}{}", finding.check, finding.text)
+}
+
+/// Findings as lines for a person.
+pub fn findings_text(findings: &[Finding]) -> String {
+    findings.iter().map(line).collect::<Vec<_>>().join("\n")
+}

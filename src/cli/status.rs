@@ -1,0 +1,103 @@
+//! `status`: how the daemon, an alert, a broadcast or a delivery stands.
+
+use std::path::Path;
+
+use super::client::Client;
+use super::send::exit_of;
+use super::{Exit, Outcome};
+use crate::app::request::Status;
+use crate::model::{BroadcastReport, BroadcastState};
+
+/// Arguments of `status`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// An alert (2026-0007), a broadcast (2026-0007.1) or a delivery; the daemon as a whole if not given.
+    what: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `status`. For a broadcast it ends with the broadcast's exit code.
+pub async fn run(config: &Path, args: &Args) -> Outcome {
+    let client = Client::of(config)?;
+    match args.what.as_deref() {
+        None => daemon(&client, args.json).await,
+        Some(id) if id.len() == 36 && id.matches('-').count() == 4 => {
+            let delivery: serde_json::Value = client.get(&format!("/api/v1/deliveries/{id}")).await?;
+            super::print_json(&delivery)?;
+            Ok(Exit::Ok)
+        }
+        Some(id) if id.contains('.') => {
+            let report: BroadcastReport = client.get(&format!("/api/v1/broadcasts/{id}")).await?;
+            if args.json {
+                super::print_json(&report)?
+            } else {
+                show(&report)
+            }
+            Ok(exit_of(report.state))
+        }
+        Some(id) => {
+            let reports: Vec<BroadcastReport> = client.get(&format!("/api/v1/alerts/{id}")).await?;
+            if args.json {
+                super::print_json(&reports)?;
+            } else {
+                reports.iter().for_each(show);
+            }
+            Ok(reports.last().map_or(Exit::Ok, |report| exit_of(report.state)))
+        }
+    }
+}
+
+async fn daemon(client: &Client, json: bool) -> Outcome {
+    let status: Status = client.get("/api/v1/status").await?;
+    if json {
+        super::print_json(&status)?;
+        return Ok(Exit::Ok);
+    }
+    println!(
+        "vardkase {} · pid {} · since {}",
+        status.version, status.pid, status.since
+    );
+    println!(
+        "config   {} ({})",
+        status.config,
+        status.config_digest.chars().take(12).collect::<String>()
+    );
+    for problem in &status.config_problems {
+        println!("         NOT IN FORCE: {problem}");
+    }
+    println!(
+        "database {} · journal {} records",
+        status.database, status.journal_seq
+    );
+    println!("wall     {}", status.wall);
+    println!(
+        "open     {} · waiting for a person {}",
+        status.open, status.waiting_for_person
+    );
+    for report in &status.broadcasts {
+        let out = report.deliveries.iter().filter(|d| d.state.got_out()).count();
+        println!(
+            "{:<16} {:<5} {:<10} {:<9} {out}/{}  {}",
+            report.broadcast,
+            report.mode,
+            report.kind,
+            report.state,
+            report.deliveries.len(),
+            report.headline
+        );
+    }
+    Ok(Exit::Ok)
+}
+
+fn show(report: &BroadcastReport) {
+    println!(
+        "{} · {} · {} · {} · {}",
+        report.broadcast, report.kind, report.mode, report.state, report.headline
+    );
+    super::table::LiveTable::new().show(report);
+    if report.state != BroadcastState::Running {
+        super::table::summary(report);
+    }
+}

@@ -1,0 +1,266 @@
+//! The API on the Unix socket. Each handler is one call of [`App`].
+
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Extension, Path, Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+
+use super::problem::Problem;
+use super::{Peer, Shared, events};
+use crate::app::request::{ActionRequest, RetractRequest, SendRequest};
+use crate::model::{AccountId, Actor, AlertId, BroadcastId, DeliveryId};
+
+/// Longest request body, in bytes: a message with all its fields is far below.
+const BODY_CAP: usize = 256 * 1024;
+/// Longest idempotency key, in characters.
+const KEY_CAP: usize = 200;
+/// Most journal records in one answer.
+const JOURNAL_PAGE: usize = 1000;
+
+type Answer<T> = Result<Json<T>, Problem>;
+
+/// Every route of the API.
+pub fn router(shared: Shared) -> Router {
+    Router::new()
+        .route("/api/v1/broadcasts", post(send).get(broadcasts))
+        .route("/api/v1/broadcasts/{id}", get(report))
+        .route("/api/v1/broadcasts/{id}/events", get(events::stream))
+        .route("/api/v1/broadcasts/{id}/actions", post(act))
+        .route("/api/v1/broadcasts/{id}/retract", post(retract))
+        .route("/api/v1/alerts/{id}", get(alert))
+        .route("/api/v1/deliveries/{id}", get(delivery))
+        .route("/api/v1/previews", post(preview))
+        .route("/api/v1/accounts", get(accounts))
+        .route("/api/v1/channels", get(channels))
+        .route("/api/v1/verifications", post(verify))
+        .route("/api/v1/journal", get(journal))
+        .route("/api/v1/journal/verification", get(verify_journal))
+        .route("/api/v1/status", get(status))
+        .route("/api/v1/reload", post(reload))
+        .route("/api/v1/backup", post(backup))
+        .route("/api/v1/openapi.json", get(openapi))
+        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "not-found", "there is no such address") })
+        .layer(middleware::from_fn_with_state(shared.clone(), authenticate))
+        .layer(DefaultBodyLimit::max(BODY_CAP))
+        .with_state(shared)
+}
+
+/// Lets in root, the daemon's own user, and those that `daemon.allow_uids` names; by what the kernel says of the peer.
+async fn authenticate(
+    State(shared): State<Shared>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match peer.uid.filter(|uid| shared.app.admits(*uid)) {
+        Some(uid) => {
+            let name = user_name(uid);
+            request
+                .extensions_mut()
+                .insert(Actor::local(uid, name.as_deref()));
+            next.run(request).await
+        }
+        None => {
+            tracing::warn!(uid = peer.uid, "a user who is not allowed came to the socket");
+            Problem::new(
+                StatusCode::FORBIDDEN,
+                "forbidden",
+                "this user may not command the daemon; add its uid to daemon.allow_uids in config.toml",
+            )
+            .into_response()
+        }
+    }
+}
+
+/// The name of a uid in `/etc/passwd`; directory services are not asked, since they may be down in a crisis.
+fn user_name(uid: u32) -> Option<String> {
+    let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
+    passwd.lines().find_map(|line| {
+        let mut parts = line.split(':');
+        let name = parts.next()?;
+        (parts.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    })
+}
+
+fn body<T>(body: Result<Json<T>, JsonRejection>) -> Result<T, Problem> {
+    body.map(|Json(body)| body)
+        .map_err(|rejection| Problem::new(rejection.status(), "bad-request", rejection.body_text()))
+}
+
+fn id<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Problem> {
+    text.parse()
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "bad-request", format!("{error}")))
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else {
+        return Ok(None);
+    };
+    value
+        .to_str()
+        .ok()
+        .filter(|key| !key.is_empty() && key.chars().count() <= KEY_CAP)
+        .map(|key| Some(key.to_owned()))
+        .ok_or_else(|| {
+            Problem::new(
+                StatusCode::BAD_REQUEST,
+                "bad-request",
+                "Idempotency-Key: 1 to 200 visible ASCII characters",
+            )
+        })
+}
+
+async fn send(
+    State(shared): State<Shared>,
+    Extension(actor): Extension<Actor>,
+    headers: HeaderMap,
+    request: Result<Json<SendRequest>, JsonRejection>,
+) -> Result<Response, Problem> {
+    let key = idempotency_key(&headers)?;
+    let sent = shared.app.send(body(request)?, actor, key).await?;
+    let location = format!("/api/v1/broadcasts/{}", sent.broadcast);
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(sent)).into_response())
+}
+
+async fn preview(
+    State(shared): State<Shared>,
+    request: Result<Json<SendRequest>, JsonRejection>,
+) -> Answer<crate::app::request::Preview> {
+    Ok(Json(shared.app.preview(&body(request)?).await?))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Page {
+    limit: Option<usize>,
+}
+
+async fn broadcasts(
+    State(shared): State<Shared>,
+    Query(page): Query<Page>,
+) -> Answer<Vec<crate::model::BroadcastReport>> {
+    Ok(Json(shared.app.reports(page.limit.unwrap_or(20).min(200)).await?))
+}
+
+async fn report(
+    State(shared): State<Shared>,
+    Path(text): Path<String>,
+) -> Answer<crate::model::BroadcastReport> {
+    Ok(Json(shared.app.report(&id::<BroadcastId>(&text)?).await?))
+}
+
+async fn alert(
+    State(shared): State<Shared>,
+    Path(text): Path<String>,
+) -> Answer<Vec<crate::model::BroadcastReport>> {
+    Ok(Json(shared.app.alert(&id::<AlertId>(&text)?).await?))
+}
+
+async fn delivery(State(shared): State<Shared>, Path(text): Path<String>) -> Answer<serde_json::Value> {
+    Ok(Json(shared.app.delivery(&id::<DeliveryId>(&text)?).await?))
+}
+
+async fn act(
+    State(shared): State<Shared>,
+    Extension(actor): Extension<Actor>,
+    Path(text): Path<String>,
+    request: Result<Json<ActionRequest>, JsonRejection>,
+) -> Answer<crate::app::request::ActionResult> {
+    Ok(Json(shared.app.act(&id(&text)?, body(request)?, actor).await?))
+}
+
+async fn retract(
+    State(shared): State<Shared>,
+    Extension(actor): Extension<Actor>,
+    Path(text): Path<String>,
+    request: Result<Json<RetractRequest>, JsonRejection>,
+) -> Result<Response, Problem> {
+    let result = shared.app.retract(&id(&text)?, body(request)?, actor).await?;
+    Ok((StatusCode::ACCEPTED, Json(result)).into_response())
+}
+
+async fn accounts(State(shared): State<Shared>) -> Answer<Vec<crate::app::request::AccountView>> {
+    Ok(Json(shared.app.accounts()))
+}
+
+async fn channels() -> Json<Vec<crate::app::request::ChannelView>> {
+    Json(crate::app::channels())
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VerifyRequest {
+    #[serde(default)]
+    accounts: Vec<AccountId>,
+}
+
+async fn verify(
+    State(shared): State<Shared>,
+    request: Result<Json<VerifyRequest>, JsonRejection>,
+) -> Answer<Vec<crate::app::request::Verification>> {
+    Ok(Json(shared.app.verify(&body(request)?.accounts).await?))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JournalPage {
+    after: Option<i64>,
+    limit: Option<usize>,
+    broadcast: Option<BroadcastId>,
+}
+
+async fn journal(
+    State(shared): State<Shared>,
+    Query(page): Query<JournalPage>,
+) -> Answer<Vec<crate::store::Record>> {
+    let limit = page.limit.unwrap_or(JOURNAL_PAGE).min(JOURNAL_PAGE);
+    Ok(Json(
+        shared
+            .app
+            .journal(page.after.unwrap_or(0), limit, page.broadcast.as_ref())
+            .await?,
+    ))
+}
+
+async fn verify_journal(State(shared): State<Shared>) -> Answer<crate::store::ChainReport> {
+    Ok(Json(shared.app.verify_journal().await?))
+}
+
+async fn status(State(shared): State<Shared>) -> Answer<crate::app::request::Status> {
+    Ok(Json(shared.app.status().await?))
+}
+
+async fn reload(
+    State(shared): State<Shared>,
+    Extension(actor): Extension<Actor>,
+) -> Answer<serde_json::Value> {
+    let digest = shared.app.reload(actor).await?;
+    Ok(Json(serde_json::json!({ "config_digest": digest })))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BackupRequest {
+    to: std::path::PathBuf,
+}
+
+async fn backup(
+    State(shared): State<Shared>,
+    Extension(actor): Extension<Actor>,
+    request: Result<Json<BackupRequest>, JsonRejection>,
+) -> Answer<serde_json::Value> {
+    let files = shared.app.backup(&body(request)?.to, actor).await?;
+    Ok(Json(serde_json::json!({ "files": files })))
+}
+
+async fn openapi() -> Response {
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        include_str!("openapi.json"),
+    )
+        .into_response()
+}

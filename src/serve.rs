@@ -1,0 +1,277 @@
+//! The daemon's life: what is opened in which order, which signals it hears, and how it ends without losing anything.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::app::App;
+use crate::channel::Transport;
+use crate::clock::SharedClock;
+use crate::config::Config;
+use crate::http::{self, Shared};
+use crate::lock;
+use crate::model::Actor;
+use crate::store::{Opened, Store};
+use crate::vault::Vault;
+use crate::wall::Wall;
+
+/// Longest time to reach a service.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long open connections of our own API may take to end.
+const FRONT_GRACE: Duration = Duration::from_secs(2);
+
+/// How to run.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// Take the data directory over from a daemon that hangs.
+    pub take_over: bool,
+    /// A practice wall that runs already; one is started if there is none.
+    pub wall: Option<Arc<Wall>>,
+    /// Ends the daemon as SIGTERM does.
+    pub stop: CancellationToken,
+    /// Whether this process's signals are the daemon's (not in `demo`, which has its own).
+    pub signals: bool,
+}
+
+/// A daemon that is up.
+#[derive(Debug)]
+pub struct Daemon {
+    app: Arc<App>,
+    stop: CancellationToken,
+    fronts: CancellationToken,
+    tasks: TaskTracker,
+    signals: bool,
+    socket: std::path::PathBuf,
+    // Held to the end: another daemon may start only when this one has written its last.
+    _data_dir: lock::DataDir,
+}
+
+/// Opens everything and begins to work. Returns when the daemon is ready for commands.
+pub async fn start(config: Config, clock: SharedClock, options: Options) -> anyhow::Result<Daemon> {
+    let data_dir = lock::hold(&config.daemon.data_dir, clock.now(), options.take_over)?;
+    let vault = Vault::open(&config.vault, Arc::clone(&clock))?;
+    let (store, opened) = Store::open(&config.daemon.database, &data_dir.node, Arc::clone(&clock)).await?;
+    if let Opened::Restored { held } = opened {
+        tracing::warn!(
+            held,
+            "this database is a backup or came from another data directory: everything unsent is held until \
+             `vardkase retry … --release`"
+        );
+    }
+    let http = Transport::new(Arc::clone(&clock), CONNECT_TIMEOUT).map_err(anyhow::Error::msg)?;
+    let wall = match options.wall {
+        Some(wall) => wall,
+        None => {
+            let folder = config.daemon.data_dir.join("wall");
+            let wall = Wall::start(
+                config.daemon.wall,
+                config.daemon.wall_smtp,
+                &folder,
+                Arc::clone(&clock),
+            )
+            .await?;
+            Arc::new(wall)
+        }
+    };
+    let metrics = crate::telemetry::start_metrics();
+    let listen = config.daemon.listen;
+    let socket = config.daemon.socket.clone();
+    let digest = config.digest.clone();
+    let app = App::new(config, store, vault, clock, http, wall);
+    let version = env!("CARGO_PKG_VERSION");
+    app.record(
+        Actor::daemon(),
+        "start",
+        json!({ "version": version, "config": digest, "node": data_dir.node }),
+    )
+    .await?;
+    app.start(data_dir.node.clone(), options.take_over).await?;
+
+    let (fronts, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let shared = Shared {
+        app: Arc::clone(&app),
+        metrics,
+        stop: fronts.clone(),
+    };
+    let listener = http::bind_socket(&socket)
+        .map_err(|error| anyhow::anyhow!("the socket {} cannot be opened: {error}", socket.display()))?;
+    spawn(
+        &tasks,
+        &options.stop,
+        http::serve_socket(listener, shared.clone()),
+    );
+    if let Some(address) = listen {
+        let listener = tokio::net::TcpListener::bind(address)
+            .await
+            .map_err(|error| anyhow::anyhow!("daemon.listen {address} cannot be opened: {error}"))?;
+        spawn(&tasks, &options.stop, http::serve_health(listener, shared));
+    }
+    let watcher = Arc::clone(&app).watch_confirmations(fronts.clone());
+    spawn(&tasks, &options.stop, async move {
+        watcher.await;
+        Ok(())
+    });
+    if options.signals
+        && let Some(interval) = sd_notify::watchdog_enabled()
+    {
+        tasks.spawn(feed_watchdog(Arc::clone(&app), interval, fronts.clone()));
+    }
+    tracing::info!(version, socket = %socket.display(), "ready");
+    notify(&[NotifyState::Ready]);
+    Ok(Daemon {
+        app,
+        stop: options.stop,
+        fronts,
+        tasks,
+        signals: options.signals,
+        socket,
+        _data_dir: data_dir,
+    })
+}
+
+/// Runs a part of the daemon that must not end before the daemon does: if it does, the daemon stops and systemd starts
+/// it again.
+fn spawn(
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+    part: impl Future<Output = std::io::Result<()>> + Send + 'static,
+) {
+    let ends_all = stop.clone().drop_guard();
+    tasks.spawn(async move {
+        let _ends_all = ends_all;
+        if let Err(error) = part.await {
+            tracing::error!(%error, "a part of the daemon ended; stopping");
+        }
+    });
+}
+
+impl Daemon {
+    /// The application.
+    pub fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// Works until told to stop, then drains: no new attempt starts, those under way may finish, nothing is lost.
+    ///
+    /// # Errors
+    /// If the daemon ended because it could not go on.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let failure = if self.signals {
+            self.until_told().await?
+        } else {
+            self.until_stopped().await
+        };
+        notify(&[NotifyState::Stopping]);
+        let grace = self.app.config().daemon.shutdown_grace;
+        tracing::info!(
+            ?grace,
+            "stopping: no new attempt starts, those under way may finish"
+        );
+        let drain = self.app.stop(grace);
+        let all_finished = if self.signals {
+            let mut again = signal(SignalKind::terminate())?;
+            tokio::select! {
+                finished = drain => finished,
+                _ = again.recv() => false,
+            }
+        } else {
+            drain.await
+        };
+        if !all_finished {
+            tracing::warn!("stopped with attempts under way; they are settled at the next start");
+        }
+        self.fronts.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(FRONT_GRACE, self.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::debug!("connections of the API were cut");
+        }
+        self.app
+            .record(
+                Actor::daemon(),
+                "stop",
+                json!({ "drained": all_finished, "failure": failure }),
+            )
+            .await
+            .ok();
+        self.app.store().close().await;
+        std::fs::remove_file(&self.socket).ok();
+        match failure {
+            Some(failure) => Err(anyhow::anyhow!(failure)),
+            None => Ok(()),
+        }
+    }
+
+    async fn until_stopped(&self) -> Option<String> {
+        tokio::select! {
+            () = self.stop.cancelled() => None,
+            failure = self.app.failed() => Some(failure),
+        }
+    }
+
+    /// Hears signals until one of them, or a failure, ends the daemon. Returns the failure.
+    async fn until_told(&self) -> anyhow::Result<Option<String>> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return Ok(None),
+                _ = interrupt.recv() => return Ok(None),
+                () = reload_asked(&mut hangup) => self.reload().await,
+                () = self.stop.cancelled() => return Ok(Some("a part of the daemon ended".to_owned())),
+                failure = self.app.failed() => return Ok(Some(failure)),
+            }
+        }
+    }
+
+    async fn reload(&self) {
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => notify(&[NotifyState::Reloading, now]),
+            Err(_) => notify(&[NotifyState::Reloading]),
+        }
+        if let Err(error) = self.app.reload(Actor("SIGHUP".to_owned())).await {
+            tracing::error!(%error, "not reloaded");
+        }
+        notify(&[NotifyState::Ready]);
+    }
+}
+
+async fn reload_asked(hangup: &mut Signal) {
+    if hangup.recv().await.is_none() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Tells systemd that we live, but only when the writer has just got through a transaction: a daemon that cannot write
+/// is not alive.
+async fn feed_watchdog(app: Arc<App>, interval: Duration, stop: CancellationToken) {
+    let mut every = tokio::time::interval(interval / 3);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = every.tick() => {}
+        }
+        match tokio::time::timeout(interval / 3, app.ready()).await {
+            Ok(Ok(())) => notify(&[NotifyState::Watchdog]),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the writer does not get through; the watchdog is not fed")
+            }
+            Err(_) => tracing::error!("the writer hangs; the watchdog is not fed"),
+        }
+    }
+}
+
+/// Tells systemd, if it is there.
+fn notify(state: &[NotifyState]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}

@@ -1,7 +1,173 @@
-//! placeholder
+//! `demo`: the whole product on the practice wall, with nothing but this binary.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::client::Client;
+use super::table::{LiveTable, summary};
+use super::{Exit, Failure, Outcome};
+use crate::app::request::{Action, ActionRequest, ActionResult, SendRequest, Sent};
+use crate::clock::SystemClock;
+use crate::demo::{Demo, open};
+use crate::model::{BroadcastReport, Mode, State};
+use crate::serve::Options;
+
+/// How long the confirmation mails may take after the broadcast has finished.
+const MAIL_WAIT: Duration = Duration::from_secs(20);
+
+/// Arguments of `demo`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
-/// x
-pub async fn run(_: &Args) -> super::Outcome {
-    Ok(super::Exit::Ok)
+pub struct Args {
+    /// Keep configuration, vault, database and socket here; a temporary folder that is removed at the end if not given.
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// End when the drill has come to rest, with the broadcast's exit code.
+    #[arg(long)]
+    once: bool,
+    /// Print the broadcast as one JSON object and nothing else on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `demo`.
+pub async fn run(args: &Args) -> Outcome {
+    crate::telemetry::start_logging("warn");
+    // Lives until the end of this function; the files go with it.
+    let temporary = match &args.dir {
+        Some(_) => None,
+        None => Some(tempfile::Builder::new().prefix("vardkase-demo-").tempdir()?),
+    };
+    let dir = match (&args.dir, &temporary) {
+        (Some(dir), _) => dir.clone(),
+        (None, Some(temporary)) => temporary.path().to_owned(),
+        (None, None) => std::env::temp_dir(),
+    };
+    let stop = CancellationToken::new();
+    let options = Options {
+        stop: stop.clone(),
+        ..Options::default()
+    };
+    let demo = open(&dir, Arc::new(SystemClock), options).await?;
+    let Demo { wall, config, daemon } = demo;
+    let app = Arc::clone(daemon.app());
+    let daemon = tokio::spawn(daemon.run());
+    let shown = show(&app.config(), args.json).await;
+    let exit = match shown {
+        Ok(exit) => {
+            if !args.json {
+                let config = config.display();
+                println!();
+                println!("wall          http://{}/", wall.address());
+                println!(
+                    "confirmation  http://{}/#confirmation (the mails, as the crisis organisation gets them)",
+                    wall.address()
+                );
+                println!("log           vardkase --config {config} log show");
+                println!("try           vardkase --config {config} status");
+                println!(
+                    "              vardkase --config {config} send stromavbrott --mode drill --lang sv -f omrade=Bodafors --wait"
+                );
+            }
+            if !args.once {
+                if !args.json {
+                    println!("Ctrl-C ends it.");
+                }
+                let mut terminate =
+                    tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+                tokio::select! {
+                    interrupted = tokio::signal::ctrl_c() => interrupted?,
+                    _ = terminate.recv() => {}
+                }
+            }
+            Ok(exit)
+        }
+        Err(failure) => Err(failure),
+    };
+    stop.cancel();
+    daemon.await??;
+    exit
+}
+
+/// Publishes the configured exercise as a drill, and shows it landing.
+async fn show(config: &crate::config::Config, json: bool) -> Outcome {
+    let client = Client::at(&config.daemon.socket)?;
+    let drill = config
+        .drills
+        .values()
+        .next()
+        .ok_or_else(|| Failure::new(Exit::Error, "the shipped configuration has no [drill.<id>]"))?;
+    let request = SendRequest {
+        message: drill.message.clone(),
+        fields: drill.fields.clone(),
+        to: drill.to.clone(),
+        mode: Some(Mode::Drill),
+        languages: Vec::new(),
+        alert: None,
+        kind: None,
+    };
+    let sent: Sent = client.post("/api/v1/broadcasts", &request).await?;
+    let path = format!("/api/v1/broadcasts/{}", sent.broadcast);
+    if !json {
+        println!(
+            "drill {} of {}: broadcast {}",
+            drill.id, drill.message, sent.broadcast
+        );
+    }
+    let mut table = (!json).then(LiveTable::new);
+    // Somebody must serve the accounts that only a person can: here the demonstration plays that person.
+    let report: BroadcastReport = client.get(&path).await?;
+    let by_hand: Vec<_> = report
+        .deliveries
+        .iter()
+        .filter(|d| d.state == State::Manual)
+        .map(|d| d.account.clone())
+        .collect();
+    if !by_hand.is_empty() {
+        let done = ActionRequest {
+            action: Action::Done,
+            accounts: by_hand,
+            url: None,
+            reason: Some("demo: the person's part is played".to_owned()),
+        };
+        let _: ActionResult = client.post(&format!("{path}/actions"), &done).await?;
+    }
+    client
+        .watch(&format!("{path}/events"), |report: BroadcastReport| {
+            if let Some(table) = &mut table {
+                table.show(&report);
+            }
+        })
+        .await?;
+    let report = mailed(&client, &path).await?;
+    if json {
+        super::print_json(&report)?;
+    } else {
+        summary(&report);
+        let mails = report
+            .confirmations
+            .iter()
+            .filter(|mail| mail.state == State::Published)
+            .count();
+        println!(
+            "confirmation: {mails} of {} mails taken by the relay",
+            report.confirmations.len()
+        );
+    }
+    Ok(super::send::exit_of(report.state))
+}
+
+/// The report once the confirmation mails have come to rest too.
+async fn mailed(client: &Client, path: &str) -> Result<BroadcastReport, Failure> {
+    let patience = tokio::time::Instant::now() + MAIL_WAIT;
+    loop {
+        let report: BroadcastReport = client.get(path).await?;
+        let open = report.confirmations.iter().any(|mail| mail.state.is_open());
+        if (report.finished_at.is_some() && !open) || tokio::time::Instant::now() >= patience {
+            return Ok(report);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }

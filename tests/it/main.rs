@@ -12,11 +12,14 @@ mod confirm;
 mod conformance;
 mod direct;
 mod dispatch;
+mod e2e;
 mod email;
 mod facebook;
 mod mastodon;
 mod postgres;
 mod social;
 mod store;
+#[path = "../support/mod.rs"]
+mod support;
 mod vault;
 mod wall;

@@ -1,0 +1,3 @@
+//! End to end: the real binary, its command line and its socket, against the wall. The wall's ledger is the truth.
+
+mod main_job;

@@ -1,11 +1,16 @@
 //! The command line: a file per command; each is one call of the daemon's API, or of the same code without a daemon
 //! where none is needed.
-#![allow(clippy::print_stdout, reason = "printing is what a command line is for")]
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+/// Prints a line; ends the process quietly if nobody reads any more (`vardkase log show | head`).
+macro_rules! outln {
+    () => { $crate::cli::out_line(format_args!("")) };
+    ($($text:tt)*) => { $crate::cli::out_line(format_args!($($text)*)) };
+}
 
 pub mod accounts;
 pub mod act;
@@ -182,6 +187,14 @@ pub fn load(path: &std::path::Path) -> Result<crate::config::Config, Failure> {
 
 /// Prints a value as JSON.
 pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    outln!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
+}
+
+/// See `outln!`.
+pub(crate) fn out_line(line: std::fmt::Arguments<'_>) {
+    use std::io::Write;
+    if writeln!(std::io::stdout().lock(), "{line}").is_err() {
+        std::process::exit(Exit::Error as i32);
+    }
 }

@@ -43,6 +43,8 @@ pub struct LanePlan {
     pub unproven: Unproven,
     /// Longest time of one attempt.
     pub attempt_timeout: Duration,
+    /// Names of the secrets that an attempt uses, for the journal; empty on practice lanes.
+    pub credentials: Arc<[String]>,
     /// The adapter, or why it could not be opened: every delivery of the lane is then held with that reason.
     pub channel: Result<Arc<dyn Channel>, Reason>,
 }

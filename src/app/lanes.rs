@@ -47,8 +47,18 @@ impl App {
             pace: account.pace,
             unproven: account.unproven,
             attempt_timeout: account.attempt_timeout.unwrap_or(config.daemon.attempt_timeout),
+            credentials: match mode {
+                Mode::Live => self.held_by(&account.id),
+                Mode::Drill | Mode::Test => Arc::default(),
+            },
             channel,
         }
+    }
+
+    /// Names of the secrets that the vault holds for an account.
+    fn held_by(&self, account: &AccountId) -> Arc<[String]> {
+        let held = self.vault.list();
+        held.into_iter().filter(|entry| entry.owner == account.as_str()).map(|entry| entry.name).collect()
     }
 
     /// The confirmation goes by the real relays in every mode, marked as the mode says: the crisis organisation is no
@@ -64,8 +74,17 @@ impl App {
             // The same Message-ID goes again: most readers fold it into one, and a missing confirmation is worse.
             unproven: Unproven::Resend,
             attempt_timeout: config.daemon.attempt_timeout,
+            credentials: self.relay_log_ins(config),
             channel: Ok(email::confirmation(&parts, &config.confirmation.from)),
         }
+    }
+
+    /// Names of the relays' log-ins, as the confirmation uses them.
+    fn relay_log_ins(&self, config: &Config) -> Arc<[String]> {
+        let names = config.relays.iter().flat_map(|relay| {
+            self.held_by(&relay.id).iter().map(|name| format!("{}/{name}", relay.id)).collect::<Vec<_>>()
+        });
+        names.collect()
     }
 
     fn parts(&self, config: &Config, account: &AccountId) -> Parts {

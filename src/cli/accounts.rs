@@ -47,7 +47,7 @@ pub async fn run(config: &Path, args: &Args) -> Outcome {
             (None, Some(n)) => format!("{n} recipients"),
             (None, None) => account.url.as_ref().map(ToString::to_string).unwrap_or_default(),
         };
-        println!(
+        outln!(
             "{:<22} {:<14} {:<10} {groups:<22} {note}",
             account.account, account.channel, account.proof
         );
@@ -82,7 +82,7 @@ pub fn channels(args: &ChannelsArgs) -> Outcome {
         .into_iter()
         .filter_map(|(yes, word)| yes.then_some(word))
         .collect();
-        println!(
+        outln!(
             "{:<14} {:<10} {} ({})",
             channel.channel,
             channel.can.proof,
@@ -124,7 +124,7 @@ pub async fn verify(config: &Path, args: &VerifyArgs) -> Outcome {
                 (Some(identity), None) => identity.clone(),
                 (None, None) => String::new(),
             };
-            println!(
+            outln!(
                 "{:<22} {:<14} {word:<11} {:>6} ms  {what}",
                 result.account, result.channel, result.duration_ms
             );

@@ -80,17 +80,17 @@ pub async fn retry(config: &Path, args: &RetryArgs) -> Outcome {
         super::print_json(&result)?;
     } else {
         for (account, _, state) in &result.changed {
-            println!("{account}: {state}");
+            outln!("{account}: {state}");
         }
         for (account, _, why) in &result.skipped {
-            println!("{account}: unchanged, {why}");
+            outln!("{account}: unchanged, {why}");
         }
     }
     if !result.changed.is_empty() {
         return Ok(Exit::Ok);
     }
     if result.skipped.is_empty() && !args.json {
-        println!("{}: nothing waits for a person", args.broadcast);
+        outln!("{}: nothing waits for a person", args.broadcast);
     }
     Ok(Exit::Undelivered)
 }
@@ -131,9 +131,9 @@ pub async fn retract(config: &Path, args: &RetractArgs) -> Outcome {
     let result: Retracting = client.post(&format!("{path}/retract"), &request).await?;
     if !args.json {
         let names = |ids: &[AccountId]| ids.iter().map(AccountId::as_str).collect::<Vec<_>>().join(", ");
-        println!("taking away: {}", names(&result.by_daemon));
+        outln!("taking away: {}", names(&result.by_daemon));
         if !result.by_person.is_empty() {
-            println!(
+            outln!(
                 "a person must take these away, the channel cannot: {}",
                 names(&result.by_person)
             );
@@ -166,7 +166,7 @@ pub async fn retract(config: &Path, args: &RetractArgs) -> Outcome {
                 } else {
                     retraction.state.as_str()
                 };
-                println!("{}: {word}{why}", retraction.account);
+                outln!("{}: {word}{why}", retraction.account);
             }
         }
         return Ok(if all { Exit::Ok } else { Exit::Undelivered });

@@ -26,11 +26,11 @@ pub async fn run(config: &Path, args: &Args) -> Outcome {
     if args.json {
         super::print_json(&answer)?;
     } else {
-        println!(
+        outln!(
             "{}: database, vault (still encrypted) and configuration. The vault's key is not in it:",
             dir.display()
         );
-        println!(
+        outln!(
             "keep that apart. A daemon started on this copy holds everything unsent until `vardkase retry … --release`."
         );
     }

@@ -25,7 +25,7 @@ pub fn run(path: &Path, args: &Args) -> Outcome {
                     "ok": true, "accounts": accounts, "messages": messages, "digest": config.digest, "problems": [],
                 }))?;
             } else {
-                println!(
+                outln!(
                     "{}: in order. {accounts} accounts, {messages} prepared messages.",
                     path.display()
                 );
@@ -36,7 +36,7 @@ pub fn run(path: &Path, args: &Args) -> Outcome {
             if args.json {
                 super::print_json(&json!({ "ok": false, "problems": problems.0 }))?;
             } else {
-                println!("{problems}");
+                outln!("{problems}");
                 eprintln!("{}: {} fault(s)", path.display(), problems.0.len());
             }
             Ok(Exit::Error)

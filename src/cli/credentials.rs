@@ -47,12 +47,12 @@ pub async fn run(path: &Path, command: Command) -> Outcome {
     match command {
         Command::Init => {
             Vault::init(&config.vault, Arc::new(SystemClock))?;
-            println!(
+            outln!(
                 "made {} and its key {}",
                 config.vault.file.display(),
                 config.vault.key_file.display()
             );
-            println!(
+            outln!(
                 "keep a copy of the key in a safe, apart from every backup: without it the vault cannot be opened"
             );
             Ok(Exit::Ok)
@@ -61,7 +61,7 @@ pub async fn run(path: &Path, command: Command) -> Outcome {
         Command::List { json } => list(&config, json),
         Command::Remove { account, name } => {
             let removed = open(&config)?.remove(&account, name.as_deref())?;
-            println!("{account}: {removed} secret(s) forgotten");
+            outln!("{account}: {removed} secret(s) forgotten");
             told(&config).await;
             Ok(if removed > 0 { Exit::Ok } else { Exit::Error })
         }
@@ -99,9 +99,9 @@ async fn set(config: &Config, owner: &AccountId) -> Outcome {
     let vault = open(config)?;
     vault.set(owner, &secrets)?;
     let names: Vec<&str> = secrets.iter().map(|(name, _)| name.as_str()).collect();
-    println!("{owner}: kept {}", names.join(", "));
+    outln!("{owner}: kept {}", names.join(", "));
     for missing in missing(&vault, owner, known) {
-        println!("{owner}: still missing {missing}");
+        outln!("{owner}: still missing {missing}");
     }
     told(config).await;
     Ok(Exit::Ok)
@@ -148,13 +148,13 @@ fn list(config: &Config, json: bool) -> Outcome {
             } else {
                 "  DAMAGED: set it again"
             };
-            println!(
+            outln!(
                 "{:<22} {:<20} {}{note}",
                 entry.owner, entry.name, entry.updated_at
             );
         }
         for (owner, name) in &lacking {
-            println!("{owner:<22} {name:<20} MISSING");
+            outln!("{owner:<22} {name:<20} MISSING");
         }
     }
     Ok(Exit::Ok)
@@ -169,7 +169,7 @@ async fn told(config: &Config) {
         .post::<serde_json::Value>("/api/v1/reload", &json!({}))
         .await
     {
-        Ok(_) => println!("the daemon uses it from now on"),
+        Ok(_) => outln!("the daemon uses it from now on"),
         Err(Failure {
             exit: Exit::NoDaemon, ..
         }) => {}

@@ -59,21 +59,21 @@ pub async fn run(args: &Args) -> Outcome {
         Ok(exit) => {
             if !args.json {
                 let config = config.display();
-                println!();
-                println!("wall          http://{}/", wall.address());
-                println!(
+                outln!();
+                outln!("wall          http://{}/", wall.address());
+                outln!(
                     "confirmation  http://{}/#confirmation (the mails, as the crisis organisation gets them)",
                     wall.address()
                 );
-                println!("log           vardkase --config {config} log show");
-                println!("try           vardkase --config {config} status");
-                println!(
+                outln!("log           vardkase --config {config} log show");
+                outln!("try           vardkase --config {config} status");
+                outln!(
                     "              vardkase --config {config} send stromavbrott --mode drill --lang sv -f omrade=Bodafors --wait"
                 );
             }
             if !args.once {
                 if !args.json {
-                    println!("Ctrl-C ends it.");
+                    outln!("Ctrl-C ends it.");
                 }
                 let mut terminate =
                     tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
@@ -111,7 +111,7 @@ async fn show(config: &crate::config::Config, json: bool) -> Outcome {
     let sent: Sent = client.post("/api/v1/broadcasts", &request).await?;
     let path = format!("/api/v1/broadcasts/{}", sent.broadcast);
     if !json {
-        println!(
+        outln!(
             "drill {} of {}: broadcast {}",
             drill.id, drill.message, sent.broadcast
         );
@@ -151,7 +151,7 @@ async fn show(config: &crate::config::Config, json: bool) -> Outcome {
             .iter()
             .filter(|mail| mail.state == State::Published)
             .count();
-        println!(
+        outln!(
             "confirmation: {mails} of {} mails taken by the relay",
             report.confirmations.len()
         );

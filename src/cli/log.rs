@@ -77,14 +77,14 @@ pub async fn run(config: &Path, command: &Command) -> Outcome {
                 }
                 left -= 1;
                 if *json {
-                    println!("{}", serde_json::to_string(record)?);
+                    outln!("{}", serde_json::to_string(record)?);
                 } else {
                     let about = record
                         .broadcast
                         .as_ref()
                         .map(ToString::to_string)
                         .unwrap_or_default();
-                    println!(
+                    outln!(
                         "{:>7} {} {:<20} {:<12} {about} {}",
                         record.seq, record.at, record.actor, record.kind, record.body
                     );
@@ -135,9 +135,9 @@ async fn verify(client: &Client, anchor: Option<&str>, json: bool) -> Outcome {
     if json {
         super::print_json(&ChainReport { broken, ..report })?;
     } else if let Some((seq, why)) = broken {
-        println!("BROKEN at record {seq}: {why}");
+        outln!("BROKEN at record {seq}: {why}");
     } else {
-        println!("whole: {} records, head {}", report.records, report.head);
+        outln!("whole: {} records, head {}", report.records, report.head);
     }
     Ok(if whole { Exit::Ok } else { Exit::Error })
 }
@@ -215,7 +215,7 @@ async fn export(client: &Client, dir: &Path, broadcast: Option<&BroadcastId>) ->
         sums.push_str(&format!("{}  {name}\n", hex::encode(hash.finalize())));
     }
     fs::write(dir.join("SHA256SUMS"), &sums)?;
-    println!(
+    outln!(
         "{records} records in {}; check with `sha256sum -c SHA256SUMS` there",
         dir.display()
     );

@@ -30,11 +30,11 @@ pub async fn run(path: &Path, args: &Args) -> Outcome {
         super::print_json(&preview)?;
     } else {
         let link = preview.link.as_ref().map(ToString::to_string).unwrap_or_default();
-        println!(
+        outln!(
             "{} · {} · {} · {}",
             preview.message, preview.kind, preview.mode, preview.headline
         );
-        println!("{link} · valid until {}", preview.valid_until);
+        outln!("{link} · valid until {}", preview.valid_until);
         for account in &preview.accounts {
             let recipients = account
                 .recipients
@@ -42,24 +42,24 @@ pub async fn run(path: &Path, args: &Args) -> Outcome {
                 .unwrap_or_default();
             let limit = account
                 .limit
-                .map_or_else(|| "no limit".to_owned(), |limit| format!("of {limit}"));
+                .map_or_else(|| format!("{}, no limit", account.unit), |limit| format!("of {limit} {}", account.unit));
             let count = account.count.map(|n| n.to_string()).unwrap_or_default();
             let variant = account.variant.map(|v| v.to_string()).unwrap_or_default();
-            println!();
-            println!(
+            outln!();
+            outln!(
                 "── {} ({}{recipients}, {})",
                 account.account, account.channel, account.proof
             );
-            println!("   {variant}, {count} {limit} {}", account.unit);
+            outln!("   {variant}, {count} {limit}");
             for line in account.text.as_deref().unwrap_or_default().lines() {
-                println!("   │ {line}");
+                outln!("   │ {line}");
             }
             for finding in &account.findings {
-                println!("   {}", line(finding));
+                outln!("   {}", line(finding));
             }
         }
         if !preview.findings.is_empty() {
-            println!("\n{}", findings_text(&preview.findings));
+            outln!("\n{}", findings_text(&preview.findings));
         }
     }
     Ok(if preview.blocked { Exit::Stopped } else { Exit::Ok })

@@ -116,7 +116,7 @@ pub async fn finish(client: &Client, sent: &Sent, wait: bool, json: bool) -> Out
         } else {
             ""
         };
-        println!(
+        outln!(
             "accepted: alert {}, broadcast {}{again}",
             sent.alert, sent.broadcast
         );

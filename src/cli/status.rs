@@ -55,30 +55,30 @@ async fn daemon(client: &Client, json: bool) -> Outcome {
         super::print_json(&status)?;
         return Ok(Exit::Ok);
     }
-    println!(
+    outln!(
         "vardkase {} · pid {} · since {}",
         status.version, status.pid, status.since
     );
-    println!(
+    outln!(
         "config   {} ({})",
         status.config,
         status.config_digest.chars().take(12).collect::<String>()
     );
     for problem in &status.config_problems {
-        println!("         NOT IN FORCE: {problem}");
+        outln!("         NOT IN FORCE: {problem}");
     }
-    println!(
+    outln!(
         "database {} · journal {} records",
         status.database, status.journal_seq
     );
-    println!("wall     {}", status.wall);
-    println!(
+    outln!("wall     {}", status.wall);
+    outln!(
         "open     {} · waiting for a person {}",
         status.open, status.waiting_for_person
     );
     for report in &status.broadcasts {
         let out = report.deliveries.iter().filter(|d| d.state.got_out()).count();
-        println!(
+        outln!(
             "{:<16} {:<5} {:<10} {:<9} {out}/{}  {}",
             report.broadcast,
             report.mode,
@@ -92,7 +92,7 @@ async fn daemon(client: &Client, json: bool) -> Outcome {
 }
 
 fn show(report: &BroadcastReport) {
-    println!(
+    outln!(
         "{} · {} · {} · {} · {}",
         report.broadcast, report.kind, report.mode, report.state, report.headline
     );

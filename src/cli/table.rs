@@ -152,7 +152,7 @@ fn line(account: &str, group: &[&DeliveryReport], accepted_at: Timestamp) -> Lin
 /// Prints how it went in one line, and what a person must do.
 pub fn summary(report: &BroadcastReport) {
     let out = report.deliveries.iter().filter(|d| d.state.got_out()).count();
-    println!(
+    outln!(
         "{}: {out} of {} published, {}",
         report.broadcast,
         report.deliveries.len(),
@@ -162,7 +162,7 @@ pub fn summary(report: &BroadcastReport) {
         if delivery.state.needs_person()
             && let Some(advice) = crate::confirm::advice(&report.broadcast, delivery)
         {
-            println!("  {}: {advice}", delivery.account);
+            outln!("  {}: {advice}", delivery.account);
         }
     }
 }

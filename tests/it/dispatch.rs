@@ -61,6 +61,7 @@ impl Accounts for Register {
             },
             unproven: Unproven::Hold,
             attempt_timeout: Duration::from_secs(20),
+            credentials: Arc::default(),
             channel: Ok(service),
         })
     }

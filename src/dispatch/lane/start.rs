@@ -145,9 +145,15 @@ impl Lane {
             receipt: None,
             // What went wrong last stays to be seen until this attempt says better.
             error: work.delivery.error.clone(),
-            note: None,
+            note: self.credentials(),
             lane_notes: None,
         }
+    }
+
+    /// Which secrets the attempt uses, by name: each use of a credential stands in the journal.
+    fn credentials(&self) -> Option<serde_json::Value> {
+        let names = self.plan.as_ref()?.as_ref().ok()?.credentials.as_ref();
+        (!names.is_empty()).then(|| serde_json::json!({ "credentials": names }))
     }
 
     fn hold_in_hand(&mut self, work: &Work) {

@@ -114,6 +114,7 @@ impl Town {
             pace: unlimited(1),
             unproven: Unproven::Hold,
             attempt_timeout: Duration::from_secs(20),
+            credentials: Arc::default(),
             channel: Ok(service.clone()),
         };
         self.register.0.lock().unwrap().insert(lane.clone(), plan);

@@ -58,7 +58,10 @@ impl App {
     /// Names of the secrets that the vault holds for an account.
     fn held_by(&self, account: &AccountId) -> Arc<[String]> {
         let held = self.vault.list();
-        held.into_iter().filter(|entry| entry.owner == account.as_str()).map(|entry| entry.name).collect()
+        held.into_iter()
+            .filter(|entry| entry.owner == account.as_str())
+            .map(|entry| entry.name)
+            .collect()
     }
 
     /// The confirmation goes by the real relays in every mode, marked as the mode says: the crisis organisation is no
@@ -82,7 +85,10 @@ impl App {
     /// Names of the relays' log-ins, as the confirmation uses them.
     fn relay_log_ins(&self, config: &Config) -> Arc<[String]> {
         let names = config.relays.iter().flat_map(|relay| {
-            self.held_by(&relay.id).iter().map(|name| format!("{}/{name}", relay.id)).collect::<Vec<_>>()
+            self.held_by(&relay.id)
+                .iter()
+                .map(|name| format!("{}/{name}", relay.id))
+                .collect::<Vec<_>>()
         });
         names.collect()
     }

@@ -49,7 +49,9 @@ pub async fn run(config: &Path, args: &Args) -> Outcome {
         };
         outln!(
             "{:<22} {:<14} {:<10} {groups:<22} {note}",
-            account.account, account.channel, account.proof
+            account.account,
+            account.channel,
+            account.proof
         );
     }
     Ok(Exit::Ok)
@@ -126,7 +128,9 @@ pub async fn verify(config: &Path, args: &VerifyArgs) -> Outcome {
             };
             outln!(
                 "{:<22} {:<14} {word:<11} {:>6} ms  {what}",
-                result.account, result.channel, result.duration_ms
+                result.account,
+                result.channel,
+                result.duration_ms
             );
         }
     }

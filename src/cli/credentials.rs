@@ -150,7 +150,9 @@ fn list(config: &Config, json: bool) -> Outcome {
             };
             outln!(
                 "{:<22} {:<20} {}{note}",
-                entry.owner, entry.name, entry.updated_at
+                entry.owner,
+                entry.name,
+                entry.updated_at
             );
         }
         for (owner, name) in &lacking {

@@ -113,7 +113,9 @@ async fn show(config: &crate::config::Config, json: bool) -> Outcome {
     if !json {
         outln!(
             "drill {} of {}: broadcast {}",
-            drill.id, drill.message, sent.broadcast
+            drill.id,
+            drill.message,
+            sent.broadcast
         );
     }
     let mut table = (!json).then(LiveTable::new);

@@ -86,7 +86,11 @@ pub async fn run(config: &Path, command: &Command) -> Outcome {
                         .unwrap_or_default();
                     outln!(
                         "{:>7} {} {:<20} {:<12} {about} {}",
-                        record.seq, record.at, record.actor, record.kind, record.body
+                        record.seq,
+                        record.at,
+                        record.actor,
+                        record.kind,
+                        record.body
                     );
                 }
                 Ok(true)

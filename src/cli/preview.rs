@@ -32,7 +32,10 @@ pub async fn run(path: &Path, args: &Args) -> Outcome {
         let link = preview.link.as_ref().map(ToString::to_string).unwrap_or_default();
         outln!(
             "{} · {} · {} · {}",
-            preview.message, preview.kind, preview.mode, preview.headline
+            preview.message,
+            preview.kind,
+            preview.mode,
+            preview.headline
         );
         outln!("{link} · valid until {}", preview.valid_until);
         for account in &preview.accounts {
@@ -40,15 +43,18 @@ pub async fn run(path: &Path, args: &Args) -> Outcome {
                 .recipients
                 .map(|n| format!(", {n} recipients"))
                 .unwrap_or_default();
-            let limit = account
-                .limit
-                .map_or_else(|| format!("{}, no limit", account.unit), |limit| format!("of {limit} {}", account.unit));
+            let limit = account.limit.map_or_else(
+                || format!("{}, no limit", account.unit),
+                |limit| format!("of {limit} {}", account.unit),
+            );
             let count = account.count.map(|n| n.to_string()).unwrap_or_default();
             let variant = account.variant.map(|v| v.to_string()).unwrap_or_default();
             outln!();
             outln!(
                 "── {} ({}{recipients}, {})",
-                account.account, account.channel, account.proof
+                account.account,
+                account.channel,
+                account.proof
             );
             outln!("   {variant}, {count} {limit}");
             for line in account.text.as_deref().unwrap_or_default().lines() {

@@ -118,7 +118,8 @@ pub async fn finish(client: &Client, sent: &Sent, wait: bool, json: bool) -> Out
         };
         outln!(
             "accepted: alert {}, broadcast {}{again}",
-            sent.alert, sent.broadcast
+            sent.alert,
+            sent.broadcast
         );
     }
     let path = format!("/api/v1/broadcasts/{}", sent.broadcast);

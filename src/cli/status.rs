@@ -57,7 +57,9 @@ async fn daemon(client: &Client, json: bool) -> Outcome {
     }
     outln!(
         "vardkase {} · pid {} · since {}",
-        status.version, status.pid, status.since
+        status.version,
+        status.pid,
+        status.since
     );
     outln!(
         "config   {} ({})",
@@ -69,12 +71,14 @@ async fn daemon(client: &Client, json: bool) -> Outcome {
     }
     outln!(
         "database {} · journal {} records",
-        status.database, status.journal_seq
+        status.database,
+        status.journal_seq
     );
     outln!("wall     {}", status.wall);
     outln!(
         "open     {} · waiting for a person {}",
-        status.open, status.waiting_for_person
+        status.open,
+        status.waiting_for_person
     );
     for report in &status.broadcasts {
         let out = report.deliveries.iter().filter(|d| d.state.got_out()).count();
@@ -94,7 +98,11 @@ async fn daemon(client: &Client, json: bool) -> Outcome {
 fn show(report: &BroadcastReport) {
     outln!(
         "{} · {} · {} · {} · {}",
-        report.broadcast, report.kind, report.mode, report.state, report.headline
+        report.broadcast,
+        report.kind,
+        report.mode,
+        report.state,
+        report.headline
     );
     super::table::LiveTable::new().show(report);
     if report.state != BroadcastState::Running {

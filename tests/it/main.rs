@@ -17,6 +17,7 @@ mod email;
 mod facebook;
 mod mastodon;
 mod postgres;
+mod smtp_tls;
 mod social;
 mod store;
 #[path = "../support/mod.rs"]

@@ -64,19 +64,18 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> anyh
         );
     }
     let http = Transport::new(Arc::clone(&clock), CONNECT_TIMEOUT).map_err(anyhow::Error::msg)?;
-    let wall = match options.wall {
-        Some(wall) => wall,
-        None => {
-            let folder = config.daemon.data_dir.join("wall");
-            let wall = Wall::start(
-                config.daemon.wall,
-                config.daemon.wall_smtp,
-                &folder,
-                Arc::clone(&clock),
-            )
-            .await?;
-            Arc::new(wall)
-        }
+    let wall = if let Some(wall) = options.wall {
+        wall
+    } else {
+        let folder = config.daemon.data_dir.join("wall");
+        let wall = Wall::start(
+            config.daemon.wall,
+            config.daemon.wall_smtp,
+            &folder,
+            Arc::clone(&clock),
+        )
+        .await?;
+        Arc::new(wall)
     };
     let metrics = crate::telemetry::start_metrics();
     let listen = config.daemon.listen;
@@ -262,7 +261,7 @@ async fn feed_watchdog(app: Arc<App>, interval: Duration, stop: CancellationToke
         match tokio::time::timeout(interval / 3, app.ready()).await {
             Ok(Ok(())) => notify(&[NotifyState::Watchdog]),
             Ok(Err(error)) => {
-                tracing::error!(%error, "the writer does not get through; the watchdog is not fed")
+                tracing::error!(%error, "the writer does not get through; the watchdog is not fed");
             }
             Err(_) => tracing::error!("the writer hangs; the watchdog is not fed"),
         }

@@ -130,7 +130,7 @@ fn decide(delivery: &Delivery, action: Action) -> Result<Event, String> {
         delivery.state == State::Held && delivery.error.as_ref().is_some_and(|reason| reason.code == code)
     };
     let unproven = delivery.state == State::Held && delivery.unknown_since.is_some();
-    let event = match action {
+    match action {
         Action::Retry if unproven => {
             return Err("an earlier attempt may have got through: look at the account, then --done if it is there or \
                         --resend if it is not"
@@ -141,15 +141,21 @@ fn decide(delivery: &Delivery, action: Action) -> Result<Event, String> {
                         --done or --release"
                 .to_owned());
         }
-        Action::Retry => Event::Retry,
         Action::Resend if !unproven => {
             return Err("no attempt of unknown outcome is held here; use plain retry".to_owned());
         }
-        Action::Resend => Event::Retry,
         Action::Release if !held_for(RESTORED) => {
             return Err("it is not held by a restored backup".to_owned());
         }
-        Action::Release => Event::Retry,
+        Action::Retry
+        | Action::Resend
+        | Action::Release
+        | Action::HandOver
+        | Action::Done
+        | Action::Cancel => {}
+    }
+    let event = match action {
+        Action::Retry | Action::Resend | Action::Release => Event::Retry,
         Action::HandOver => Event::HandOver,
         Action::Done => Event::Done,
         Action::Cancel => Event::Cancel,

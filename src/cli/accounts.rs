@@ -39,7 +39,7 @@ pub async fn run(config: &Path, args: &Args) -> Outcome {
         let groups = account
             .groups
             .iter()
-            .map(|g| g.as_str())
+            .map(crate::model::GroupId::as_str)
             .collect::<Vec<_>>()
             .join(",");
         let note = match (&account.problem, account.recipients) {

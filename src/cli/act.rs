@@ -11,6 +11,10 @@ use crate::model::AccountId;
 
 /// Arguments of `retry`.
 #[derive(Debug, clap::Args)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "a flag of the command line is a bool"
+)]
 pub struct RetryArgs {
     /// The broadcast, such as 2026-0007.1.
     broadcast: String,

@@ -131,7 +131,7 @@ async fn verify(client: &Client, anchor: Option<&str>, json: bool) -> Outcome {
                 broken = Some((
                     seq,
                     "it is missing, though it was mailed: the tail was cut".to_owned(),
-                ))
+                ));
             }
         }
     }
@@ -216,7 +216,7 @@ async fn export(client: &Client, dir: &Path, broadcast: Option<&BroadcastId>) ->
             }
             hash.update(buffer.get(..n).unwrap_or_default());
         }
-        sums.push_str(&format!("{}  {name}\n", hex::encode(hash.finalize())));
+        sums.extend([&hex::encode(hash.finalize()), "  ", name, "\n"]);
     }
     fs::write(dir.join("SHA256SUMS"), &sums)?;
     outln!(

@@ -31,9 +31,9 @@ pub async fn run(config: &Path, args: &Args) -> Outcome {
         Some(id) if id.contains('.') => {
             let report: BroadcastReport = client.get(&format!("/api/v1/broadcasts/{id}")).await?;
             if args.json {
-                super::print_json(&report)?
+                super::print_json(&report)?;
             } else {
-                show(&report)
+                show(&report);
             }
             Ok(exit_of(report.state))
         }

@@ -56,24 +56,20 @@ async fn authenticate(
     mut request: Request,
     next: Next,
 ) -> Response {
-    match peer.uid.filter(|uid| shared.app.admits(*uid)) {
-        Some(uid) => {
-            let name = user_name(uid);
-            request
-                .extensions_mut()
-                .insert(Actor::local(uid, name.as_deref()));
-            next.run(request).await
-        }
-        None => {
-            tracing::warn!(uid = peer.uid, "a user who is not allowed came to the socket");
-            Problem::new(
-                StatusCode::FORBIDDEN,
-                "forbidden",
-                "this user may not command the daemon; add its uid to daemon.allow_uids in config.toml",
-            )
-            .into_response()
-        }
-    }
+    let Some(uid) = peer.uid.filter(|uid| shared.app.admits(*uid)) else {
+        tracing::warn!(uid = peer.uid, "a user who is not allowed came to the socket");
+        return Problem::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "this user may not command the daemon; add its uid to daemon.allow_uids in config.toml",
+        )
+        .into_response();
+    };
+    let name = user_name(uid);
+    request
+        .extensions_mut()
+        .insert(Actor::local(uid, name.as_deref()));
+    next.run(request).await
 }
 
 /// The name of a uid in `/etc/passwd`; directory services are not asked, since they may be down in a crisis.

@@ -134,10 +134,10 @@ pub fn overall(states: impl Iterator<Item = State>) -> BroadcastState {
     let (mut open, mut out, mut other) = (false, false, false);
     for state in states {
         match state {
-            s if s.is_open() => open = true,
-            s if s.got_out() => out = true,
+            State::Queued | State::Sending | State::Unknown => open = true,
+            State::Published | State::Edited | State::Retracted => out = true,
+            State::Refused | State::Held | State::Manual | State::Expired | State::Cancelled => other = true,
             State::Superseded => {}
-            _ => other = true,
         }
     }
     match (open, out, other) {

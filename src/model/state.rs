@@ -289,7 +289,7 @@ mod tests {
         for from in State::ALL {
             for event in Event::ALL {
                 if let Ok(to) = from.after(event) {
-                    drawn.push_str(&format!("{from} --{event}--> {to}\n"));
+                    drawn.extend([from.as_str(), " --", event.as_str(), "--> ", to.as_str(), "\n"]);
                     assert!(
                         !(from.got_out() && to.is_open()),
                         "what is out is never sent again: {from} {event}"

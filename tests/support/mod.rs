@@ -556,10 +556,10 @@ impl Daemon {
 
     /// Waits until it ends by itself; `None` as the code if a signal ended it.
     pub async fn ended(&mut self, within: Duration) -> Option<i32> {
-        match tokio::time::timeout(within, self.child.wait()).await {
-            Ok(status) => status.unwrap().code(),
-            Err(_) => panic!("it did not end within {within:?}: {}", self.said()),
-        }
+        let Ok(status) = tokio::time::timeout(within, self.child.wait()).await else {
+            panic!("it did not end within {within:?}: {}", self.said());
+        };
+        status.unwrap().code()
     }
 
     /// Whether it has ended.

@@ -25,6 +25,8 @@ impl App {
         request: ActionRequest,
         actor: Actor,
     ) -> Result<ActionResult, AppError> {
+        // A broadcast that is not there is an error, not one without deliveries.
+        self.store.broadcast(id).await?;
         let deliveries = self.store.deliveries(id).await?;
         for account in &request.accounts {
             if !deliveries.iter().any(|d| d.account == *account) {
@@ -84,6 +86,8 @@ impl App {
         request: RetractRequest,
         actor: Actor,
     ) -> Result<Retracting, AppError> {
+        // A broadcast that is not there is an error, not one without deliveries.
+        self.store.broadcast(id).await?;
         let deliveries = self.store.deliveries(id).await?;
         let chosen: Vec<&Delivery> = deliveries
             .iter()

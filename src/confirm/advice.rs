@@ -86,7 +86,7 @@ fn held(delivery: &DeliveryReport, retry: &str, done: &str) -> String {
         ),
         Cause::Restored => format!(
             "Databasen är återställd från en säkerhetskopia, så inlägget kan redan vara publicerat. Se först efter på \
-             {account}. Finns det där, rapportera: {done}. Finns det inte, skicka: {retry} --resend"
+             {account}. Finns det där, rapportera: {done}. Finns det inte, skicka: {retry} --release"
         ),
         Cause::Account => format!(
             "Kontot {account} finns inte i config.toml eller går inte att öppna. Inget kom ut. Rätta det, kör vardkase \

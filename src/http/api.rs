@@ -1,7 +1,10 @@
 //! The API on the Unix socket. Each handler is one call of [`App`].
 
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Extension, Path, Query, Request, State};
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{
+    ConnectInfo, DefaultBodyLimit, Extension, FromRequestParts, Path, Query, Request, State,
+};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -44,6 +47,7 @@ pub fn router(shared: Shared) -> Router {
         .route("/api/v1/backup", post(backup))
         .route("/api/v1/openapi.json", get(openapi))
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "not-found", "there is no such address") })
+        .method_not_allowed_fallback(super::problem::method_not_allowed)
         .layer(middleware::from_fn_with_state(shared.clone(), authenticate))
         .layer(DefaultBodyLimit::max(BODY_CAP))
         .with_state(shared)
@@ -85,6 +89,27 @@ fn user_name(uid: u32) -> Option<String> {
 fn body<T>(body: Result<Json<T>, JsonRejection>) -> Result<T, Problem> {
     body.map(|Json(body)| body)
         .map_err(|rejection| Problem::new(rejection.status(), "bad-request", rejection.body_text()))
+}
+
+fn query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Problem> {
+    query
+        .map(|Query(query)| query)
+        .map_err(|rejection| Problem::new(rejection.status(), "bad-request", rejection.body_text()))
+}
+
+/// The last variable part of a path, as text.
+#[derive(Debug)]
+pub struct Segment(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Path::from_request_parts(parts, state)
+            .await
+            .map(|Path(text)| Self(text))
+            .map_err(|rejection| Problem::new(rejection.status(), "bad-request", rejection.body_text()))
+    }
 }
 
 fn id<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Problem> {
@@ -137,33 +162,34 @@ struct Page {
 
 async fn broadcasts(
     State(shared): State<Shared>,
-    Query(page): Query<Page>,
+    page: Result<Query<Page>, QueryRejection>,
 ) -> Answer<Vec<crate::model::BroadcastReport>> {
+    let page = query(page)?;
     Ok(Json(shared.app.reports(page.limit.unwrap_or(20).min(200)).await?))
 }
 
 async fn report(
     State(shared): State<Shared>,
-    Path(text): Path<String>,
+    Segment(text): Segment,
 ) -> Answer<crate::model::BroadcastReport> {
     Ok(Json(shared.app.report(&id::<BroadcastId>(&text)?).await?))
 }
 
 async fn alert(
     State(shared): State<Shared>,
-    Path(text): Path<String>,
+    Segment(text): Segment,
 ) -> Answer<Vec<crate::model::BroadcastReport>> {
     Ok(Json(shared.app.alert(&id::<AlertId>(&text)?).await?))
 }
 
-async fn delivery(State(shared): State<Shared>, Path(text): Path<String>) -> Answer<serde_json::Value> {
+async fn delivery(State(shared): State<Shared>, Segment(text): Segment) -> Answer<serde_json::Value> {
     Ok(Json(shared.app.delivery(&id::<DeliveryId>(&text)?).await?))
 }
 
 async fn act(
     State(shared): State<Shared>,
     Extension(actor): Extension<Actor>,
-    Path(text): Path<String>,
+    Segment(text): Segment,
     request: Result<Json<ActionRequest>, JsonRejection>,
 ) -> Answer<crate::app::request::ActionResult> {
     Ok(Json(shared.app.act(&id(&text)?, body(request)?, actor).await?))
@@ -172,7 +198,7 @@ async fn act(
 async fn retract(
     State(shared): State<Shared>,
     Extension(actor): Extension<Actor>,
-    Path(text): Path<String>,
+    Segment(text): Segment,
     request: Result<Json<RetractRequest>, JsonRejection>,
 ) -> Result<Response, Problem> {
     let result = shared.app.retract(&id(&text)?, body(request)?, actor).await?;
@@ -211,8 +237,9 @@ struct JournalPage {
 
 async fn journal(
     State(shared): State<Shared>,
-    Query(page): Query<JournalPage>,
+    page: Result<Query<JournalPage>, QueryRejection>,
 ) -> Answer<Vec<crate::store::Record>> {
+    let page = query(page)?;
     let limit = page.limit.unwrap_or(JOURNAL_PAGE).min(JOURNAL_PAGE);
     Ok(Json(
         shared

@@ -6,19 +6,20 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::Stream;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::Shared;
+use super::api::Segment;
 use super::problem::Problem;
 use crate::model::BroadcastId;
 
 /// `GET /api/v1/broadcasts/{id}/events`: event `report` with the report as JSON; ends when the broadcast has finished.
 pub async fn stream(
     State(shared): State<Shared>,
-    Path(text): Path<String>,
+    Segment(text): Segment,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let id: BroadcastId = text
         .parse()

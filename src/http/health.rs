@@ -14,6 +14,7 @@ pub fn router(shared: Shared) -> Router {
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .method_not_allowed_fallback(super::problem::method_not_allowed)
         .with_state(shared)
 }
 

@@ -12,7 +12,8 @@ use crate::store::StoreError;
 /// A problem document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// What kind: `urn:vardkase:checks`, `…:not-found`, `…:key-reused`, `…:unavailable`, `…:forbidden`, `…:bad-request`.
+    /// What kind: `urn:vardkase:bad-request`, `…:checks`, `…:config`, `…:conflict`, `…:forbidden`, `…:key-reused`,
+    /// `…:method`, `…:not-found`, `…:stopping`, `…:unavailable`.
     #[serde(rename = "type")]
     pub kind: String,
     /// The kind in words.
@@ -37,6 +38,15 @@ impl Problem {
             findings: Vec::new(),
         }
     }
+}
+
+/// The answer to a method that an address does not have.
+pub async fn method_not_allowed() -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method",
+        "this address does not take this method; /api/v1/openapi.json tells which it takes",
+    )
 }
 
 impl IntoResponse for Problem {

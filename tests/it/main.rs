@@ -5,6 +5,7 @@
 )]
 #![allow(clippy::print_stdout, reason = "figures that the tests measured are printed")]
 
+mod api;
 mod bluesky;
 mod compose;
 mod config;
@@ -22,5 +23,6 @@ mod social;
 mod store;
 #[path = "../support/mod.rs"]
 mod support;
+mod unit_file;
 mod vault;
 mod wall;

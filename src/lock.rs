@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -50,7 +50,8 @@ pub enum LockError {
 /// A held data directory. Released when dropped, or by the kernel when the process ends.
 #[derive(Debug)]
 pub struct DataDir {
-    _file: File,
+    file: File,
+    path: PathBuf,
     /// The id of this data directory, made when it was first used: tells a restored database from its own.
     pub node: String,
 }
@@ -100,7 +101,17 @@ pub fn hold(dir: &Path, now: Timestamp, take_over: bool) -> Result<DataDir, Lock
     write_holder(&mut file, &holder).map_err(io(&path))?;
     let node_path = dir.join("node");
     let node = node_id(&node_path).map_err(io(&node_path))?;
-    Ok(DataDir { _file: file, node })
+    Ok(DataDir { file, path, node })
+}
+
+impl DataDir {
+    /// Whether the lock that we hold is still the one that counts: not so after another daemon took over.
+    pub fn is_ours(&self) -> bool {
+        match (self.file.metadata(), std::fs::metadata(&self.path)) {
+            (Ok(held), Ok(there)) => (held.dev(), held.ino()) == (there.dev(), there.ino()),
+            _ => false,
+        }
+    }
 }
 
 fn open(path: &Path) -> std::io::Result<File> {
@@ -165,8 +176,10 @@ mod tests {
     #[test]
     fn taking_over_sets_the_old_lock_aside() {
         let dir = tempfile::tempdir().unwrap();
-        let _first = hold(dir.path(), Timestamp::UNIX_EPOCH, false).unwrap();
-        let _second = hold(dir.path(), Timestamp::UNIX_EPOCH, true).unwrap();
+        let first = hold(dir.path(), Timestamp::UNIX_EPOCH, false).unwrap();
+        assert!(first.is_ours());
+        let second = hold(dir.path(), Timestamp::UNIX_EPOCH, true).unwrap();
+        assert!(!first.is_ours() && second.is_ours());
         assert!(matches!(
             hold(dir.path(), Timestamp::UNIX_EPOCH, false),
             Err(LockError::Held { .. })

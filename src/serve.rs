@@ -48,7 +48,7 @@ pub struct Daemon {
     signals: bool,
     socket: std::path::PathBuf,
     // Held to the end: another daemon may start only when this one has written its last.
-    _data_dir: lock::DataDir,
+    data_dir: lock::DataDir,
 }
 
 /// Opens everything and begins to work. Returns when the daemon is ready for commands.
@@ -129,7 +129,7 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> anyh
         tasks,
         signals: options.signals,
         socket,
-        _data_dir: data_dir,
+        data_dir,
     })
 }
 
@@ -192,16 +192,22 @@ impl Daemon {
         {
             tracing::debug!("connections of the API were cut");
         }
-        self.app
-            .record(
-                Actor::daemon(),
-                "stop",
-                json!({ "drained": all_finished, "failure": failure }),
-            )
-            .await
-            .ok();
+        // After a take-over journal and socket are the other daemon's.
+        let is_ours = self.data_dir.is_ours();
+        if is_ours {
+            self.app
+                .record(
+                    Actor::daemon(),
+                    "stop",
+                    json!({ "drained": all_finished, "failure": failure }),
+                )
+                .await
+                .ok();
+        }
         self.app.store().close().await;
-        std::fs::remove_file(&self.socket).ok();
+        if is_ours {
+            std::fs::remove_file(&self.socket).ok();
+        }
         match failure {
             Some(failure) => Err(anyhow::anyhow!(failure)),
             None => Ok(()),

@@ -1,3 +1,9 @@
 //! End to end: the real binary, its command line and its socket, against the wall. The wall's ledger is the truth.
 
+mod alert;
+mod command;
+mod life;
 mod main_job;
+mod practice;
+mod record;
+mod trouble;

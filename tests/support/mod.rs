@@ -377,6 +377,27 @@ impl World {
         }
     }
 
+    /// Waits until this very daemon takes commands, whoever answered at the socket before.
+    pub async fn until_pid(&self, daemon: &mut Daemon) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            self.ready(daemon).await;
+            if let Some((200, status)) = self.ask("GET", "/api/v1/status", None, None).await
+                && status["pid"] == daemon.pid
+            {
+                return;
+            }
+            assert!(Instant::now() < until, "not at the socket: {}", daemon.said());
+        }
+    }
+
+    /// From now on this world's daemon lives in another data directory.
+    pub fn move_to(&mut self, data_dir: &Path) {
+        data_dir.clone_into(&mut self.data_dir);
+        self.socket = data_dir.join("vardkase.sock");
+        self.write_config(&self.config, data_dir);
+    }
+
     /// Runs a command.
     pub async fn cli(&self, args: &[&str]) -> Said {
         self.cli_with(args, "").await
@@ -419,10 +440,12 @@ impl World {
         body: Option<&Value>,
         key: Option<&str>,
     ) -> Option<(u16, Value)> {
+        // A frozen daemon's socket takes connections and answers nothing.
+        const ANSWER: Duration = Duration::from_secs(5);
         let client = reqwest::Client::builder()
             .unix_socket(self.socket.as_path())
             .no_proxy()
-            .timeout(PATIENCE)
+            .timeout(ANSWER)
             .tls_certs_only(std::iter::empty::<reqwest::Certificate>())
             .build()
             .unwrap();

@@ -1,0 +1,90 @@
+//! Kills the real daemon with SIGKILL again and again while it publishes to 30 accounts, starts it again, and holds what
+//! it says against the wall's own ledger (promises R1, R2 and R3).
+//!
+//! `scripts/chaos N` runs it on the release binary. `VARDKASE_CHAOS_KILLS` says how often it is killed at random (60),
+//! `VARDKASE_CHAOS_DATABASE` gives a PostgreSQL address (SQLite otherwise).
+#![allow(
+    clippy::unwrap_used,
+    reason = "this crate is a test throughout; the lint knows only functions marked so"
+)]
+#![allow(clippy::print_stdout, reason = "figures that the tests measured are printed")]
+
+use vardkase::failpoint;
+
+mod round;
+#[path = "../support/mod.rs"]
+mod support;
+mod tally;
+
+use round::{Arena, How};
+use tally::Tally;
+
+/// Kills after which everything begins anew: the simulators keep the services' daily limits.
+const KILLS_PER_ARENA: usize = 40;
+
+fn kills() -> usize {
+    let text = std::env::var("VARDKASE_CHAOS_KILLS").unwrap_or_else(|_| "60".to_owned());
+    text.parse().unwrap()
+}
+
+fn told(what: &str, tally: &Tally) {
+    println!("{what}\n{}\n{what} JSON {}", tally.table(), tally.json());
+    for fault in &tally.faults {
+        println!("FAULT {fault}");
+    }
+}
+
+fn holds(tally: &Tally) {
+    assert_eq!(tally.lost, 0, "lost: {:#?}", tally.faults);
+    for proof in ["keyed", "read-back", "unproven"] {
+        // Accounts whose policy is to hold are never sent to again by themselves, so that even there nothing doubles.
+        assert_eq!(tally.doubled(proof), 0, "doubled ({proof}): {:#?}", tally.faults);
+    }
+    assert_eq!(tally.untrue, 0, "untrue: {:#?}", tally.faults);
+    assert!(tally.faults.is_empty(), "{:#?}", tally.faults);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r1_r2_r3_killed_at_random_nothing_is_lost_and_nothing_provable_is_posted_twice() {
+    let mut tally = Tally::default();
+    let mut left = kills();
+    while left > 0 {
+        let mut arena = Arena::open().await;
+        let now = left.min(KILLS_PER_ARENA);
+        for n in 0..now {
+            let how = match n % 5 {
+                0 | 1 => How::AtRandom,
+                2 => How::AtRequest,
+                3 => How::WhileDelayed,
+                _ => How::AfterDone,
+            };
+            arena.kill(how, &mut tally).await;
+        }
+        left -= now;
+    }
+    told("CHAOS", &tally);
+    holds(&tally);
+    assert_eq!(tally.kills, kills());
+    // An unoptimised binary on a busy machine proves nothing about time.
+    if !cfg!(debug_assertions) {
+        assert!(tally.p99() < 2.0, "resume p99 {} s", tally.p99());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r1_killed_at_every_named_point_nothing_is_lost_and_nothing_provable_is_posted_twice() {
+    let mut tally = Tally::default();
+    let mut arena = Arena::open().await;
+    for name in failpoint::NAMES {
+        for nth in [1, if name.starts_with("accept") { 2 } else { 9 }] {
+            arena.fail_at(name, nth, &mut tally).await;
+        }
+    }
+    told("FAILPOINTS", &tally);
+    holds(&tally);
+    assert_eq!(
+        tally.kills,
+        2 * failpoint::NAMES.len(),
+        "each point kills the process each time"
+    );
+}

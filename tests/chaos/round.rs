@@ -1,0 +1,417 @@
+//! One kill: a broadcast begins, the process dies, another takes over, and both ledgers are compared.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use vardkase::model::Recipient;
+use vardkase::wall;
+
+use crate::support::{Account, Daemon, PATIENCE, Plan, World, list};
+use crate::tally::Tally;
+
+/// When the process is killed.
+#[derive(Debug, Clone, Copy)]
+pub enum How {
+    /// At any moment of the fan-out.
+    AtRandom,
+    /// When a request has been read and before anything is done with it.
+    AtRequest,
+    /// While answers are on their way.
+    WhileDelayed,
+    /// When the service has done what was asked and has not said so.
+    AfterDone,
+}
+
+/// What the wall's hook sees and does.
+#[derive(Debug, Default)]
+struct Watch {
+    /// Kill this process when so many more requests have come.
+    trap: Option<(i32, usize)>,
+    first: Option<Instant>,
+}
+
+/// A world that lives through many kills.
+pub struct Arena {
+    world: World,
+    daemon: Option<Daemon>,
+    watch: Arc<Mutex<Watch>>,
+    sent: usize,
+    /// How long an undisturbed fan-out takes.
+    fan_out: Duration,
+}
+
+/// A broadcast as it was commanded.
+struct Command {
+    area: String,
+    key: String,
+    /// Its id, once we have been told.
+    broadcast: Option<String>,
+}
+
+/// An account and, on lists, the masked recipient.
+type Whom = (String, String);
+
+fn accounts() -> Vec<Account> {
+    let mut all = Vec::new();
+    let mut add = |count: usize, name: &str, channel: &'static str, line: &str| {
+        for n in 1..=count {
+            let account = Account::new(format!("{name}-{n}"), channel)
+                .with("rate = \"1000/1s\"")
+                .with("burst = 100");
+            all.push(if line.is_empty() {
+                account
+            } else {
+                account.with(line)
+            });
+        }
+    };
+    add(5, "mastodon", "mastodon", "settle_wait = \"300ms\"");
+    add(4, "bluesky", "bluesky", "");
+    add(5, "webhook", "webhook", "");
+    add(4, "webb", "http-json", "");
+    add(4, "facebook", "facebook-page", "settle_wait = \"300ms\"");
+    add(2, "fil", "file", "");
+    add(4, "utan-nyckel", "webhook", "keyed = false");
+    add(2, "press", "email", "");
+    all
+}
+
+impl Arena {
+    pub async fn open() -> Self {
+        let mut plan = Plan::of(accounts());
+        assert_eq!(plan.accounts.len(), 30);
+        plan.database = std::env::var("VARDKASE_CHAOS_DATABASE").ok();
+        let world = World::open(plan).await;
+        let watch = Arc::new(Mutex::new(Watch::default()));
+        let hook = Arc::clone(&watch);
+        world.wall.on_request(move |_| hook.lock().unwrap().hit());
+        let daemon = world.start().await;
+        let mut arena = Self {
+            world,
+            daemon: Some(daemon),
+            watch,
+            sent: 0,
+            fan_out: Duration::ZERO,
+        };
+        // Undisturbed: sessions are opened, and the fan-out is timed.
+        for _ in 0..2 {
+            let mut command = arena.command();
+            let started = Instant::now();
+            arena.post(&mut command).await;
+            arena.at_rest(&command).await;
+            arena.fan_out = started.elapsed();
+        }
+        arena
+    }
+
+    /// Sends a broadcast, kills the daemon meanwhile, starts it again and compares.
+    pub async fn kill(&mut self, how: How, tally: &mut Tally) {
+        let daemon = self.daemon.take().unwrap();
+        let mut command = self.command();
+        let some = self.pick();
+        match how {
+            How::AtRandom => {
+                let wait = self.fan_out.mul_f64(rand::random_range(0.0..1.0));
+                let ((), ()) = tokio::join!(self.post(&mut command), async {
+                    tokio::time::sleep(wait).await;
+                    kill(daemon.pid());
+                });
+            }
+            How::AtRequest => {
+                let nth = rand::random_range(1..=30);
+                self.watch.lock().unwrap().trap = Some((daemon.pid(), nth));
+                self.post(&mut command).await;
+            }
+            How::WhileDelayed => {
+                for account in accounts() {
+                    let millis = rand::random_range(50..400);
+                    self.world.fault(&account.id, wall::How::Delay(millis), 1);
+                }
+                let wait = Duration::from_millis(rand::random_range(0..500));
+                let ((), ()) = tokio::join!(self.post(&mut command), async {
+                    tokio::time::sleep(wait).await;
+                    kill(daemon.pid());
+                });
+            }
+            How::AfterDone => {
+                for account in &some {
+                    self.world.fault(account, wall::How::DoneThenHang, 1);
+                }
+                self.post(&mut command).await;
+                let wait = self.fan_out.mul_f64(rand::random_range(0.5..1.5));
+                tokio::time::sleep(wait).await;
+                kill(daemon.pid());
+            }
+        }
+        self.gone(daemon, format!("{how:?}")).await;
+        for account in accounts() {
+            self.world.heal(&account.id);
+        }
+        tally.kills += 1;
+        self.resume_and_compare(&mut [command], tally).await;
+    }
+
+    /// Lets the daemon kill itself at a named point, starts it again and compares.
+    pub async fn fail_at(&mut self, name: &str, nth: usize, tally: &mut Tally) {
+        if let Some(daemon) = self.daemon.take() {
+            daemon.kill9().await;
+        }
+        let point = format!("{name}:{nth}");
+        let env = [("VARDKASE_FAILPOINT", point.as_str())];
+        let mut daemon = self.world.spawn_with(&self.world.config, &[], &env);
+        let mut commands = Vec::new();
+        let until = Instant::now() + PATIENCE;
+        while !daemon.is_gone() && self.world.ask("GET", "/readyz", None, None).await.is_none() {
+            assert!(Instant::now() < until, "{point}: neither ready nor gone");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // A point that is passed once per broadcast needs as many broadcasts.
+        while !daemon.is_gone() && commands.len() < nth + 1 {
+            let mut command = self.command();
+            self.post(&mut command).await;
+            let until = Instant::now() + self.fan_out + Duration::from_secs(2);
+            while !daemon.is_gone() && Instant::now() < until && !self.is_at_rest(&command).await {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            commands.push(command);
+        }
+        if daemon.is_gone() {
+            let code = daemon.ended(PATIENCE).await;
+            assert_eq!(code, None, "{point}: it must die of a signal: {}", daemon.said());
+            tally.kills += 1;
+        } else {
+            tally.faults.push(format!("{point} never killed the process"));
+            daemon.kill9().await;
+        }
+        self.resume_and_compare(&mut commands, tally).await;
+    }
+
+    async fn gone(&self, mut daemon: Daemon, how: String) {
+        let until = Instant::now() + PATIENCE;
+        while !daemon.is_gone() {
+            // A trap may wait for more requests than come; then it is killed at rest.
+            let (pid, armed) = (daemon.pid(), self.watch.lock().unwrap().trap.is_some());
+            if armed && Instant::now() + PATIENCE > until + Duration::from_secs(3) {
+                kill(pid);
+            }
+            assert!(Instant::now() < until, "{how}: it does not die");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.watch.lock().unwrap().trap = None;
+    }
+
+    async fn resume_and_compare(&mut self, commands: &mut [Command], tally: &mut Tally) {
+        let cut_off = self.cut_off().await;
+        self.watch.lock().unwrap().first = None;
+        let exec = Instant::now();
+        let mut daemon = self.world.spawn();
+        self.world.ready(&mut daemon).await;
+        self.daemon = Some(daemon);
+        if !cut_off.is_empty() {
+            let until = Instant::now() + PATIENCE;
+            let resumed = loop {
+                if let Some(first) = self.watch.lock().unwrap().first {
+                    break first;
+                }
+                if self.cut_off().await != cut_off {
+                    break Instant::now();
+                }
+                assert!(Instant::now() < until, "nothing was resumed");
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            };
+            tally.resumed.push(resumed.duration_since(exec));
+        }
+        for command in commands {
+            // Whoever got no answer asks again with the same key.
+            if command.broadcast.is_none() {
+                self.post(command).await;
+            }
+            self.compare(command, &cut_off, tally).await;
+        }
+    }
+
+    async fn compare(&self, command: &Command, cut_off: &BTreeMap<Whom, CutOff>, tally: &mut Tally) {
+        let area = &command.area;
+        let report = self.at_rest(command).await;
+        let mut posted: BTreeMap<Whom, usize> = BTreeMap::new();
+        for post in self.world.posts().iter().filter(|p| p.text.contains(area)) {
+            let whom = (
+                post.account.as_str().to_owned(),
+                recipient(post.recipient.as_deref()),
+            );
+            *posted.entry(whom).or_default() += 1;
+        }
+        tally.broadcasts += 1;
+        let deliveries = list(&report, "deliveries");
+        if deliveries.len() != 32 {
+            let count = deliveries.len();
+            tally
+                .faults
+                .push(format!("{area}: {count} deliveries instead of 32"));
+        }
+        for delivery in deliveries {
+            let word = |key: &str| delivery[key].as_str().unwrap_or_default().to_owned();
+            let whom = (word("account"), word("recipient"));
+            let (state, proof) = (word("state"), word("proof"));
+            let is_unknown = delivery["unknown_since"].is_string();
+            let count = posted.remove(&whom).unwrap_or_default();
+            let was_cut = cut_off.get(&whom).is_some_and(|cut| cut.area == *area);
+            let mut fault = |what: &str| {
+                tally
+                    .faults
+                    .push(format!("{area} {whom:?} {what}: {count} posts; {delivery}"));
+            };
+            tally.deliveries += 1;
+            match state.as_str() {
+                "published" if count == 0 => {
+                    tally.untrue += 1;
+                    tally.lost += 1;
+                    fault("said to be published and is not");
+                }
+                "published" => tally.settled += usize::from(was_cut),
+                "held" if is_unknown && proof == "unproven" => {
+                    tally.unknown += 1;
+                    if !was_cut {
+                        fault("unknown, but no attempt of it was cut off");
+                    }
+                }
+                _ => {
+                    tally.untrue += 1;
+                    tally.lost += usize::from(count == 0 && state != "held" && state != "manual");
+                    fault("came to rest wrongly");
+                }
+            }
+            if count > 1 {
+                *tally.doubled.entry(proof.clone()).or_default() += count - 1;
+                tally
+                    .faults
+                    .push(format!("{area} {whom:?} posted {count} times; {delivery}"));
+            }
+            if was_cut && proof == "unproven" {
+                tally.cut_off += 1;
+                tally.in_window += usize::from(count > 0);
+                if state != "held" {
+                    tally.faults.push(format!(
+                        "{area} {whom:?} was cut off and is not shown as unknown: {delivery}"
+                    ));
+                }
+            }
+        }
+        for (whom, count) in posted {
+            tally.faults.push(format!(
+                "{area} {whom:?}: {count} posts that belong to no delivery"
+            ));
+        }
+    }
+
+    fn command(&mut self) -> Command {
+        self.sent += 1;
+        Command {
+            area: format!("Forserum {:04}", self.sent),
+            key: format!("kaos-{}", self.sent),
+            broadcast: None,
+        }
+    }
+
+    fn pick(&self) -> Vec<String> {
+        let all = accounts();
+        let networked: Vec<_> = all.iter().filter(|a| a.channel != "file").collect();
+        (0..5)
+            .map(|_| networked[rand::random_range(0..networked.len())].id.clone())
+            .collect()
+    }
+
+    /// Gives the command; without an answer its fate is open.
+    async fn post(&self, command: &mut Command) {
+        let body = json!({"message": "koka-vattnet", "fields": {"omrade": command.area}, "mode": "live"});
+        let answer = self
+            .world
+            .ask("POST", "/api/v1/broadcasts", Some(&body), Some(&command.key));
+        if let Some((status, body)) = answer.await {
+            assert_eq!(status, 202, "{body}");
+            command.broadcast = body["broadcast"].as_str().map(str::to_owned);
+        }
+    }
+
+    async fn is_at_rest(&self, command: &Command) -> bool {
+        let Some(id) = &command.broadcast else { return true };
+        let path = format!("/api/v1/broadcasts/{id}");
+        match self.world.ask("GET", &path, None, None).await {
+            Some((200, report)) => is_resting(&report),
+            _ => true,
+        }
+    }
+
+    async fn at_rest(&self, command: &Command) -> Value {
+        let id = command.broadcast.as_deref().expect("it has been answered");
+        self.world.until(id, "at rest", is_resting).await
+    }
+
+    /// Attempts on disk without an outcome, as the database says; SQLite's file is read beside the daemon.
+    async fn cut_off(&self) -> BTreeMap<Whom, CutOff> {
+        const SQL: &str = "SELECT d.account, d.recipient, r.body FROM delivery d \
+             JOIN rendering r ON r.id = d.rendering \
+             WHERE d.state IN ('sending', 'unknown') AND d.purpose = 'publish'";
+        let rows: Vec<(String, String, String)> = match std::env::var("VARDKASE_CHAOS_DATABASE") {
+            Ok(url) => {
+                let pool = sqlx::PgPool::connect(&url).await.unwrap();
+                sqlx::query_as(SQL).fetch_all(&pool).await.unwrap()
+            }
+            Err(_) => {
+                let file = self.world.data_dir.join("vardkase.db");
+                let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
+                let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+                let rows = sqlx::query_as(SQL).fetch_all(&pool).await.unwrap();
+                pool.close().await;
+                rows
+            }
+        };
+        let area = |text: &str| {
+            let (_, rest) = text.split_once("Forserum ").expect("every text names the area");
+            let number: String = rest.chars().take(4).collect();
+            format!("Forserum {number}")
+        };
+        rows.into_iter()
+            .map(|(account, to, text)| {
+                let to = Some(to).filter(|to| !to.is_empty());
+                ((account, recipient(to.as_deref())), CutOff { area: area(&text) })
+            })
+            .collect()
+    }
+}
+
+/// An attempt that a kill left without an outcome.
+#[derive(Debug, PartialEq, Eq)]
+struct CutOff {
+    area: String,
+}
+
+impl Watch {
+    fn hit(&mut self) {
+        self.first.get_or_insert_with(Instant::now);
+        if let Some((pid, left)) = self.trap {
+            self.trap = (left > 1).then(|| (pid, left - 1));
+            if left == 1 {
+                kill(pid);
+            }
+        }
+    }
+}
+
+fn kill(pid: i32) {
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+fn recipient(address: Option<&str>) -> String {
+    address.map_or_else(String::new, |address| Recipient::new(address).masked())
+}
+
+fn is_resting(report: &Value) -> bool {
+    let open = ["queued", "sending", "unknown"];
+    let deliveries = list(report, "deliveries");
+    let is_open = |d: &Value| open.contains(&d["state"].as_str().unwrap_or_default());
+    !deliveries.is_empty() && !deliveries.iter().any(is_open)
+}

@@ -336,12 +336,12 @@ impl Arena {
     }
 
     async fn is_at_rest(&self, command: &Command) -> bool {
-        let Some(id) = &command.broadcast else { return true };
+        let Some(id) = &command.broadcast else {
+            return false;
+        };
         let path = format!("/api/v1/broadcasts/{id}");
-        match self.world.ask("GET", &path, None, None).await {
-            Some((200, report)) => is_resting(&report),
-            _ => true,
-        }
+        let answer = self.world.ask("GET", &path, None, None).await;
+        answer.is_some_and(|(status, report)| status == 200 && is_resting(&report))
     }
 
     async fn at_rest(&self, command: &Command) -> Value {

@@ -24,6 +24,12 @@ use crate::model::Reason;
 /// The oldest SQLite without the fault that can lose a WAL's reset.
 const SQLITE_AT_LEAST: (u32, u32, u32) = (3, 51, 3);
 
+/// Rows on their way from SQLite's thread.
+const ROWS_AT_ONCE: usize = 1024;
+
+/// Statements that a connection keeps prepared.
+const STATEMENTS: usize = 512;
+
 /// How long a connection waits for a lock, or for the pool.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -292,6 +298,13 @@ impl Readers {
         })
     }
 
+    pub(super) fn placeholders(&self) -> Placeholders {
+        match self {
+            Self::Lite(_) => Placeholders::Counted,
+            Self::Pg(_) => Placeholders::Numbered,
+        }
+    }
+
     pub(super) async fn close(&self) {
         either!(self, pool => pool.close().await);
     }
@@ -382,6 +395,14 @@ fn sqlite(path: &Path) -> SqliteConnectOptions {
         .pragma("cell_size_check", "ON")
         .pragma("mmap_size", "0")
         .pragma("journal_size_limit", "67108864")
+        // 16 MiB each: a fan-out to thousands touches more pages than the defaults (2 MB, 1,000 pages) hold, and would
+        // spill and write back in the middle of it, each time with flushes of its own.
+        .pragma("cache_size", "-16384")
+        .pragma("wal_autocheckpoint", "4096")
+        // A whole group's rows: with fewer, the thread that reads them and the task that takes them wait for each other.
+        .row_buffer_size(ROWS_AT_ONCE)
+        // Each multi-row statement is there in ten sizes.
+        .statement_cache_capacity(STATEMENTS)
         .disable_statement_logging()
 }
 

@@ -1,6 +1,8 @@
 //! The leases of lanes. Each taking raises the epoch, and every write of a lane names its epoch.
 
-use super::change::{Sweep, sweep};
+use std::collections::HashMap;
+
+use super::change::{Sweep, distinct, sweep};
 use super::db::{Conn, Value, unsigned};
 use super::step::{Current, to_json};
 use super::writer::Tx;
@@ -8,11 +10,19 @@ use super::{LaneNotes, Lease, StoreError, sql};
 use crate::clock::Timestamp;
 use crate::model::{Actor, Event, LaneId, Reason};
 
+/// Attempts that a lease tells of.
+const RECENT: usize = 200;
+
 fn key(lane: &LaneId) -> Vec<Value> {
     vec![lane.account.as_str().into(), lane.mode.as_str().into()]
 }
 
-/// Takes what may be taken. What was being sent in a taken lane is unknown from now on.
+fn keys(lanes: &[LaneId]) -> Vec<Vec<Value>> {
+    lanes.iter().map(key).collect()
+}
+
+/// Takes what may be taken, in a handful of statements however many lanes there are: between a command and its first
+/// post nothing else may take time. What was being sent in a taken lane is unknown from now on.
 pub(super) async fn take(
     tx: &mut Tx<'_>,
     lanes: &[LaneId],
@@ -21,49 +31,69 @@ pub(super) async fn take(
     force: bool,
 ) -> Result<Vec<Lease>, StoreError> {
     tx.marks.leases = true;
-    let mut leases = Vec::with_capacity(lanes.len());
-    for lane in lanes {
-        tx.conn.execute(sql::LANE_MAKE, key(lane)).await?;
-        let rows = tx.conn.fetch(sql::LANE_READ, key(lane)).await?;
-        let Some(row) = rows.first() else {
+    let wanted = distinct(lanes.iter().cloned());
+    let fresh = wanted.iter().map(|lane| {
+        let mut values = key(lane);
+        values.extend([0.into(), 0.into(), 0.into()]);
+        values
+    });
+    sql::LANES_MAKE.run(tx.conn, fresh.collect()).await?;
+    let mut known = HashMap::with_capacity(wanted.len());
+    for row in sql::LANES_READ.fetch(tx.conn, keys(&wanted)).await? {
+        known.insert(super::read::lane(&row)?, row);
+    }
+    let mut leases = Vec::with_capacity(wanted.len());
+    for lane in wanted {
+        let Some(row) = known.get(&lane) else {
             return Err(StoreError::Engine(format!("the lane {lane} was not made")));
         };
-        let owner = row.text_or_null(1)?;
-        let free = owner.as_deref().is_none_or(|owner| owner == node) || row.time(2)? <= tx.now;
+        let owner = row.text_or_null(3)?;
+        let free = owner.as_deref().is_none_or(|owner| owner == node) || row.time(4)? <= tx.now;
         if !free && !force {
             continue;
         }
-        let epoch = row.int(0)? + 1;
-        let mut values = key(lane);
-        values.extend([epoch.into(), node.into(), until.into()]);
-        tx.conn.execute(sql::LANE_TAKE, values).await?;
         let notes = LaneNotes {
-            busy_until: row.time_or_null(3)?,
-            open_until: row.time_or_null(4)?,
-            failures: unsigned(row.int(5)?)?,
-            reason: row.reason(6)?,
-            recent: recent(tx.conn, lane).await?,
+            busy_until: row.time_or_null(5)?,
+            open_until: row.time_or_null(6)?,
+            failures: unsigned(row.int(7)?)?,
+            reason: row.reason(8)?,
+            recent: Vec::new(),
         };
-        cut_off(tx, lane, node).await?;
         leases.push(Lease {
-            lane: lane.clone(),
-            epoch,
+            lane,
+            epoch: row.int(2)? + 1,
             notes,
         });
     }
+    let taken: Vec<LaneId> = leases.iter().map(|lease| lease.lane.clone()).collect();
+    let rows = leases.iter().map(|lease| {
+        let mut values = key(&lease.lane);
+        values.extend([lease.epoch.into(), node.into(), until.into()]);
+        values
+    });
+    sql::LANES_TAKE.run(tx.conn, rows.collect()).await?;
+    let mut recent = recent(tx.conn, &taken).await?;
+    for lease in &mut leases {
+        lease.notes.recent = recent.remove(&lease.lane).unwrap_or_default();
+    }
+    cut_off(tx, &taken, node).await?;
     Ok(leases)
 }
 
-async fn recent(conn: &mut Conn, lane: &LaneId) -> Result<Vec<Timestamp>, StoreError> {
-    conn.fetch(sql::LANE_ATTEMPTS, key(lane))
-        .await?
-        .iter()
-        .map(|row| row.time(0))
-        .collect()
+/// When the latest attempts of each lane began, newest first.
+async fn recent(conn: &mut Conn, lanes: &[LaneId]) -> Result<HashMap<LaneId, Vec<Timestamp>>, StoreError> {
+    let mut recent: HashMap<LaneId, Vec<Timestamp>> = HashMap::with_capacity(lanes.len());
+    for row in sql::LANES_ATTEMPTS.fetch(conn, keys(lanes)).await? {
+        let of_it = recent.entry(super::read::lane(&row)?).or_default();
+        if of_it.len() < RECENT {
+            of_it.push(row.time(2)?);
+        }
+    }
+    Ok(recent)
 }
 
-async fn cut_off(tx: &mut Tx<'_>, lane: &LaneId, node: &str) -> Result<(), StoreError> {
-    let rows = tx.conn.fetch(sql::LANE_CUT_OFF, key(lane)).await?;
+async fn cut_off(tx: &mut Tx<'_>, lanes: &[LaneId], node: &str) -> Result<(), StoreError> {
+    let rows = sql::LANES_CUT_OFF.fetch(tx.conn, keys(lanes)).await?;
     let rows = rows.iter().map(Current::of).collect::<Result<Vec<_>, _>>()?;
     let reason = Reason::new(
         "crash",

@@ -34,9 +34,15 @@ macro_rules! broadcast_columns {
 
 macro_rules! step_columns {
     () => {
-        "SELECT d.id, d.broadcast, d.kind, d.mode, d.account, d.recipient, d.purpose, d.target, d.state, d.attempts, \
-         d.started_at, d.unknown_since, d.finished_at, l.epoch \
-         FROM delivery d LEFT JOIN lane l ON l.account = d.account AND l.mode = d.mode "
+        step_columns!("delivery d ")
+    };
+    ($from:expr) => {
+        concat!(
+            "SELECT d.id, d.broadcast, d.kind, d.mode, d.account, d.recipient, d.purpose, d.target, d.state, \
+             d.attempts, d.started_at, d.unknown_since, d.finished_at, l.epoch FROM ",
+            $from,
+            "LEFT JOIN lane l ON l.account = d.account AND l.mode = d.mode "
+        )
     };
 }
 
@@ -66,19 +72,10 @@ statements! {
     EXTRAS_OF_BROADCAST = "SELECT account, recipient, purpose, target, state FROM delivery \
                            WHERE broadcast = $1 AND purpose <> 'publish'";
 
-    LANE_MAKE = "INSERT INTO lane (account, mode, epoch, held_until, failures) VALUES ($1, $2, 0, 0, 0) \
-                 ON CONFLICT DO NOTHING";
-    LANE_READ = "SELECT epoch, owner, held_until, busy_until, open_until, failures, reason FROM lane \
-                 WHERE account = $1 AND mode = $2";
-    LANE_TAKE = "UPDATE lane SET epoch = $3, owner = $4, held_until = $5 WHERE account = $1 AND mode = $2";
     LANE_RENEW = "UPDATE lane SET held_until = $5 WHERE account = $1 AND mode = $2 AND epoch = $3 AND owner = $4";
     LANE_NOTE = "UPDATE lane SET busy_until = $4, open_until = $5, failures = $6, reason = $7 \
                  WHERE account = $1 AND mode = $2 AND epoch = $3";
     LANES_FREE = "UPDATE lane SET owner = NULL, held_until = 0";
-    LANE_ATTEMPTS = "SELECT started_at FROM attempt WHERE account = $1 AND mode = $2 \
-                     ORDER BY started_at DESC LIMIT 200";
-    LANE_CUT_OFF = step_columns!(), "WHERE d.account = $1 AND d.mode = $2 AND d.urgency IS NOT NULL \
-                    AND d.state = 'sending' ORDER BY d.seq";
     ALL_OPEN = step_columns!(), "WHERE d.urgency IS NOT NULL ORDER BY d.seq";
     ONE_STEP = step_columns!(), "WHERE d.id = $1";
 
@@ -138,6 +135,56 @@ const T: Cast = Cast::Text;
 const I: Cast = Cast::Int;
 const N: Cast = Cast::None;
 
+pub(super) static LANES_MAKE: Many = Many {
+    name: "LANES_MAKE",
+    before: "INSERT INTO lane (account, mode, epoch, held_until, failures) VALUES ",
+    columns: &[N; 5],
+    after: " ON CONFLICT DO NOTHING",
+    most: 128,
+};
+
+pub(super) static LANES_READ: Many = Many {
+    name: "LANES_READ",
+    before: "WITH v (account, mode) AS (VALUES ",
+    columns: &[T; 2],
+    after: ") SELECT l.account, l.mode, l.epoch, l.owner, l.held_until, l.busy_until, l.open_until, l.failures, \
+            l.reason FROM v JOIN lane l ON l.account = v.account AND l.mode = v.mode",
+    most: 128,
+};
+
+pub(super) static LANES_TAKE: Many = Many {
+    name: "LANES_TAKE",
+    before: "WITH v (account, mode, epoch, owner, held_until) AS (VALUES ",
+    columns: &[T, T, I, T, I],
+    after: ") UPDATE lane SET epoch = v.epoch, owner = v.owner, held_until = v.held_until FROM v \
+            WHERE lane.account = v.account AND lane.mode = v.mode",
+    most: 128,
+};
+
+/// The latest 200 attempts of each lane (more if several began at once), newest first.
+pub(super) static LANES_ATTEMPTS: Many = Many {
+    name: "LANES_ATTEMPTS",
+    before: "WITH v (account, mode) AS (VALUES ",
+    columns: &[T; 2],
+    after: ") SELECT a.account, a.mode, a.started_at FROM v JOIN attempt a ON a.account = v.account \
+            AND a.mode = v.mode AND a.started_at >= COALESCE((SELECT x.started_at FROM attempt x \
+            WHERE x.account = v.account AND x.mode = v.mode ORDER BY x.started_at DESC LIMIT 1 OFFSET 199), 0) \
+            ORDER BY a.started_at DESC",
+    most: 128,
+};
+
+pub(super) static LANES_CUT_OFF: Many = Many {
+    name: "LANES_CUT_OFF",
+    before: "WITH v (account, mode) AS (VALUES ",
+    columns: &[T; 2],
+    after: concat!(
+        ") ",
+        step_columns!("v JOIN delivery d ON d.account = v.account AND d.mode = v.mode "),
+        "WHERE d.urgency IS NOT NULL AND d.state = 'sending' ORDER BY d.seq"
+    ),
+    most: 128,
+};
+
 pub(super) static RENDERINGS_NEW: Many = Many {
     name: "RENDERINGS_NEW",
     before: "INSERT INTO rendering (id, broadcast, body) VALUES ",
@@ -167,7 +214,7 @@ pub(super) static DELIVERIES_STEP: Many = Many {
             receipt = COALESCE(v.receipt, delivery.receipt), remote_id = COALESCE(v.remote_id, delivery.remote_id), \
             error = v.error FROM v WHERE delivery.id = v.id AND delivery.state = v.was AND (v.epoch IS NULL OR EXISTS \
             (SELECT 1 FROM lane l WHERE l.account = delivery.account AND l.mode = delivery.mode AND l.epoch = v.epoch))",
-    most: 128,
+    most: 512,
 };
 
 pub(super) static ATTEMPTS_START: Many = Many {
@@ -175,7 +222,7 @@ pub(super) static ATTEMPTS_START: Many = Many {
     before: "INSERT INTO attempt (delivery, number, account, mode, started_at) VALUES ",
     columns: &[N; 5],
     after: "",
-    most: 128,
+    most: 512,
 };
 
 pub(super) static ATTEMPTS_END: Many = Many {
@@ -184,7 +231,7 @@ pub(super) static ATTEMPTS_END: Many = Many {
     columns: &[T, I, I, T, T],
     after: ") UPDATE attempt SET finished_at = v.finished_at, outcome = v.outcome, error = v.error FROM v \
             WHERE attempt.delivery = v.delivery AND attempt.number = v.number",
-    most: 128,
+    most: 512,
 };
 
 pub(super) static JOURNAL_NEW: Many = Many {
@@ -192,7 +239,7 @@ pub(super) static JOURNAL_NEW: Many = Many {
     before: "INSERT INTO journal (seq, at, actor, kind, broadcast, delivery, body, hash) VALUES ",
     columns: &[N; 8],
     after: "",
-    most: 128,
+    most: 512,
 };
 
 /// Statements with a list in them: `before ($1, $2, …) after`. Filled up to a power of two by repeating the last value.
@@ -206,7 +253,7 @@ pub(super) struct Among {
 }
 
 /// Most values of one list.
-const AMONG_MOST: usize = 128;
+const AMONG_MOST: usize = 512;
 
 pub(super) static STEPS: Among = Among {
     name: "STEPS",
@@ -270,6 +317,15 @@ pub(super) enum Placeholders {
     Numbered,
 }
 
+impl Placeholders {
+    fn spell(self, number: usize) -> String {
+        match self {
+            Self::Counted => "?".to_owned(),
+            Self::Numbered => format!("${number}"),
+        }
+    }
+}
+
 impl Many {
     fn text(&'static self, rows: usize, placeholders: Placeholders) -> SqlStr {
         built((self.name, rows, placeholders), || {
@@ -282,10 +338,7 @@ impl Many {
                     if at > 0 {
                         text.push_str(", ");
                     }
-                    let one = match placeholders {
-                        Placeholders::Counted => "?".to_owned(),
-                        Placeholders::Numbered => format!("${number}"),
-                    };
+                    let one = placeholders.spell(number);
                     let one = match (row, cast) {
                         (0, Cast::Text) => format!("CAST({one} AS TEXT)"),
                         (0, Cast::Int) => format!("CAST({one} AS BIGINT)"),
@@ -307,28 +360,63 @@ impl Many {
         conn: &mut Conn,
         rows: Vec<Vec<Value>>,
     ) -> Result<u64, StoreError> {
-        let placeholders = conn.placeholders();
-        let (mut left, mut touched) = (rows.len(), 0);
-        let mut rows = rows.into_iter();
-        while left > 0 {
-            let size = (1 << left.ilog2()).min(self.most);
-            let values: Vec<Value> = rows.by_ref().take(size).flatten().collect();
-            touched += conn.execute(self.text(size, placeholders), values).await?;
-            left -= size;
+        let mut touched = 0;
+        for (text, values) in self.statements(conn.placeholders(), rows) {
+            touched += conn.execute(text, values).await?;
         }
         Ok(touched)
+    }
+
+    /// Runs it like [`Self::run`] and returns what it reads; its order holds within each statement only.
+    pub(super) async fn fetch(
+        &'static self,
+        conn: &mut Conn,
+        rows: Vec<Vec<Value>>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let mut found = Vec::new();
+        for (text, values) in self.statements(conn.placeholders(), rows) {
+            found.extend(conn.fetch(text, values).await?);
+        }
+        Ok(found)
+    }
+
+    fn statements(
+        &'static self,
+        placeholders: Placeholders,
+        rows: Vec<Vec<Value>>,
+    ) -> impl Iterator<Item = (SqlStr, Vec<Value>)> {
+        let mut left = rows.len();
+        let mut rows = rows.into_iter();
+        std::iter::from_fn(move || {
+            let size = (1 << left.checked_ilog2()?).min(self.most);
+            left -= size;
+            let mut values = Vec::with_capacity(size * self.columns.len());
+            values.extend(rows.by_ref().take(size).flatten());
+            Some((self.text(size, placeholders), values))
+        })
     }
 }
 
 impl Among {
-    fn text(&'static self, values: usize) -> SqlStr {
-        built((self.name, values, Placeholders::Numbered), || {
-            let list: Vec<_> = (1..=values).map(|n| format!("${}", n + self.fixed)).collect();
+    fn text(&'static self, values: usize, placeholders: Placeholders) -> SqlStr {
+        // Counted and named ones do not mix.
+        let placeholders = if self.fixed == 0 {
+            placeholders
+        } else {
+            Placeholders::Numbered
+        };
+        built((self.name, values, placeholders), || {
+            let list: Vec<_> = (1..=values).map(|n| placeholders.spell(n + self.fixed)).collect();
             format!("{}({}){}", self.before, list.join(", "), self.after)
         })
     }
 
-    fn chunks(&'static self, fixed: &[Value], among: &[Value]) -> Vec<(SqlStr, Vec<Value>)> {
+    fn chunks(
+        &'static self,
+        placeholders: Placeholders,
+        fixed: &[Value],
+        among: &[Value],
+    ) -> Vec<(SqlStr, Vec<Value>)> {
         debug_assert_eq!(fixed.len(), self.fixed);
         among
             .chunks(AMONG_MOST)
@@ -336,7 +424,7 @@ impl Among {
                 let size = chunk.len().next_power_of_two();
                 let last = chunk.iter().rev().take(1).cycle().take(size - chunk.len());
                 let values = fixed.iter().chain(chunk).chain(last).cloned().collect();
-                (self.text(size), values)
+                (self.text(size, placeholders), values)
             })
             .collect()
     }
@@ -348,7 +436,7 @@ impl Among {
         among: Vec<Value>,
     ) -> Result<Vec<Row>, StoreError> {
         let mut rows = Vec::with_capacity(among.len());
-        for (text, values) in self.chunks(fixed, &among) {
+        for (text, values) in self.chunks(conn.placeholders(), fixed, &among) {
             rows.extend(conn.fetch(text, values).await?);
         }
         Ok(rows)
@@ -361,7 +449,7 @@ impl Among {
         among: Vec<Value>,
     ) -> Result<Vec<Row>, StoreError> {
         let mut rows = Vec::with_capacity(among.len());
-        for (text, values) in self.chunks(fixed, &among) {
+        for (text, values) in self.chunks(readers.placeholders(), fixed, &among) {
             rows.extend(readers.fetch(text, values).await?);
         }
         Ok(rows)
@@ -371,6 +459,11 @@ impl Among {
 /// Every text that the store runs on an engine, multi-row ones with one, two and the most rows.
 pub(super) fn every(placeholders: Placeholders) -> Vec<(String, String)> {
     let many = [
+        &LANES_MAKE,
+        &LANES_READ,
+        &LANES_TAKE,
+        &LANES_ATTEMPTS,
+        &LANES_CUT_OFF,
         &RENDERINGS_NEW,
         &DELIVERIES_NEW,
         &DELIVERIES_STEP,
@@ -390,8 +483,13 @@ pub(super) fn every(placeholders: Placeholders) -> Vec<(String, String)> {
             )
         })
     });
-    let among = among
-        .into_iter()
-        .flat_map(|a| [1, 2, AMONG_MOST].map(|n| (format!("{}×{n}", a.name), a.text(n).as_str().to_owned())));
+    let among = among.into_iter().flat_map(|a| {
+        [1, 2, AMONG_MOST].map(|n| {
+            (
+                format!("{}×{n}", a.name),
+                a.text(n, placeholders).as_str().to_owned(),
+            )
+        })
+    });
     single.chain(many).chain(among).collect()
 }

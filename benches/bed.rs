@@ -88,6 +88,7 @@ impl Hooks {
                 },
                 unproven: Unproven::Hold,
                 attempt_timeout: Duration::from_secs(20),
+                credentials: Arc::default(),
                 channel: account.settings.open(parts),
             };
             (lane, plan)

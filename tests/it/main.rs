@@ -16,6 +16,7 @@ mod dispatch;
 mod e2e;
 mod email;
 mod facebook;
+mod faults;
 mod mastodon;
 mod postgres;
 mod smtp_tls;

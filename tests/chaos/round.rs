@@ -110,7 +110,7 @@ impl Arena {
     pub async fn kill(&mut self, how: How, tally: &mut Tally) {
         let daemon = self.daemon.take().unwrap();
         let mut command = self.command();
-        let some = self.pick();
+        let some = pick();
         match how {
             How::AtRandom => {
                 let wait = self.fan_out.mul_f64(rand::random_range(0.0..1.0));
@@ -315,14 +315,6 @@ impl Arena {
         }
     }
 
-    fn pick(&self) -> Vec<String> {
-        let all = accounts();
-        let networked: Vec<_> = all.iter().filter(|a| a.channel != "file").collect();
-        (0..5)
-            .map(|_| networked[rand::random_range(0..networked.len())].id.clone())
-            .collect()
-    }
-
     /// Gives the command; without an answer its fate is open.
     async fn post(&self, command: &mut Command) {
         let body = json!({"message": "koka-vattnet", "fields": {"omrade": command.area}, "mode": "live"});
@@ -354,19 +346,16 @@ impl Arena {
         const SQL: &str = "SELECT d.account, d.recipient, r.body FROM delivery d \
              JOIN rendering r ON r.id = d.rendering \
              WHERE d.state IN ('sending', 'unknown') AND d.purpose = 'publish'";
-        let rows: Vec<(String, String, String)> = match std::env::var("VARDKASE_CHAOS_DATABASE") {
-            Ok(url) => {
-                let pool = sqlx::PgPool::connect(&url).await.unwrap();
-                sqlx::query_as(SQL).fetch_all(&pool).await.unwrap()
-            }
-            Err(_) => {
-                let file = self.world.data_dir.join("vardkase.db");
-                let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
-                let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
-                let rows = sqlx::query_as(SQL).fetch_all(&pool).await.unwrap();
-                pool.close().await;
-                rows
-            }
+        let rows: Vec<(String, String, String)> = if let Ok(url) = std::env::var("VARDKASE_CHAOS_DATABASE") {
+            let pool = sqlx::PgPool::connect(&url).await.unwrap();
+            sqlx::query_as(SQL).fetch_all(&pool).await.unwrap()
+        } else {
+            let file = self.world.data_dir.join("vardkase.db");
+            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
+            let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+            let rows = sqlx::query_as(SQL).fetch_all(&pool).await.unwrap();
+            pool.close().await;
+            rows
         };
         let area = |text: &str| {
             let (_, rest) = text.split_once("Forserum ").expect("every text names the area");
@@ -398,6 +387,15 @@ impl Watch {
             }
         }
     }
+}
+
+/// A few accounts that answer.
+fn pick() -> Vec<String> {
+    let mut all = accounts();
+    all.retain(|account| account.channel != "file");
+    (0..5)
+        .map(|_| all[rand::random_range(0..all.len())].id.clone())
+        .collect()
 }
 
 fn kill(pid: i32) {

@@ -206,8 +206,8 @@ pub async fn published(
     let mut out = BTreeSet::new();
     let all = async {
         while out.len() < want {
-            let changed = changes.recv().await.context("changes were missed")?;
-            match (changed.delivery, changed.state) {
+            let news = changes.recv().await.context("changes were missed")?;
+            match (news.delivery, news.state) {
                 (Some(delivery), Some(State::Published)) => {
                     out.insert(delivery);
                 }

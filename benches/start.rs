@@ -106,8 +106,8 @@ impl Running {
     fn stop(&mut self) -> anyhow::Result<()> {
         let pid = rustix::process::Pid::from_child(&self.0);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
-        // How it ends is not what is measured: right after READY it may not hear signals yet.
-        self.0.wait()?;
+        let ended = self.0.wait()?;
+        anyhow::ensure!(ended.success(), "the daemon ended with {ended}");
         Ok(())
     }
 }

@@ -45,14 +45,34 @@ pub struct Daemon {
     stop: CancellationToken,
     fronts: CancellationToken,
     tasks: TaskTracker,
-    signals: bool,
+    signals: Option<Signals>,
     socket: std::path::PathBuf,
     // Held to the end: another daemon may start only when this one has written its last.
     data_dir: lock::DataDir,
 }
 
+/// The signals that a daemon hears.
+#[derive(Debug)]
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn hear() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
 /// Opens everything and begins to work. Returns when the daemon is ready for commands.
 pub async fn start(config: Config, clock: SharedClock, options: Options) -> anyhow::Result<Daemon> {
+    // Heard from the first moment on: one that comes while we start, or right after READY, waits for `run`.
+    let signals = options.signals.then(Signals::hear).transpose()?;
     let data_dir = lock::hold(&config.daemon.data_dir, clock.now(), options.take_over)?;
     let vault = Vault::open(&config.vault, Arc::clone(&clock))?;
     let (store, opened) = Store::open(&config.daemon.database, &data_dir.node, Arc::clone(&clock)).await?;
@@ -127,7 +147,7 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> anyh
         stop: options.stop,
         fronts,
         tasks,
-        signals: options.signals,
+        signals,
         socket,
         data_dir,
     })
@@ -159,11 +179,11 @@ impl Daemon {
     ///
     /// # Errors
     /// If the daemon ended because it could not go on.
-    pub async fn run(self) -> anyhow::Result<()> {
-        let failure = if self.signals {
-            self.until_told().await?
-        } else {
-            self.until_stopped().await
+    pub async fn run(mut self) -> anyhow::Result<()> {
+        let mut signals = self.signals.take();
+        let failure = match &mut signals {
+            Some(signals) => self.until_told(signals).await,
+            None => self.until_stopped().await,
         };
         notify(&[NotifyState::Stopping]);
         let grace = self.app.config().daemon.shutdown_grace;
@@ -172,14 +192,12 @@ impl Daemon {
             "stopping: no new attempt starts, those under way may finish"
         );
         let drain = self.app.stop(grace);
-        let all_finished = if self.signals {
-            let mut again = signal(SignalKind::terminate())?;
-            tokio::select! {
+        let all_finished = match &mut signals {
+            Some(signals) => tokio::select! {
                 finished = drain => finished,
-                _ = again.recv() => false,
-            }
-        } else {
-            drain.await
+                _ = signals.terminate.recv() => false,
+            },
+            None => drain.await,
         };
         if !all_finished {
             tracing::warn!("stopped with attempts under way; they are settled at the next start");
@@ -222,17 +240,14 @@ impl Daemon {
     }
 
     /// Hears signals until one of them, or a failure, ends the daemon. Returns the failure.
-    async fn until_told(&self) -> anyhow::Result<Option<String>> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut hangup = signal(SignalKind::hangup())?;
+    async fn until_told(&self, signals: &mut Signals) -> Option<String> {
         loop {
             tokio::select! {
-                _ = terminate.recv() => return Ok(None),
-                _ = interrupt.recv() => return Ok(None),
-                () = reload_asked(&mut hangup) => self.reload().await,
-                () = self.stop.cancelled() => return Ok(Some("a part of the daemon ended".to_owned())),
-                failure = self.app.failed() => return Ok(Some(failure)),
+                _ = signals.terminate.recv() => return None,
+                _ = signals.interrupt.recv() => return None,
+                () = reload_asked(&mut signals.hangup) => self.reload().await,
+                () = self.stop.cancelled() => return Some("a part of the daemon ended".to_owned()),
+                failure = self.app.failed() => return Some(failure),
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use sd_notify::NotifyState;
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -70,7 +71,16 @@ impl Signals {
 }
 
 /// Opens everything and begins to work. Returns when the daemon is ready for commands.
-pub async fn start(config: Config, clock: SharedClock, options: Options) -> anyhow::Result<Daemon> {
+pub fn start(
+    config: Config,
+    clock: SharedClock,
+    options: Options,
+) -> BoxFuture<'static, anyhow::Result<Daemon>> {
+    // Boxed once here: with everything that is opened along the way it is too large for its callers' frames.
+    Box::pin(open(config, clock, options))
+}
+
+async fn open(config: Config, clock: SharedClock, options: Options) -> anyhow::Result<Daemon> {
     // Heard from the first moment on: one that comes while we start, or right after READY, waits for `run`.
     let signals = options.signals.then(Signals::hear).transpose()?;
     let data_dir = lock::hold(&config.daemon.data_dir, clock.now(), options.take_over)?;

@@ -79,7 +79,7 @@ async fn r1_killed_at_every_named_point_nothing_is_lost_and_nothing_provable_is_
         // Later too, in the midst of the fan-out; commands are accepted and lanes taken only once or twice.
         let is_rare = name.starts_with("accept") || name.starts_with("lease");
         for nth in [1, if is_rare { 2 } else { 9 }] {
-            arena.fail_at(name, nth, &mut tally).await;
+            Box::pin(arena.fail_at(name, nth, &mut tally)).await;
         }
     }
     told("FAILPOINTS", &tally);

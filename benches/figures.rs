@@ -23,7 +23,7 @@ fn main() -> anyhow::Result<()> {
     let mut figures = Vec::new();
     runtime.block_on(async {
         if wanted("alert") {
-            figures.extend(alert::measure(7).await?);
+            figures.extend(Box::pin(alert::measure(7)).await?);
         }
         if wanted("deliveries") {
             figures.extend(throughput::measure(3).await?);

@@ -1,5 +1,6 @@
 -- One text for SQLite and PostgreSQL. Times are microseconds since the epoch, UTC. Never change a migration that was
--- released: its checksum is in every database. Add a new file.
+-- released: its checksum is in every database. Add a new file. Two things are spelled for SQLite alone: it reads
+-- `BIGINT PRIMARY KEY` as its own row number, and what stands in `/*sqlite …*/`.
 
 -- Which data directory (or PostgreSQL database) this is, and whether it is a copy.
 CREATE TABLE meta (
@@ -96,7 +97,7 @@ CREATE TABLE attempt (
     outcome     TEXT CHECK (outcome IN ('published', 'not-sent', 'busy', 'credential', 'refused', 'unknown')),
     error       TEXT,
     PRIMARY KEY (delivery, number)
-);
+) /*sqlite WITHOUT ROWID*/;
 CREATE INDEX attempt_of_lane ON attempt (account, mode, started_at);
 
 CREATE TABLE lane (

@@ -104,7 +104,7 @@ impl Dispatcher {
             .into_iter()
             .filter(|lane| leases.iter().all(|lease| lease.lane != *lane))
             .collect();
-        leases::run(&shared, leases);
+        leases::run(&shared, leases).await;
         if !held.is_empty() {
             shared.tasks.spawn(leases::open(Arc::clone(&shared), held));
         }

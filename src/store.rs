@@ -4,6 +4,7 @@
 //! flush) for the group. A method that writes returns after the commit. Cancelling its future does not undo the write.
 //! Every lane write names the lane's epoch; a node that lost the lease writes nothing and is told [`StoreError::Fenced`].
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -174,6 +175,9 @@ pub struct Lease {
     /// What the last owner left: see [`LaneNotes`].
     pub notes: LaneNotes,
 }
+
+/// How much of each lane [`Store::heads`] reads at most.
+pub const FIRST: usize = 32;
 
 /// What a lane must remember across a restart.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -479,6 +483,12 @@ impl Store {
     /// `not_before` lies ahead.
     pub async fn head(&self, lane: &LaneId, limit: usize) -> Result<Vec<Work>, StoreError> {
         read::head(&self.inner.readers, lane, limit).await
+    }
+
+    /// The heads of many lanes in one reading, at most [`FIRST`] of each: a broadcast to many accounts begins sooner than
+    /// with a question for each.
+    pub async fn heads(&self, lanes: &[LaneId]) -> Result<HashMap<LaneId, Vec<Work>>, StoreError> {
+        read::heads(&self.inner.readers, lanes).await
     }
 
     /// Makes the changes, all in one commit; the answers are in the order of the changes. A change that does not apply

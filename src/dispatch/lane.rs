@@ -51,13 +51,18 @@ enum End {
 }
 
 /// Runs a lane; starts it again if it dies of a fault of ours. Nothing dies silently.
-pub(super) async fn supervise(shared: Arc<Shared>, handle: Arc<Handle>, lease: Lease) {
+pub(super) async fn supervise(
+    shared: Arc<Shared>,
+    handle: Arc<Handle>,
+    lease: Lease,
+    mut head: Option<Vec<Work>>,
+) {
     let id = lease.lane.clone();
     let mut lease = Some(lease);
     let mut wait = RETRY_FIRST;
     loop {
         if let Some(lease) = lease.take() {
-            let lane = Lane::new(Arc::clone(&shared), Arc::clone(&handle), lease);
+            let lane = Lane::new(Arc::clone(&shared), Arc::clone(&handle), lease, head.take());
             let run = AssertUnwindSafe(lane.run()).catch_unwind();
             let end = tokio::select! {
                 biased;
@@ -123,6 +128,8 @@ struct Lane {
     /// The account's plan, or why there is none. Asked for anew when `None`.
     plan: Option<Result<LanePlan, Reason>>,
     gates: Gates,
+    /// The head as it was read for the lane when it was taken.
+    given: Option<Vec<Work>>,
     /// The head as last read, without what was taken from it since.
     sorted: Sorted,
     /// Its waiting deliveries, in order.
@@ -166,7 +173,7 @@ enum Wake {
 }
 
 impl Lane {
-    fn new(shared: Arc<Shared>, handle: Arc<Handle>, lease: Lease) -> Self {
+    fn new(shared: Arc<Shared>, handle: Arc<Handle>, lease: Lease, given: Option<Vec<Work>>) -> Self {
         let now = Instant::now();
         let wall = shared.clock.now();
         let unlimited = Pace {
@@ -175,8 +182,11 @@ impl Lane {
             burst: 0,
             parallel: 1,
         };
+        let mut gates = Gates::restore(&lease.notes, unlimited, now, wall);
+        gates.wake_from_rest();
         Self {
-            gates: Gates::restore(&lease.notes, unlimited, now, wall),
+            gates,
+            given,
             unwritten: shared.watch_unwritten(),
             live: shared.watch_live(),
             shared,
@@ -239,6 +249,7 @@ impl Lane {
         }
         if self.handle.take_woken() {
             self.dirty = true;
+            self.given = None;
             self.gates.wake_from_rest();
             if matches!(self.plan, Some(Err(_))) {
                 self.plan = None;

@@ -1,5 +1,6 @@
 //! Which lanes are ours: takes them, keeps them, and hears when another node has one.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +38,7 @@ pub(super) async fn open(shared: Arc<Shared>, mut wanted: Vec<LaneId>) {
         match taken {
             Ok(leases) => {
                 wanted.retain(|lane| leases.iter().all(|lease| lease.lane != *lane));
-                run(&shared, leases);
+                run(&shared, leases).await;
                 if wanted.is_empty() {
                     return;
                 }
@@ -75,7 +76,10 @@ pub(super) async fn open(shared: Arc<Shared>, mut wanted: Vec<LaneId>) {
 }
 
 /// Runs lanes that are ours.
-pub(super) fn run(shared: &Arc<Shared>, leases: Vec<Lease>) {
+///
+/// Their heads are read in one go. A lane that is woken after that reads its own.
+pub(super) async fn run(shared: &Arc<Shared>, leases: Vec<Lease>) {
+    let mut lanes = Vec::with_capacity(leases.len());
     for lease in leases {
         let handle = {
             let mut lanes = shared.lanes();
@@ -86,9 +90,23 @@ pub(super) fn run(shared: &Arc<Shared>, leases: Vec<Lease>) {
             )
         };
         handle.set_epoch(Some(lease.epoch));
+        // Forgotten before the heads are read: a wake from now on tells of something that may not be in them.
+        handle.take_woken();
+        lanes.push((lease, handle));
+    }
+    let ids: Vec<LaneId> = lanes.iter().map(|(lease, _)| lease.lane.clone()).collect();
+    let mut heads = match shared.ledger.heads(&ids).await {
+        Ok(heads) => heads,
+        Err(error) => {
+            tracing::warn!(error = %error, "the heads of lanes cannot be read together; each reads its own");
+            HashMap::new()
+        }
+    };
+    for (lease, handle) in lanes {
+        let head = heads.remove(&lease.lane);
         shared
             .tasks
-            .spawn(lane::supervise(Arc::clone(shared), handle, lease));
+            .spawn(lane::supervise(Arc::clone(shared), handle, lease, head));
     }
     shared.running.notify_one();
 }

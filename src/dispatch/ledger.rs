@@ -1,5 +1,7 @@
 //! What lanes need of the store, so that they can be tested in virtual time against one that lives in memory.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 
 use crate::clock::Timestamp;
@@ -27,6 +29,8 @@ pub(super) trait Ledger: Send + Sync + 'static {
     async fn open_lanes(&self) -> Result<Vec<LaneId>, StoreError>;
 
     async fn head(&self, lane: &LaneId, limit: usize) -> Result<Vec<Work>, StoreError>;
+
+    async fn heads(&self, lanes: &[LaneId]) -> Result<HashMap<LaneId, Vec<Work>>, StoreError>;
 
     async fn change(&self, changes: Vec<Change>) -> Vec<Result<State, StoreError>>;
 
@@ -68,6 +72,10 @@ impl Ledger for Store {
 
     async fn head(&self, lane: &LaneId, limit: usize) -> Result<Vec<Work>, StoreError> {
         Store::head(self, lane, limit).await
+    }
+
+    async fn heads(&self, lanes: &[LaneId]) -> Result<HashMap<LaneId, Vec<Work>>, StoreError> {
+        Store::heads(self, lanes).await
     }
 
     async fn change(&self, changes: Vec<Change>) -> Vec<Result<State, StoreError>> {

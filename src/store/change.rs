@@ -140,7 +140,6 @@ fn decide(row: &Current, change: &Change) -> Result<Update, StoreError> {
         });
     }
     let mut update = row.after(change.event, change.at)?;
-    update.epoch = change.fence.as_ref().map(|(_, epoch)| *epoch);
     update.not_before = change.not_before;
     update.receipt.clone_from(&change.receipt);
     update.error.clone_from(&change.error);

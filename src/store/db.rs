@@ -226,7 +226,7 @@ impl Conn {
     }
 
     /// Runs a script of several statements.
-    pub(super) async fn script(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
+    pub(super) async fn script(&mut self, sql: impl SqlSafeStr) -> Result<(), sqlx::Error> {
         either!(self, conn => sqlx::raw_sql(sql).execute(conn).await.map(drop))
     }
 
@@ -246,11 +246,29 @@ impl Conn {
         }
     }
 
-    /// The statement that reads the end of the chain and, on PostgreSQL, waits for other writers.
-    pub(super) fn chain_lock(&self) -> &'static str {
+    /// Starts a group's transaction and reads the end of the chain; on PostgreSQL, waits for other writers.
+    pub(super) async fn begin_group(&mut self) -> Result<Vec<Row>, sqlx::Error> {
         match self {
-            Self::Lite(_) => super::sql::CHAIN,
-            Self::Pg(_) => super::sql::CHAIN_LOCK_PG,
+            Self::Lite(_) => self.fetch(super::sql::BEGIN_LITE, vec![]).await,
+            Self::Pg(_) => {
+                self.begin().await?;
+                self.fetch(super::sql::CHAIN_LOCK_PG, vec![]).await
+            }
+        }
+    }
+
+    /// Commits a group. `end` is the new end of the chain, if it has moved.
+    pub(super) async fn commit_group(&mut self, end: Option<(i64, String)>) -> Result<(), sqlx::Error> {
+        let Some((seq, hash)) = end else {
+            return self.execute("COMMIT", vec![]).await.map(drop);
+        };
+        let values = vec![seq.into(), Value::Text(Some(hash))];
+        match self {
+            Self::Lite(_) => self.execute(super::sql::COMMIT_LITE, values).await.map(drop),
+            Self::Pg(_) => {
+                self.execute(super::sql::CHAIN_MOVE, values).await?;
+                self.execute("COMMIT", vec![]).await.map(drop)
+            }
         }
     }
 
@@ -394,6 +412,8 @@ fn sqlite(path: &Path) -> SqliteConnectOptions {
         .pragma("trusted_schema", "OFF")
         .pragma("cell_size_check", "ON")
         .pragma("mmap_size", "0")
+        // What a statement would have to undo: in memory, it is gone with the process either way.
+        .pragma("temp_store", "MEMORY")
         .pragma("journal_size_limit", "67108864")
         // 16 MiB each: a fan-out to thousands touches more pages than the defaults (2 MB, 1,000 pages) hold, and would
         // spill and write back in the middle of it, each time with flushes of its own.

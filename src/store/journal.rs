@@ -23,10 +23,9 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    /// Reads the end; on PostgreSQL, waits until no other node writes.
-    pub(super) async fn lock(conn: &mut Conn) -> Result<Self, StoreError> {
-        let lock = conn.chain_lock();
-        let rows = conn.fetch(lock, vec![]).await?;
+    /// Begins the transaction and reads the end; on PostgreSQL, waits until no other node writes.
+    pub(super) async fn begin(conn: &mut Conn) -> Result<Self, StoreError> {
+        let rows = conn.begin_group().await?;
         let (seq, hash) = end(&rows)?;
         Ok(Self {
             seq,
@@ -54,10 +53,10 @@ impl Chain {
         self.seq
     }
 
-    /// Writes what was added, and the new end.
-    pub(super) async fn write(self, conn: &mut Conn) -> Result<(), StoreError> {
+    /// Writes what was added; returns the new end, if it has moved.
+    pub(super) async fn write(self, conn: &mut Conn) -> Result<Option<(i64, String)>, StoreError> {
         if self.fresh.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let rows = self.fresh.into_iter().map(|record| {
             vec![
@@ -72,9 +71,7 @@ impl Chain {
             ]
         });
         sql::JOURNAL_NEW.run(conn, rows.collect()).await?;
-        conn.execute(sql::CHAIN_MOVE, vec![self.seq.into(), self.hash.as_str().into()])
-            .await?;
-        Ok(())
+        Ok(Some((self.seq, self.hash)))
     }
 }
 

@@ -82,9 +82,30 @@ pub(super) async fn head(readers: &Readers, lane: &LaneId, limit: usize) -> Resu
         limited(limit).into(),
     ];
     let rows = readers.fetch(sql::HEAD, values).await?;
+    works(readers, &rows).await
+}
+
+/// The heads of many lanes at once.
+pub(super) async fn heads(
+    readers: &Readers,
+    lanes: &[LaneId],
+) -> Result<HashMap<LaneId, Vec<Work>>, StoreError> {
+    let keys = lanes
+        .iter()
+        .map(|lane| vec![lane.account.as_str().into(), lane.mode.as_str().into()]);
+    let rows = sql::LANES_HEAD.read(readers, keys.collect()).await?;
+    let mut heads: HashMap<LaneId, Vec<Work>> = lanes.iter().map(|lane| (lane.clone(), Vec::new())).collect();
+    for work in works(readers, &rows).await? {
+        heads.entry(work.delivery.lane()).or_default().push(work);
+    }
+    Ok(heads)
+}
+
+/// What is read, with its texts and the posts that it stands under.
+async fn works(readers: &Readers, rows: &[Row]) -> Result<Vec<Work>, StoreError> {
     let mut bodies = HashMap::new();
     let mut follow = Vec::new();
-    for row in &rows {
+    for row in rows {
         bodies.insert(row.int(AFTER_DELIVERY - 1)?, None::<Rendering>);
         if row.int(AFTER_DELIVERY)? > 1 && row.word::<Purpose>(8)? == Purpose::Publish {
             follow.push(row.text(0)?.as_str().into());

@@ -46,9 +46,21 @@ macro_rules! step_columns {
     };
 }
 
+macro_rules! chain {
+    () => {
+        "SELECT seq, hash FROM chain WHERE id = 1"
+    };
+}
+
+macro_rules! chain_move {
+    () => {
+        "UPDATE chain SET seq = $1, hash = $2 WHERE id = 1"
+    };
+}
+
 statements! {
-    CHAIN = "SELECT seq, hash FROM chain WHERE id = 1";
-    CHAIN_MOVE = "UPDATE chain SET seq = $1, hash = $2 WHERE id = 1";
+    CHAIN = chain!();
+    CHAIN_MOVE = chain_move!();
     META = "SELECT value FROM meta WHERE name = $1";
     META_SET = "INSERT INTO meta (name, value) VALUES ($1, $2) \
                 ON CONFLICT (name) DO UPDATE SET value = excluded.value";
@@ -108,6 +120,12 @@ statements! {
 /// The lock that lets one writer in at a time on PostgreSQL; SQLite has its own.
 pub(super) const CHAIN_LOCK_PG: &str = "SELECT seq, hash FROM chain WHERE id = 1 FOR UPDATE";
 
+/// The same on SQLite in one trip to its thread: its lock, and the end of the chain.
+pub(super) const BEGIN_LITE: &str = concat!("BEGIN IMMEDIATE; ", chain!());
+
+/// The new end of the chain, and the commit.
+pub(super) const COMMIT_LITE: &str = concat!(chain_move!(), "; COMMIT");
+
 /// What a PostgreSQL database is known by: a dump restored elsewhere differs.
 pub(super) const PG_IDENTITY: &str = "SELECT (SELECT system_identifier FROM pg_control_system())::text || '/' || \
      (SELECT oid FROM pg_database WHERE datname = current_database())::text";
@@ -115,9 +133,17 @@ pub(super) const PG_IDENTITY: &str = "SELECT (SELECT system_identifier FROM pg_c
 /// What a placeholder of the first row is cast to: PostgreSQL would otherwise guess from a null.
 #[derive(Debug, Clone, Copy)]
 enum Cast {
-    None,
     Text,
     Int,
+}
+
+impl Cast {
+    fn null(self) -> Value {
+        match self {
+            Self::Text => Value::Text(None),
+            Self::Int => Value::Int(None),
+        }
+    }
 }
 
 /// A statement of as many rows as one likes.
@@ -133,13 +159,24 @@ pub(super) struct Many {
 
 const T: Cast = Cast::Text;
 const I: Cast = Cast::Int;
-const N: Cast = Cast::None;
+
+macro_rules! lanes_make {
+    () => {
+        "account, mode, epoch, held_until, failures"
+    };
+}
 
 pub(super) static LANES_MAKE: Many = Many {
     name: "LANES_MAKE",
-    before: "INSERT INTO lane (account, mode, epoch, held_until, failures) VALUES ",
-    columns: &[N; 5],
-    after: " ON CONFLICT DO NOTHING",
+    before: concat!("WITH v (", lanes_make!(), ") AS (VALUES "),
+    columns: &[T, T, I, I, I],
+    after: concat!(
+        ") INSERT INTO lane (",
+        lanes_make!(),
+        ") SELECT ",
+        lanes_make!(),
+        " FROM v WHERE account IS NOT NULL ON CONFLICT DO NOTHING"
+    ),
     most: 128,
 };
 
@@ -173,6 +210,22 @@ pub(super) static LANES_ATTEMPTS: Many = Many {
     most: 128,
 };
 
+/// What stands first in each lane, at most [`super::FIRST`] of each.
+pub(super) static LANES_HEAD: Many = Many {
+    name: "LANES_HEAD",
+    before: "WITH v (account, mode) AS (VALUES ",
+    columns: &[T; 2],
+    after: concat!(
+        ") SELECT ",
+        delivery_columns!(),
+        ", b.number, b.valid_until, t.receipt FROM v CROSS JOIN delivery d JOIN broadcast b ON b.id = d.broadcast \
+         LEFT JOIN delivery t ON t.id = d.target WHERE d.id IN (SELECT x.id FROM delivery x \
+         WHERE x.account = v.account AND x.mode = v.mode AND x.urgency IS NOT NULL \
+         ORDER BY x.urgency, x.seq LIMIT 32) ORDER BY d.account, d.mode, d.urgency, d.seq"
+    ),
+    most: 128,
+};
+
 pub(super) static LANES_CUT_OFF: Many = Many {
     name: "LANES_CUT_OFF",
     before: "WITH v (account, mode) AS (VALUES ",
@@ -185,43 +238,78 @@ pub(super) static LANES_CUT_OFF: Many = Many {
     most: 128,
 };
 
+macro_rules! renderings_new {
+    () => {
+        "id, broadcast, body"
+    };
+}
+
 pub(super) static RENDERINGS_NEW: Many = Many {
     name: "RENDERINGS_NEW",
-    before: "INSERT INTO rendering (id, broadcast, body) VALUES ",
-    columns: &[N; 3],
-    after: "",
+    before: concat!("WITH v (", renderings_new!(), ") AS (VALUES "),
+    columns: &[I, T, T],
+    after: concat!(
+        ") INSERT INTO rendering (",
+        renderings_new!(),
+        ") SELECT ",
+        renderings_new!(),
+        " FROM v WHERE id IS NOT NULL"
+    ),
     most: 64,
 };
 
+macro_rules! deliveries_new {
+    () => {
+        "id, seq, alert, broadcast, kind, mode, account, channel, recipient, purpose, target, \
+         rendering, proof, state, urgency, attempts, queued_at, not_before, deadline, finished_at"
+    };
+}
+
 pub(super) static DELIVERIES_NEW: Many = Many {
     name: "DELIVERIES_NEW",
-    before: "INSERT INTO delivery (id, seq, alert, broadcast, kind, mode, account, channel, recipient, purpose, target, \
-             rendering, proof, state, urgency, attempts, queued_at, not_before, deadline, finished_at) VALUES ",
-    columns: &[N; 20],
-    after: "",
+    before: concat!("WITH v (", deliveries_new!(), ") AS (VALUES "),
+    columns: &[T, I, T, T, T, T, T, T, T, T, T, I, T, T, I, I, I, I, I, I],
+    after: concat!(
+        ") INSERT INTO delivery (",
+        deliveries_new!(),
+        ") SELECT ",
+        deliveries_new!(),
+        " FROM v WHERE id IS NOT NULL"
+    ),
     // 10,240 binds: SQLite takes 32,766 and PostgreSQL 65,535.
     most: 512,
 };
 
 pub(super) static DELIVERIES_STEP: Many = Many {
     name: "DELIVERIES_STEP",
-    before: "WITH v (id, was, epoch, state, urgency, attempts, not_before, started_at, unknown_since, finished_at, \
+    before: "WITH v (id, was, state, urgency, attempts, not_before, started_at, unknown_since, finished_at, \
              receipt, remote_id, error) AS (VALUES ",
-    columns: &[T, T, I, T, I, I, I, I, I, I, T, T, T],
+    columns: &[T, T, T, I, I, I, I, I, I, T, T, T],
     after: ") UPDATE delivery SET state = v.state, urgency = v.urgency, attempts = v.attempts, \
             not_before = COALESCE(v.not_before, delivery.not_before), started_at = v.started_at, \
             unknown_since = v.unknown_since, finished_at = v.finished_at, \
             receipt = COALESCE(v.receipt, delivery.receipt), remote_id = COALESCE(v.remote_id, delivery.remote_id), \
-            error = v.error FROM v WHERE delivery.id = v.id AND delivery.state = v.was AND (v.epoch IS NULL OR EXISTS \
-            (SELECT 1 FROM lane l WHERE l.account = delivery.account AND l.mode = delivery.mode AND l.epoch = v.epoch))",
+            error = v.error FROM v WHERE delivery.id = v.id AND delivery.state = v.was",
     most: 512,
 };
 
+macro_rules! attempts_start {
+    () => {
+        "delivery, number, account, mode, started_at"
+    };
+}
+
 pub(super) static ATTEMPTS_START: Many = Many {
     name: "ATTEMPTS_START",
-    before: "INSERT INTO attempt (delivery, number, account, mode, started_at) VALUES ",
-    columns: &[N; 5],
-    after: "",
+    before: concat!("WITH v (", attempts_start!(), ") AS (VALUES "),
+    columns: &[T, I, T, T, I],
+    after: concat!(
+        ") INSERT INTO attempt (",
+        attempts_start!(),
+        ") SELECT ",
+        attempts_start!(),
+        " FROM v WHERE delivery IS NOT NULL"
+    ),
     most: 512,
 };
 
@@ -234,11 +322,23 @@ pub(super) static ATTEMPTS_END: Many = Many {
     most: 512,
 };
 
+macro_rules! journal_new {
+    () => {
+        "seq, at, actor, kind, broadcast, delivery, body, hash"
+    };
+}
+
 pub(super) static JOURNAL_NEW: Many = Many {
     name: "JOURNAL_NEW",
-    before: "INSERT INTO journal (seq, at, actor, kind, broadcast, delivery, body, hash) VALUES ",
-    columns: &[N; 8],
-    after: "",
+    before: concat!("WITH v (", journal_new!(), ") AS (VALUES "),
+    columns: &[I, I, T, T, T, T, T, T],
+    after: concat!(
+        ") INSERT INTO journal (",
+        journal_new!(),
+        ") SELECT ",
+        journal_new!(),
+        " FROM v WHERE seq IS NOT NULL"
+    ),
     most: 512,
 };
 
@@ -326,6 +426,13 @@ impl Placeholders {
     }
 }
 
+/// The next number of the row 1, 2, 3, 4, 6, 8, 12, 16, 24 …: at most half as much again as is needed.
+fn common_size(rows: usize) -> usize {
+    let power = rows.next_power_of_two();
+    let between = power / 4 * 3;
+    if between >= rows { between } else { power }
+}
+
 impl Many {
     fn text(&'static self, rows: usize, placeholders: Placeholders) -> SqlStr {
         built((self.name, rows, placeholders), || {
@@ -342,7 +449,7 @@ impl Many {
                     let one = match (row, cast) {
                         (0, Cast::Text) => format!("CAST({one} AS TEXT)"),
                         (0, Cast::Int) => format!("CAST({one} AS BIGINT)"),
-                        (_, Cast::None | Cast::Text | Cast::Int) => one,
+                        (_, Cast::Text | Cast::Int) => one,
                     };
                     text.push_str(&one);
                 }
@@ -353,8 +460,9 @@ impl Many {
         })
     }
 
-    /// Runs it over all rows in as few statements as possible, each of a power of two of rows, so that a handful of
-    /// prepared statements serves every number. Returns how many rows it touched.
+    /// Runs it over all rows in as few statements as possible: each costs a trip to the engine. Rows of nulls, which no
+    /// text heeds, fill the last one up to a common size, so that a handful of prepared statements serves every number.
+    /// Returns how many rows it touched.
     pub(super) async fn run(
         &'static self,
         conn: &mut Conn,
@@ -380,6 +488,19 @@ impl Many {
         Ok(found)
     }
 
+    /// Reads like [`Self::fetch`].
+    pub(super) async fn read(
+        &'static self,
+        readers: &Readers,
+        rows: Vec<Vec<Value>>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let mut found = Vec::new();
+        for (text, values) in self.statements(readers.placeholders(), rows) {
+            found.extend(readers.fetch(text, values).await?);
+        }
+        Ok(found)
+    }
+
     fn statements(
         &'static self,
         placeholders: Placeholders,
@@ -388,10 +509,17 @@ impl Many {
         let mut left = rows.len();
         let mut rows = rows.into_iter();
         std::iter::from_fn(move || {
-            let size = (1 << left.checked_ilog2()?).min(self.most);
-            left -= size;
+            let taken = left.min(self.most);
+            if taken == 0 {
+                return None;
+            }
+            left -= taken;
+            let size = common_size(taken).min(self.most);
             let mut values = Vec::with_capacity(size * self.columns.len());
-            values.extend(rows.by_ref().take(size).flatten());
+            values.extend(rows.by_ref().take(taken).flatten());
+            for _ in taken..size {
+                values.extend(self.columns.iter().map(|column| column.null()));
+            }
             Some((self.text(size, placeholders), values))
         })
     }
@@ -463,6 +591,7 @@ pub(super) fn every(placeholders: Placeholders) -> Vec<(String, String)> {
         &LANES_READ,
         &LANES_TAKE,
         &LANES_ATTEMPTS,
+        &LANES_HEAD,
         &LANES_CUT_OFF,
         &RENDERINGS_NEW,
         &DELIVERIES_NEW,

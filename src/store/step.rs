@@ -36,7 +36,6 @@ pub(super) struct Update {
     pub id: DeliveryId,
     pub from: State,
     pub to: State,
-    pub epoch: Option<i64>,
     pub urgency: Option<i64>,
     pub attempts: u32,
     pub not_before: Option<Timestamp>,
@@ -47,16 +46,14 @@ pub(super) struct Update {
     pub error: Option<Reason>,
 }
 
-/// The place in the lane; `None` if the daemon has no work with it. What is on the wire stands last: it never keeps
-/// others out of a short list of what can be done.
+/// The place in the lane; `None` if the daemon has no work with it. An attempt does not move it: that would be two more
+/// places of an index to write for each.
 pub(super) fn urgency(state: State, kind: Kind) -> Option<i64> {
     if !state.is_open() {
         return None;
     }
     Some(if state == State::Unknown {
         0
-    } else if state == State::Sending {
-        3
     } else if kind == Kind::Correction {
         1
     } else {
@@ -117,7 +114,6 @@ impl Current {
             id: self.id.clone(),
             from: self.state,
             to,
-            epoch: None,
             urgency: urgency(to, self.kind),
             attempts: if begins {
                 self.attempts.saturating_add(1)
@@ -182,7 +178,6 @@ impl Update {
         Ok(vec![
             self.id.as_str().into(),
             self.from.as_str().into(),
-            self.epoch.into(),
             self.to.as_str().into(),
             self.urgency.into(),
             i64::from(self.attempts).into(),

@@ -122,8 +122,7 @@ pub(super) struct Tx<'c> {
 
 impl<'c> Tx<'c> {
     async fn begin(conn: &'c mut Conn, now: Timestamp) -> Result<Self, StoreError> {
-        conn.begin().await?;
-        let chain = Chain::lock(conn).await?;
+        let chain = Chain::begin(conn).await?;
         Ok(Self {
             conn,
             chain,
@@ -134,15 +133,12 @@ impl<'c> Tx<'c> {
     }
 
     async fn commit(self) -> Result<Vec<Changed>, Failed> {
-        self.chain.write(self.conn).await?;
+        let end = self.chain.write(self.conn).await?;
         self.marks.before();
-        self.conn
-            .execute("COMMIT", vec![])
-            .await
-            .map_err(|error| Failed {
-                stop: is_final(&error),
-                error: uncertain(error),
-            })?;
+        self.conn.commit_group(end).await.map_err(|error| Failed {
+            stop: is_final(&error),
+            error: uncertain(error),
+        })?;
         self.marks.after();
         Ok(self.changed)
     }

@@ -9,7 +9,7 @@ use crate::clock::until;
 use crate::dispatch::decide::{Verdict, before_attempt, before_settling};
 use crate::dispatch::queue::Sorted;
 use crate::model::{DeliveryId, Event, Reason, State, Work};
-use crate::store::{AttemptChange, Change};
+use crate::store::{AttemptChange, Change, FIRST};
 
 /// The most that is read at once, when all that stands before it waits for later.
 const LARGEST_WINDOW: usize = 16_384;
@@ -26,7 +26,15 @@ impl Lane {
         self.store_retry = None;
         loop {
             self.dirty = false;
-            let head = match self.shared.ledger.head(&self.id, self.window).await {
+            let most = self
+                .given
+                .as_ref()
+                .map_or(self.window + self.busy.len(), |_| FIRST);
+            let head = match self.given.take() {
+                Some(head) => Ok(head),
+                None => self.shared.ledger.head(&self.id, most).await,
+            };
+            let head = match head {
                 Ok(head) => head,
                 Err(error) => {
                     self.dirty = true;
@@ -38,7 +46,7 @@ impl Lane {
                     return false;
                 }
             };
-            let full = head.len() >= self.window;
+            let full = head.len() >= most;
             let sorted = Sorted::new(head, &self.busy);
             let changes = self.decide(&sorted);
             if changes.is_empty() {
@@ -46,7 +54,9 @@ impl Lane {
                     self.store_failures = 0;
                     return true;
                 }
-                self.window = (self.window * 4).min(LARGEST_WINDOW);
+                if most > FIRST {
+                    self.window = (self.window * 4).min(LARGEST_WINDOW);
+                }
                 continue;
             }
             if !self.apply(changes).await {

@@ -1,7 +1,7 @@
 //! A store in memory with the same rules: the table of states, fences, one commit per call. It notes what must never
 //! happen instead of letting it pass.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::dispatch::ledger::Ledger;
 use crate::model::{
     AccountId, BroadcastId, Delivery, DeliveryId, Event, Kind, LaneId, Purpose, Receipt, State, Work,
 };
-use crate::store::{AttemptChange, Change, LaneNotes, Lease, StoreError};
+use crate::store::{AttemptChange, Change, FIRST, LaneNotes, Lease, StoreError};
 
 #[derive(Debug, Clone)]
 pub(super) struct Row {
@@ -332,6 +332,14 @@ impl Ledger for Memory {
         });
         head.truncate(limit);
         Ok(head)
+    }
+
+    async fn heads(&self, lanes: &[LaneId]) -> Result<HashMap<LaneId, Vec<Work>>, StoreError> {
+        let mut heads = HashMap::new();
+        for lane in lanes {
+            heads.insert(lane.clone(), self.head(lane, FIRST).await?);
+        }
+        Ok(heads)
     }
 
     async fn change(&self, changes: Vec<Change>) -> Vec<Result<State, StoreError>> {

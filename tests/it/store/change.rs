@@ -281,8 +281,8 @@ async fn the_head_of_a_lane_comes_in_order(bed: &Bed) {
         .collect();
     assert_eq!(
         order,
-        [&third, &correction, &fourth, &first].map(|a| a.broadcast.clone()),
-        "unknown, correction, the rest by acceptance, and last what is on the wire; the second was overtaken"
+        [&third, &correction, &first, &fourth].map(|a| a.broadcast.clone()),
+        "unknown, correction, the rest by acceptance, also what is on the wire; the second was overtaken"
     );
     assert_eq!(store.head(&live("a"), 2).await.unwrap().len(), 2);
     assert_eq!(store.open_lanes().await.unwrap(), [live("a")]);

@@ -14,7 +14,7 @@ use url::Url;
 
 use crate::compose::TextRule;
 use crate::config::section::Section;
-use crate::model::{AccountId, Post, Proof, Question, Reason, Receipt, SendError, Settled};
+use crate::model::{AccountId, PictureRule, Post, Proof, Question, Reason, Receipt, SendError, Settled};
 
 pub mod bluesky;
 pub mod document;
@@ -103,6 +103,10 @@ pub struct Capabilities {
     pub edit: bool,
     /// A published post can be taken away.
     pub retract: bool,
+    /// A post can be kept on top of the account's page.
+    pub pin: bool,
+    /// A picture with alternative text can stand in the post.
+    pub picture: bool,
     /// The post shows a card for the link.
     pub link_card: bool,
     /// One delivery per recipient of a list.
@@ -129,6 +133,11 @@ pub trait Settings: fmt::Debug + Send + Sync {
 
     /// How surely a second post is avoided on this account, where that differs from what its kind can.
     fn proof(&self) -> Option<Proof> {
+        None
+    }
+
+    /// What it takes as a picture; `None` if it takes none.
+    fn picture_rule(&self) -> Option<PictureRule> {
         None
     }
 
@@ -188,6 +197,30 @@ pub trait Channel: Send + Sync + fmt::Debug {
         Err(SendError::Refused(Reason::new(
             "no-retract",
             format!("this channel cannot take {} away", receipt.remote_id),
+        )))
+    }
+
+    /// Changes a published post into this one. Repeating it is harmless.
+    async fn edit(&self, receipt: &Receipt, _post: &Post) -> Result<Receipt, SendError> {
+        Err(SendError::Refused(Reason::new(
+            "no-edit",
+            format!("this channel cannot change {}", receipt.remote_id),
+        )))
+    }
+
+    /// Keeps a published post on top of the account's page. Repeating it is harmless.
+    async fn pin(&self, receipt: &Receipt) -> Result<(), SendError> {
+        Err(SendError::Refused(Reason::new(
+            "no-pin",
+            format!("this channel cannot pin {}", receipt.remote_id),
+        )))
+    }
+
+    /// Undoes [`Self::pin`]. Not pinned any more counts as done.
+    async fn unpin(&self, receipt: &Receipt) -> Result<(), SendError> {
+        Err(SendError::Refused(Reason::new(
+            "no-pin",
+            format!("this channel cannot unpin {}", receipt.remote_id),
         )))
     }
 

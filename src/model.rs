@@ -4,8 +4,10 @@ pub mod broadcast;
 pub mod delivery;
 pub mod ids;
 pub mod outcome;
+pub mod picture;
 pub mod report;
 pub mod state;
+pub mod steps;
 
 pub use broadcast::{
     Actor, AlertState, Broadcast, BroadcastState, Kind, Lang, Mode, Rendering, Unit, Variant,
@@ -13,5 +15,7 @@ pub use broadcast::{
 pub use delivery::{Delivery, Post, Proof, Purpose, Question, Receipt, Recipient, Settled, Work};
 pub use ids::{AccountId, AlertId, BroadcastId, DeliveryId, GroupId, LaneId, ListId, MessageId};
 pub use outcome::{Reason, SendError};
+pub use picture::{Picture, PictureRule};
 pub use report::{BroadcastReport, DeliveryReport};
 pub use state::{Event, State, WrongTransition};
+pub use steps::{Notebook, Steps};

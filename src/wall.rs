@@ -3,6 +3,7 @@
 //!
 //! Used by `demo`, by every drill and test lane, and by the tests. It listens on loopback only.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -87,6 +88,29 @@ pub struct Posted {
     pub deleted_at: Option<Timestamp>,
     /// When it was changed.
     pub edited_at: Option<Timestamp>,
+    /// Whether it is kept on top of the account's page.
+    #[serde(default)]
+    pub pinned: bool,
+    /// The pictures that stand in it.
+    #[serde(default)]
+    pub pictures: Vec<ShownPicture>,
+    /// What else residents see of it and checks may ask for: a card's title, segments, a template's name.
+    #[serde(default)]
+    pub shown: BTreeMap<String, String>,
+}
+
+/// A picture as it stands in a post.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownPicture {
+    /// Its alternative text; empty if the post has none.
+    pub alt: String,
+    /// Its media type.
+    pub media_type: String,
+    /// SHA-256 of its bytes, in hex.
+    pub digest: String,
+    /// Its bytes, for the page; not in the ledger's JSON.
+    #[serde(skip)]
+    pub bytes: Vec<u8>,
 }
 
 /// How a simulated account misbehaves at its next requests.

@@ -33,6 +33,8 @@ pub static KIND: Kind = Kind {
         thread: true,
         edit: false,
         retract: true,
+        pin: false,
+        picture: false,
         link_card: true,
         recipients: false,
         by_hand: false,

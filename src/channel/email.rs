@@ -32,6 +32,8 @@ pub static KIND: Kind = Kind {
         thread: true,
         edit: false,
         retract: false,
+        pin: false,
+        picture: false,
         link_card: false,
         recipients: true,
         by_hand: false,

@@ -39,6 +39,8 @@ pub static KIND: Kind = Kind {
         thread: false,
         edit: true,
         retract: true,
+        pin: false,
+        picture: false,
         link_card: true,
         recipients: false,
         by_hand: false,

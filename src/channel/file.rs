@@ -28,6 +28,8 @@ pub static KIND: Kind = Kind {
         thread: false,
         edit: true,
         retract: true,
+        pin: false,
+        picture: false,
         link_card: false,
         recipients: false,
         by_hand: false,

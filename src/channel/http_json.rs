@@ -21,6 +21,8 @@ pub static KIND: Kind = Kind {
         thread: true,
         edit: false,
         retract: true,
+        pin: false,
+        picture: false,
         link_card: false,
         recipients: false,
         by_hand: false,

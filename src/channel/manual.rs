@@ -21,6 +21,8 @@ pub static KIND: Kind = Kind {
         thread: false,
         edit: false,
         retract: false,
+        pin: false,
+        picture: false,
         link_card: false,
         recipients: false,
         by_hand: true,

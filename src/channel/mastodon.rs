@@ -34,6 +34,8 @@ pub static KIND: Kind = Kind {
         thread: true,
         edit: true,
         retract: true,
+        pin: false,
+        picture: false,
         link_card: true,
         recipients: false,
         by_hand: false,

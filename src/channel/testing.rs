@@ -50,6 +50,8 @@ pub(crate) fn post(text: &str) -> Post {
         valid_until: crate::clock::later(accepted_at(), Duration::from_hours(1)),
         root: None,
         parent: None,
+        picture: None,
+        steps: crate::model::Steps::default(),
     }
 }
 

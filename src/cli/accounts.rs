@@ -77,6 +77,8 @@ pub fn channels(args: &ChannelsArgs) -> Outcome {
             (channel.can.thread, "thread"),
             (channel.can.edit, "edit"),
             (channel.can.retract, "retract"),
+            (channel.can.pin, "pin"),
+            (channel.can.picture, "picture"),
             (channel.can.link_card, "link card"),
             (channel.can.recipients, "recipients"),
             (channel.can.by_hand, "by hand"),

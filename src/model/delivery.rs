@@ -1,11 +1,14 @@
 //! A delivery, what an adapter gets to publish or settle it, and what it answers.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::broadcast::words;
-use super::{AccountId, AlertId, BroadcastId, DeliveryId, Kind, LaneId, Mode, Reason, Rendering, State};
+use super::{
+    AccountId, AlertId, BroadcastId, DeliveryId, Kind, LaneId, Mode, Picture, Reason, Rendering, State, Steps,
+};
 use crate::clock::Timestamp;
 
 words!(
@@ -203,6 +206,10 @@ pub struct Post {
     pub root: Option<Receipt>,
     /// The latest earlier post of the alert on this account (and for this recipient).
     pub parent: Option<Receipt>,
+    /// The picture, fitted to the channel's [`PictureRule`]; only where the channel takes one.
+    pub picture: Option<Arc<Picture>>,
+    /// What earlier attempts of this delivery did, and where this one writes its own steps.
+    pub steps: Steps,
 }
 
 /// A delivery that can be worked on, with all that an adapter needs.

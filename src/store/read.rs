@@ -8,7 +8,7 @@ use super::{Alert, Attempt, StoreError, sql};
 use crate::clock::Timestamp;
 use crate::model::{
     AccountId, Actor, AlertId, Broadcast, BroadcastId, Delivery, DeliveryId, LaneId, Mode, Post, Purpose,
-    Receipt, Rendering, State, Work,
+    Receipt, Rendering, State, Steps, Work,
 };
 
 /// The column after those of a delivery, which end with its rendering.
@@ -154,6 +154,8 @@ fn work(
             valid_until: row.time(AFTER_DELIVERY + 1)?,
             root,
             parent,
+            picture: None,
+            steps: Steps::default(),
         },
         target: row.json_or_null(AFTER_DELIVERY + 2)?,
         delivery,

@@ -377,6 +377,9 @@ impl Bluesky {
                 at: call.now,
                 deleted_at: None,
                 edited_at: None,
+                pinned: false,
+                pictures: Vec::new(),
+                shown: std::collections::BTreeMap::new(),
             });
         }
         let cid = cid(&record);

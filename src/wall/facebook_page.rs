@@ -207,6 +207,9 @@ impl FacebookPage {
             at: call.now,
             deleted_at: None,
             edited_at: None,
+            pinned: false,
+            pictures: Vec::new(),
+            shown: std::collections::BTreeMap::new(),
         });
         let answer = select(parameters, &show(&post, call.base));
         self.posts.push(post);

@@ -76,6 +76,9 @@ pub(super) fn refresh(site: &Site, book: &mut Book, now: Timestamp) {
                 at: now,
                 deleted_at: None,
                 edited_at: None,
+                pinned: false,
+                pictures: Vec::new(),
+                shown: std::collections::BTreeMap::new(),
             }),
         }
     }

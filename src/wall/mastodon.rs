@@ -259,6 +259,9 @@ impl Mastodon {
             at: call.now,
             deleted_at: None,
             edited_at: None,
+            pinned: false,
+            pictures: Vec::new(),
+            shown: std::collections::BTreeMap::new(),
         });
         answer
     }

@@ -157,6 +157,9 @@ impl Receiver {
             at: call.now,
             deleted_at: None,
             edited_at: None,
+            pinned: false,
+            pictures: Vec::new(),
+            shown: std::collections::BTreeMap::new(),
         });
         let answer = self.accepted(call, 201, &id);
         if self.answers.len() < KEYS_CAP {

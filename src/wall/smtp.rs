@@ -389,6 +389,9 @@ fn book(shared: &Shared, site: &Site, envelope: &Envelope, mail: &Mail) -> Reply
             at: shared.clock.now(),
             deleted_at: None,
             edited_at: None,
+            pinned: false,
+            pictures: Vec::new(),
+            shown: std::collections::BTreeMap::new(),
         });
     }
     Reply::new(250, format!("2.0.0 Ok: queued as {queue_id}"))

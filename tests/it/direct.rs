@@ -130,6 +130,8 @@ pub fn post(n: u8) -> Post {
         valid_until: later(now, Duration::from_hours(1)),
         root: None,
         parent: None,
+        picture: None,
+        steps: vardkase::model::Steps::default(),
     }
 }
 

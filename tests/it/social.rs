@@ -165,6 +165,8 @@ pub(crate) fn post(text: &str) -> Post {
         valid_until: later(now, Duration::from_hours(1)),
         root: None,
         parent: None,
+        picture: None,
+        steps: vardkase::model::Steps::default(),
     }
 }
 

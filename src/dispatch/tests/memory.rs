@@ -444,6 +444,8 @@ pub(super) fn work(
         valid_until: deadline,
         root: None,
         parent: None,
+        picture: None,
+        steps: crate::model::Steps::default(),
     };
     Work {
         delivery,

@@ -170,6 +170,8 @@ impl Lab {
             valid_until: later(now, Duration::from_hours(1)),
             root: None,
             parent: None,
+            picture: None,
+            steps: vardkase::model::Steps::default(),
         }
     }
 

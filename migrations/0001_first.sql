@@ -60,7 +60,7 @@ CREATE TABLE delivery (
     -- Empty where the channel has no recipients: equality then works in every index.
     recipient     TEXT NOT NULL,
     purpose       TEXT NOT NULL CHECK (purpose IN
-                  ('publish', 'retract', 'confirm-interim', 'confirm-final', 'confirm-closing')),
+                  ('publish', 'edit', 'pin', 'unpin', 'retract', 'confirm-interim', 'confirm-final', 'confirm-closing')),
     target        TEXT,
     rendering     BIGINT NOT NULL REFERENCES rendering (id),
     proof         TEXT NOT NULL CHECK (proof IN ('keyed', 'read-back', 'unproven')),
@@ -99,6 +99,15 @@ CREATE TABLE attempt (
     PRIMARY KEY (delivery, number)
 ) /*sqlite WITHOUT ROWID*/;
 CREATE INDEX attempt_of_lane ON attempt (account, mode, started_at);
+
+-- What an attempt of several steps has done, each on disk before the next begins.
+CREATE TABLE step (
+    delivery TEXT NOT NULL,
+    name     TEXT NOT NULL,
+    value    TEXT NOT NULL,
+    at       BIGINT NOT NULL,
+    PRIMARY KEY (delivery, name)
+) /*sqlite WITHOUT ROWID*/;
 
 CREATE TABLE lane (
     account    TEXT NOT NULL,

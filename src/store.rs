@@ -236,6 +236,23 @@ pub struct Change {
     pub lane_notes: Option<LaneNotes>,
 }
 
+/// What a step of an attempt gave: see [`crate::model::Steps`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepMade {
+    /// Which delivery.
+    pub delivery: DeliveryId,
+    /// Its lane.
+    pub lane: LaneId,
+    /// The lane's epoch.
+    pub epoch: i64,
+    /// The step's name; a later value takes the place of an earlier one.
+    pub name: String,
+    /// What it gave: an id of the service, never a secret.
+    pub value: String,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// A delivery beside those of the acceptance: a retraction or a confirmation.
 #[derive(Debug, Clone)]
 pub struct Extra {
@@ -501,6 +518,12 @@ impl Store {
         let sent = self.inner.inbox.send(Request::Change(changes, reply)).await;
         let answers = if sent.is_ok() { answer.await.ok() } else { None };
         answers.unwrap_or_else(|| vec![Err(StoreError::Closed); many])
+    }
+
+    /// Writes down what a step of an attempt gave; returns when it is on disk. Only while the delivery is being sent by
+    /// the lane that says so.
+    pub async fn record_step(&self, made: StepMade) -> Result<(), StoreError> {
+        self.ask(|reply| Request::Step(made, reply)).await
     }
 
     /// Remembers what the lane needs across a restart.

@@ -4,14 +4,17 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures::FutureExt as _;
 use tokio::time::{sleep, timeout};
 
 use super::shared::Shared;
 use crate::channel::Channel;
 use crate::clock::Timestamp;
-use crate::model::{Purpose, Question, Reason, Receipt, SendError, Settled, State, Work};
-use crate::store::{Change, StoreError};
+use crate::model::{
+    DeliveryId, LaneId, Notebook, Purpose, Question, Reason, Receipt, SendError, Settled, State, Work,
+};
+use crate::store::{Change, StepMade, StoreError};
 
 /// Ids on the account that are known to belong to other deliveries; more are not needed to tell posts apart.
 const TAKEN: usize = 500;
@@ -87,6 +90,42 @@ async fn guarded<T>(
             "timeout",
             format!("no complete answer within {} s", limit.as_secs_f64()),
         ))),
+    }
+}
+
+/// Where the steps of an attempt are written down, under its lane's epoch.
+pub(super) struct Pages {
+    shared: Arc<Shared>,
+    delivery: DeliveryId,
+    lane: LaneId,
+    epoch: i64,
+}
+
+impl Pages {
+    pub(super) fn new(shared: &Arc<Shared>, delivery: &DeliveryId, (lane, epoch): (LaneId, i64)) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            delivery: delivery.clone(),
+            lane,
+            epoch,
+        }
+    }
+}
+
+#[async_trait]
+impl Notebook for Pages {
+    async fn write(&self, name: &str, value: &str) -> Result<(), Reason> {
+        let made = StepMade {
+            delivery: self.delivery.clone(),
+            lane: self.lane.clone(),
+            epoch: self.epoch,
+            name: name.to_owned(),
+            value: value.to_owned(),
+            at: self.shared.clock.now(),
+        };
+        let written = self.shared.ledger.record_step(made).await;
+        written
+            .map_err(|error| Reason::new("store", format!("the step {name} could not be written: {error}")))
     }
 }
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::clock::Timestamp;
 use crate::model::{AccountId, DeliveryId, LaneId, State, Work};
-use crate::store::{Change, LaneNotes, Lease, Store, StoreError};
+use crate::store::{Change, LaneNotes, Lease, StepMade, Store, StoreError};
 
 /// The store as a lane sees it; every method as in [`Store`].
 #[async_trait]
@@ -33,6 +33,8 @@ pub(super) trait Ledger: Send + Sync + 'static {
     async fn heads(&self, lanes: &[LaneId]) -> Result<HashMap<LaneId, Vec<Work>>, StoreError>;
 
     async fn change(&self, changes: Vec<Change>) -> Vec<Result<State, StoreError>>;
+
+    async fn record_step(&self, made: StepMade) -> Result<(), StoreError>;
 
     async fn note_lane(&self, lane: &LaneId, epoch: i64, notes: LaneNotes) -> Result<(), StoreError>;
 
@@ -80,6 +82,10 @@ impl Ledger for Store {
 
     async fn change(&self, changes: Vec<Change>) -> Vec<Result<State, StoreError>> {
         Store::change(self, changes).await
+    }
+
+    async fn record_step(&self, made: StepMade) -> Result<(), StoreError> {
+        Store::record_step(self, made).await
     }
 
     async fn note_lane(&self, lane: &LaneId, epoch: i64, notes: LaneNotes) -> Result<(), StoreError> {

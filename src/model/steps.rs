@@ -24,10 +24,19 @@ pub struct Steps {
 }
 
 impl Steps {
-    /// Steps that earlier attempts made, and where new ones are written.
-    pub fn new(known: BTreeMap<String, String>, notebook: Arc<dyn Notebook>) -> Self {
+    /// Steps that earlier attempts made.
+    pub fn known(known: BTreeMap<String, String>) -> Self {
         Self {
             known: Arc::new(Mutex::new(known)),
+            notebook: None,
+        }
+    }
+
+    /// The same, with a place where new ones are written.
+    #[must_use]
+    pub fn written_to(&self, notebook: Arc<dyn Notebook>) -> Self {
+        Self {
+            known: Arc::clone(&self.known),
             notebook: Some(notebook),
         }
     }
@@ -37,20 +46,17 @@ impl Steps {
         let known = known
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Self {
-            known: Arc::new(Mutex::new(known.collect())),
-            notebook: None,
-        }
+        Self::known(known.collect())
     }
 
     /// What the step gave, if it was made.
     pub fn get(&self, name: &str) -> Option<String> {
-        self.known().get(name).cloned()
+        self.lock().get(name).cloned()
     }
 
     /// All steps, by name.
     pub fn all(&self) -> BTreeMap<String, String> {
-        self.known().clone()
+        self.lock().clone()
     }
 
     /// Writes down what a step gave (an id of the service, never a secret). The next step may begin when this returns.
@@ -61,11 +67,11 @@ impl Steps {
         if let Some(notebook) = &self.notebook {
             notebook.write(name, value).await?;
         }
-        self.known().insert(name.to_owned(), value.to_owned());
+        self.lock().insert(name.to_owned(), value.to_owned());
         Ok(())
     }
 
-    fn known(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -80,6 +86,6 @@ impl Eq for Steps {}
 
 impl fmt::Debug for Steps {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Steps").field(&*self.known()).finish()
+        f.debug_tuple("Steps").field(&*self.lock()).finish()
     }
 }

@@ -8,7 +8,7 @@ use super::db::Value;
 use super::lanes::note;
 use super::step::{self, Current, Update};
 use super::writer::Tx;
-use super::{AttemptChange, Change, Changed, Entry, StoreError, sql};
+use super::{AttemptChange, Change, Changed, Entry, StepMade, StoreError, sql};
 use crate::clock::Timestamp;
 use crate::model::{Actor, DeliveryId, Event, LaneId, Purpose, Reason, State, WrongTransition};
 
@@ -122,6 +122,44 @@ async fn together(
         retract(tx, &target, &by, at, actor).await?;
     }
     Ok(answers)
+}
+
+/// Writes down what a step of an attempt gave, while the attempt is the lane's own.
+pub(super) async fn made(tx: &mut Tx<'_>, made: &StepMade) -> Result<(), StoreError> {
+    let id = vec![made.delivery.as_str().into()];
+    let rows = tx.conn.fetch(sql::ONE_STEP, id).await?;
+    let Some(row) = rows.first().map(Current::of).transpose()? else {
+        return Err(StoreError::NotFound(format!("delivery {}", made.delivery)));
+    };
+    if row.lane != made.lane || row.epoch != Some(made.epoch) {
+        return Err(StoreError::Fenced(made.lane.clone()));
+    }
+    if row.state != State::Sending {
+        return Err(StoreError::Moved {
+            delivery: row.id,
+            expected: State::Sending,
+            found: row.state,
+        });
+    }
+    let values = vec![
+        made.delivery.as_str().into(),
+        made.name.as_str().into(),
+        made.value.as_str().into(),
+        made.at.into(),
+    ];
+    tx.conn.execute(sql::STEP_MADE, values).await?;
+    tx.chain.add(Entry {
+        at: made.at,
+        actor: Actor::daemon(),
+        kind: "step",
+        broadcast: Some(row.broadcast.clone()),
+        delivery: Some(row.id.clone()),
+        body: json!({
+            "account": row.lane.account, "mode": row.lane.mode, "attempt": row.attempts,
+            "step": made.name, "value": made.value,
+        }),
+    });
+    Ok(())
 }
 
 /// Whether the change applies to the row, and what follows. Pure.

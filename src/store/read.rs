@@ -1,6 +1,6 @@
 //! What is read, on connections that cannot write.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::db::{Readers, Row, unsigned};
 use super::step::recipient;
@@ -13,6 +13,8 @@ use crate::model::{
 
 /// The column after those of a delivery, which end with its rendering.
 const AFTER_DELIVERY: usize = 22;
+/// The column of its attempts.
+const ATTEMPTS: usize = 11;
 
 pub(super) fn lane(row: &Row) -> Result<LaneId, StoreError> {
     Ok(LaneId {
@@ -115,6 +117,18 @@ async fn works(readers: &Readers, rows: &[Row]) -> Result<Vec<Work>, StoreError>
     for row in sql::BODIES.read(readers, &[], ids).await? {
         bodies.insert(row.int(0)?, Some(body(&row.text(1)?)?));
     }
+    // Only what was tried before can have made steps.
+    let mut tried = Vec::new();
+    for row in rows {
+        if row.int(ATTEMPTS)? > 0 {
+            tried.push(row.text(0)?.as_str().into());
+        }
+    }
+    let mut steps: HashMap<DeliveryId, BTreeMap<String, String>> = HashMap::new();
+    for row in sql::PROGRESS.read(readers, &[], tried).await? {
+        let made = steps.entry(row.word(0)?).or_default();
+        made.insert(row.text(1)?, row.text(2)?);
+    }
     let mut threads: HashMap<DeliveryId, (Receipt, Receipt)> = HashMap::new();
     for row in sql::THREADS.read(readers, &[], follow).await? {
         let Some(receipt) = row.json_or_null::<Receipt>(1)? else {
@@ -125,13 +139,16 @@ async fn works(readers: &Readers, rows: &[Row]) -> Result<Vec<Work>, StoreError>
             .and_modify(|(_, parent)| parent.clone_from(&receipt))
             .or_insert_with(|| (receipt.clone(), receipt));
     }
-    rows.iter().map(|row| work(row, &bodies, &mut threads)).collect()
+    rows.iter()
+        .map(|row| work(row, &bodies, &mut threads, &mut steps))
+        .collect()
 }
 
 fn work(
     row: &Row,
     bodies: &HashMap<i64, Option<Rendering>>,
     threads: &mut HashMap<DeliveryId, (Receipt, Receipt)>,
+    steps: &mut HashMap<DeliveryId, BTreeMap<String, String>>,
 ) -> Result<Work, StoreError> {
     let delivery = delivery(row)?;
     let rendering = bodies
@@ -155,7 +172,7 @@ fn work(
             root,
             parent,
             picture: None,
-            steps: Steps::default(),
+            steps: Steps::known(steps.remove(&delivery.id).unwrap_or_default()),
         },
         target: row.json_or_null(AFTER_DELIVERY + 2)?,
         delivery,

@@ -87,6 +87,8 @@ statements! {
     LANE_RENEW = "UPDATE lane SET held_until = $5 WHERE account = $1 AND mode = $2 AND epoch = $3 AND owner = $4";
     LANE_NOTE = "UPDATE lane SET busy_until = $4, open_until = $5, failures = $6, reason = $7 \
                  WHERE account = $1 AND mode = $2 AND epoch = $3";
+    STEP_MADE = "INSERT INTO step (delivery, name, value, at) VALUES ($1, $2, $3, $4) \
+                 ON CONFLICT (delivery, name) DO UPDATE SET value = excluded.value, at = excluded.at";
     LANES_FREE = "UPDATE lane SET owner = NULL, held_until = 0";
     ALL_OPEN = step_columns!(), "WHERE d.urgency IS NOT NULL ORDER BY d.seq";
     ONE_STEP = step_columns!(), "WHERE d.id = $1";
@@ -372,6 +374,13 @@ pub(super) static OVERTAKEN: Among = Among {
     fixed: 1,
 };
 
+pub(super) static PROGRESS: Among = Among {
+    name: "PROGRESS",
+    before: "SELECT delivery, name, value FROM step WHERE delivery IN ",
+    after: "",
+    fixed: 0,
+};
+
 pub(super) static BODIES: Among = Among {
     name: "BODIES",
     before: "SELECT id, body FROM rendering WHERE id IN ",
@@ -600,7 +609,7 @@ pub(super) fn every(placeholders: Placeholders) -> Vec<(String, String)> {
         &ATTEMPTS_END,
         &JOURNAL_NEW,
     ];
-    let among = [&STEPS, &OVERTAKEN, &BODIES, &THREADS, &TARGETS];
+    let among = [&STEPS, &OVERTAKEN, &PROGRESS, &BODIES, &THREADS, &TARGETS];
     let single = ALL
         .iter()
         .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));

@@ -7,8 +7,8 @@ use super::change;
 use super::db::{Conn, Engine};
 use super::journal::Chain;
 use super::{
-    Acceptance, Accepted, Change, Changed, Entry, Extra, LaneNotes, Lease, Opened, StoreError, accept, extra,
-    lanes, restore, sql,
+    Acceptance, Accepted, Change, Changed, Entry, Extra, LaneNotes, Lease, Opened, StepMade, StoreError,
+    accept, extra, lanes, restore, sql,
 };
 use crate::clock::{SharedClock, Timestamp};
 use crate::failpoint;
@@ -43,6 +43,7 @@ pub(super) enum Request {
     },
     Change(Vec<Change>, oneshot::Sender<Vec<Result<State, StoreError>>>),
     Note(LaneId, i64, LaneNotes, Reply<()>),
+    Step(StepMade, Reply<()>),
     Finish(
         BroadcastId,
         Timestamp,
@@ -63,7 +64,7 @@ impl Request {
             Self::Change(changes, _) => changes.len(),
             Self::Take { lanes, .. } => lanes.len(),
             Self::Renew { leases, .. } => leases.len(),
-            Self::Note(..) | Self::Record(..) | Self::Ping(_) | Self::Close(_) => 1,
+            Self::Note(..) | Self::Step(..) | Self::Record(..) | Self::Ping(_) | Self::Close(_) => 1,
         }
     }
 }
@@ -323,7 +324,9 @@ fn refuse(group: Vec<Request>, error: &StoreError, answers: &mut Vec<Answer>) {
             Request::Add(.., reply) | Request::Renew { reply, .. } => answer(reply, Err(error.clone())),
             Request::Take { reply, .. } => answer(reply, Err(error.clone())),
             Request::Change(changes, reply) => answer_changes(reply, vec![Err(error.clone()); changes.len()]),
-            Request::Note(.., reply) | Request::Ping(reply) => answer(reply, Err(error.clone())),
+            Request::Note(.., reply) | Request::Step(_, reply) | Request::Ping(reply) => {
+                answer(reply, Err(error.clone()))
+            }
             Request::Finish(.., reply) => answer(reply, Err(error.clone())),
             Request::Record(_, reply) => answer(reply, Err(error.clone())),
             Request::Close(done) => Box::new(|_| drop(done)),
@@ -437,6 +440,7 @@ async fn single(tx: &mut Tx<'_>, request: Request, answers: &mut Vec<Answer>) ->
             until,
             reply,
         } => keep(reply, lanes::renew(tx, &leases, &node, until).await, answers),
+        Request::Step(made, reply) => keep(reply, change::made(tx, &made).await, answers),
         Request::Note(lane, epoch, notes, reply) => {
             keep(reply, lanes::note(tx.conn, &lane, epoch, &notes).await, answers)
         }

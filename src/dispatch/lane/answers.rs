@@ -97,6 +97,11 @@ impl Lane {
         let wall = self.wall();
         work.delivery.attempts = work.delivery.attempts.saturating_add(1);
         work.delivery.started_at = Some(wall);
+        work.post.steps = work.post.steps.written_to(Arc::new(attempt::Pages::new(
+            &self.shared,
+            &work.delivery.id,
+            (self.id.clone(), self.epoch),
+        )));
         let why_not = if wall >= work.delivery.deadline {
             Some(Reason::new(
                 "late",

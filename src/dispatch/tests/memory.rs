@@ -15,7 +15,7 @@ use crate::dispatch::ledger::Ledger;
 use crate::model::{
     AccountId, BroadcastId, Delivery, DeliveryId, Event, Kind, LaneId, Purpose, Receipt, State, Work,
 };
-use crate::store::{AttemptChange, Change, FIRST, LaneNotes, Lease, StoreError};
+use crate::store::{AttemptChange, Change, FIRST, LaneNotes, Lease, StepMade, StoreError};
 
 #[derive(Debug, Clone)]
 pub(super) struct Row {
@@ -358,6 +358,22 @@ impl Ledger for Memory {
         drop(inner);
         self.changed.notify_waiters();
         answers
+    }
+
+    async fn record_step(&self, made: StepMade) -> Result<(), StoreError> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        sleep(self.flush).await;
+        let mut inner = self.lock();
+        let row = inner
+            .rows
+            .iter_mut()
+            .find(|row| row.work.delivery.id == made.delivery)
+            .unwrap();
+        assert_eq!(row.work.delivery.state, State::Sending);
+        let mut known = row.work.post.steps.all();
+        known.insert(made.name, made.value);
+        row.work.post.steps = crate::model::Steps::known(known);
+        Ok(())
     }
 
     async fn note_lane(&self, lane: &LaneId, epoch: i64, notes: LaneNotes) -> Result<(), StoreError> {

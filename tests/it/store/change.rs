@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use vardkase::model::{Event, Kind, Reason, Receipt, State};
-use vardkase::store::{AttemptChange, StoreError};
+use vardkase::store::{AttemptChange, StepMade, StoreError};
 
 use super::bed::{Bed, existing, get, ids, live, one, states};
 use super::on_both_engines;
@@ -20,6 +20,7 @@ on_both_engines!(
     later_posts_know_the_earlier_ones,
     ids_of_other_deliveries_are_known,
     text_that_an_engine_refuses_harms_nobody,
+    a_step_is_kept_for_the_next_attempt_and_only_while_it_is_made,
 );
 
 async fn every_statement_is_understood(bed: &Bed) {
@@ -368,4 +369,49 @@ async fn text_that_an_engine_refuses_harms_nobody(bed: &Bed) {
     assert_eq!(one(store.change(vec![published]).await), Ok(State::Published));
     store.record(bed.entry("start")).await.unwrap();
     assert!(store.verify_journal().await.unwrap().broken.is_none());
+}
+
+async fn a_step_is_kept_for_the_next_attempt_and_only_while_it_is_made(bed: &Bed) {
+    let store = bed.open().await;
+    let accepted = bed.initial(&store, &["a"]).await;
+    let id = ids(&store, &accepted.broadcast).await.remove(0);
+    let until = vardkase::clock::from_micros(bed.now().as_microsecond() + 60_000_000);
+    let lease = store
+        .take_lanes(&[live("a")], "one", until, false)
+        .await
+        .unwrap()
+        .remove(0);
+    let made = |name: &str, value: &str, epoch: i64| StepMade {
+        delivery: id.clone(),
+        lane: live("a"),
+        epoch,
+        name: name.to_owned(),
+        value: value.to_owned(),
+        at: bed.now(),
+    };
+    let early = store.record_step(made("container", "1", lease.epoch)).await;
+    assert!(matches!(early, Err(StoreError::Moved { .. })), "{early:?}");
+    bed.step(&store, &id, State::Queued, Event::Begin).await;
+    store
+        .record_step(made("container", "1", lease.epoch))
+        .await
+        .unwrap();
+    store
+        .record_step(made("container", "2", lease.epoch))
+        .await
+        .unwrap();
+    store.record_step(made("part-1", "å", lease.epoch)).await.unwrap();
+    let foreign = store.record_step(made("part-2", "x", lease.epoch - 1)).await;
+    assert!(matches!(foreign, Err(StoreError::Fenced(_))), "{foreign:?}");
+    bed.step(&store, &id, State::Sending, Event::Lose).await;
+    let work = store.head(&live("a"), 9).await.unwrap().remove(0);
+    let steps = work.post.steps.all().into_iter().collect::<Vec<_>>();
+    let expected = [("container", "2"), ("part-1", "å")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+    assert_eq!(steps, expected);
+    let heads = store.heads(&[live("a"), live("b")]).await.unwrap();
+    assert_eq!(heads[&live("a")], [work]);
+    assert!(heads[&live("b")].is_empty());
+    let told = store.journal(0, 100, Some(&accepted.broadcast)).await.unwrap();
+    assert_eq!(told.iter().filter(|record| record.kind == "step").count(), 3);
+    assert_eq!(store.verify_journal().await.unwrap().broken, None);
 }

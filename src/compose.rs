@@ -15,6 +15,7 @@ pub mod fields;
 pub mod fit;
 pub mod layout;
 pub mod messages;
+pub mod parts;
 pub mod plan;
 pub mod template;
 

@@ -31,6 +31,7 @@ pub mod secrets;
 pub(crate) mod testing;
 pub mod transport;
 pub mod webhook;
+pub mod wordpress;
 
 pub use secrets::Secrets;
 pub use transport::Transport;
@@ -45,6 +46,7 @@ pub const REGISTRY: &[&Kind] = &[
     &manual::KIND,
     &mastodon::KIND,
     &webhook::KIND,
+    &wordpress::KIND,
 ];
 
 /// A kind of outlet: what `[account.<id>] channel = "…"` names.

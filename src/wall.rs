@@ -31,6 +31,7 @@ mod server;
 pub mod sim;
 mod smtp;
 mod state;
+mod wordpress;
 
 use state::Shared;
 

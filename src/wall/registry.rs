@@ -7,6 +7,7 @@ use super::facebook_page::FacebookPage;
 use super::mastodon::Mastodon;
 use super::receiver::Receiver;
 use super::sim::{Call, Simulator, error};
+use super::wordpress::WordPress;
 use crate::model::AccountId;
 
 type Make = fn(&AccountId, &str) -> Box<dyn Simulator>;
@@ -21,6 +22,9 @@ const SIMULATORS: &[(&str, Make)] = &[
     }),
     ("mastodon", |account, name| Box::new(Mastodon::new(account, name))),
     ("webhook", |account, _| Box::new(Receiver::webhook(account))),
+    ("wordpress", |account, name| {
+        Box::new(WordPress::new(account, name))
+    }),
 ];
 
 /// A new simulated account of the channel named `kind_id`; `name` is what residents read above its posts.

@@ -27,3 +27,4 @@ mod support;
 mod unit_file;
 mod vault;
 mod wall;
+mod wordpress;

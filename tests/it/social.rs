@@ -80,6 +80,27 @@ impl Practice {
         self.wall.fault(Mode::Drill, &self.account, fault);
     }
 
+    /// The request with this number, counted from 0 among those to come, goes wrong like this.
+    pub(crate) fn strike_at(&self, number: usize, how: How) {
+        let fault = Fault {
+            how,
+            path: None,
+            method: None,
+            after: u32::try_from(number).unwrap(),
+            times: 1,
+        };
+        self.wall.fault(Mode::Drill, &self.account, fault);
+    }
+
+    /// How many requests of this method it saw at an address that contains this.
+    pub(crate) fn seen_below(&self, method: &str, path: &str) -> usize {
+        let seen = self.wall.seen();
+        let meant = seen
+            .iter()
+            .filter(|seen| seen.method == method && seen.path.contains(path));
+        meant.count()
+    }
+
     /// What the service truly took.
     pub(crate) fn ledger(&self) -> Vec<Posted> {
         self.wall.ledger()

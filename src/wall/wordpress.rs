@@ -1,0 +1,645 @@
+//! A simulated WordPress site with one user: `docs/channels/wordpress.md` as a program. Stricter than the real one in one
+//! point: it refuses parameters that it does not know, where WordPress ignores them.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderValue, Method, Response, StatusCode};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::sim::{Call, Simulator, reply};
+use super::{Posted, ShownPicture};
+use crate::clock::Timestamp;
+use crate::model::{AccountId, Mode};
+
+mod text;
+
+/// The page that stands on every simulated site, as `page` in the shipped configuration names it.
+const STANDING: &str = "kris";
+const PAGE_FIELDS: &[&str] = &[
+    "title",
+    "slug",
+    "status",
+    "content",
+    "excerpt",
+    "parent",
+    "featured_media",
+    "date_gmt",
+    "template",
+    "menu_order",
+];
+const MEDIA_FIELDS: &[&str] = &["alt_text", "caption", "description", "title", "slug", "post"];
+const STATUSES: &[&str] = &["publish", "future", "draft", "pending", "private"];
+
+/// What the site says no with: status, code, message.
+struct Refusal(u16, &'static str, String);
+
+impl Refusal {
+    fn parameter(name: &str) -> Self {
+        Self(400, "rest_invalid_param", format!("Invalid parameter(s): {name}"))
+    }
+
+    fn answer(self) -> Response<Vec<u8>> {
+        let Self(status, code, message) = self;
+        let data = if code == "rest_invalid_param" {
+            json!({"status": status, "params": {"": message}, "details": {}})
+        } else {
+            json!({"status": status})
+        };
+        reply(status, &json!({"code": code, "message": message, "data": data}))
+    }
+}
+
+fn refuse<T>(status: u16, code: &'static str, message: &str) -> Result<T, Refusal> {
+    Err(Refusal(status, code, message.to_owned()))
+}
+
+#[derive(Clone)]
+struct Page {
+    id: u64,
+    slug: String,
+    title: String,
+    content: String,
+    excerpt: String,
+    status: String,
+    parent: u64,
+    featured: u64,
+    at: Timestamp,
+    modified: Timestamp,
+}
+
+struct Upload {
+    id: u64,
+    slug: String,
+    media_type: String,
+    bytes: Vec<u8>,
+    alt: String,
+}
+
+/// The site.
+pub struct WordPress {
+    account: AccountId,
+    name: String,
+    username: String,
+    password: String,
+    pages: Vec<Page>,
+    media: Vec<Upload>,
+    next: u64,
+}
+
+impl WordPress {
+    /// A site with nothing but its crisis page. `name` is the user's display name.
+    pub fn new(account: &AccountId, name: &str) -> Self {
+        let standing = Page {
+            id: 2,
+            slug: STANDING.to_owned(),
+            title: "Krisinformation".to_owned(),
+            content: String::new(),
+            excerpt: String::new(),
+            status: "publish".to_owned(),
+            parent: 0,
+            featured: 0,
+            at: Timestamp::UNIX_EPOCH,
+            modified: Timestamp::UNIX_EPOCH,
+        };
+        // Six groups of four, as the site shows an application password.
+        let groups: Vec<String> = (0..6).map(|_| hex::encode(rand::random::<[u8; 2]>())).collect();
+        Self {
+            account: account.clone(),
+            name: name.to_owned(),
+            username: format!("redaktor-{}", hex::encode(rand::random::<[u8; 6]>())),
+            password: groups.join(" "),
+            pages: vec![standing],
+            media: Vec::new(),
+            next: 10,
+        }
+    }
+
+    /// The number of a new page or picture.
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn is_known(&self, call: &Call<'_>) -> bool {
+        let given = call
+            .header("authorization")
+            .and_then(|value| value.strip_prefix("Basic "))
+            .and_then(|value| STANDARD.decode(value).ok())
+            .and_then(|bytes| String::from_utf8(bytes).ok());
+        let Some((username, password)) = given.as_deref().and_then(|given| given.split_once(':')) else {
+            return false;
+        };
+        let bare = |text: &str| text.replace(' ', "");
+        username == self.username && bare(password) == bare(&self.password)
+    }
+
+    fn route(&mut self, call: &mut Call<'_>, route: &[&str]) -> Result<Response<Vec<u8>>, Refusal> {
+        // Nobody and a wrong password are told the same, each by what was wanted.
+        if !self.is_known(call) {
+            let (code, text) = match (call.method, route) {
+                (_, ["users", ..]) => ("rest_not_logged_in", "You are not currently logged in."),
+                (&Method::GET, _) => (
+                    "rest_forbidden_context",
+                    "Sorry, you are not allowed to edit posts.",
+                ),
+                (&Method::DELETE, _) => (
+                    "rest_cannot_delete",
+                    "Sorry, you are not allowed to delete this post.",
+                ),
+                (&Method::POST, [_]) => (
+                    "rest_cannot_create",
+                    "Sorry, you are not allowed to create posts.",
+                ),
+                _ => (
+                    "rest_cannot_edit",
+                    "Sorry, you are not allowed to edit this post.",
+                ),
+            };
+            return refuse(401, code, text);
+        }
+        let change = matches!(*call.method, Method::POST | Method::PUT | Method::PATCH);
+        match route {
+            ["users", "me"] if call.method == Method::GET => {
+                known_query(call, &["context", "_fields"])?;
+                Ok(reply(200, &self.me(call)))
+            }
+            ["pages"] if call.method == Method::GET => self.list(call),
+            ["pages"] if call.method == Method::POST => self.create(call),
+            ["pages", id] => {
+                let id = self.existing(id)?;
+                match *call.method {
+                    Method::GET => {
+                        known_query(call, &["context"])?;
+                        let page = self.page(id)?;
+                        Ok(reply(200, &self.show(page, call.base)))
+                    }
+                    Method::DELETE => self.delete(id, call),
+                    _ if change => self.update(id, call),
+                    _ => refuse(
+                        404,
+                        "rest_no_route",
+                        "No route was found matching the URL and request method.",
+                    ),
+                }
+            }
+            ["media"] if call.method == Method::GET => {
+                known_query(call, &["slug", "context"])?;
+                let slug = call.query("slug");
+                let shown = self
+                    .media
+                    .iter()
+                    .filter(|m| slug.is_none_or(|slug| m.slug == slug));
+                let shown = shown.map(|media| show_media(media, call.base)).collect();
+                Ok(reply(200, &Value::Array(shown)))
+            }
+            ["media"] if call.method == Method::POST => self.upload(call),
+            ["media", id] if change => self.describe(id, call),
+            _ => refuse(
+                404,
+                "rest_no_route",
+                "No route was found matching the URL and request method.",
+            ),
+        }
+    }
+
+    fn me(&self, call: &Call<'_>) -> Value {
+        let me = json!({
+            "id": 7, "username": self.username, "name": self.name, "slug": self.username, "roles": ["editor"],
+            "capabilities": {
+                "edit_pages": true, "publish_pages": true, "edit_published_pages": true,
+                "delete_published_pages": true, "upload_files": true, "unfiltered_html": true, "editor": true,
+            },
+        });
+        match call.query("_fields") {
+            None => me,
+            Some(fields) => {
+                let wanted = fields
+                    .split(',')
+                    .filter_map(|f| Some((f.to_owned(), me.get(f)?.clone())));
+                Value::Object(wanted.collect())
+            }
+        }
+    }
+
+    fn existing(&self, id: &str) -> Result<u64, Refusal> {
+        let id = id.parse().unwrap_or(0);
+        self.page(id).map(|page| page.id)
+    }
+
+    fn page(&self, id: u64) -> Result<&Page, Refusal> {
+        match self.pages.iter().find(|page| page.id == id) {
+            Some(page) => Ok(page),
+            None => refuse(404, "rest_post_invalid_id", "Invalid post ID."),
+        }
+    }
+
+    fn list(&self, call: &Call<'_>) -> Result<Response<Vec<u8>>, Refusal> {
+        known_query(
+            call,
+            &["slug", "status", "context", "per_page", "page", "_fields"],
+        )?;
+        let number = |name: &str, default: usize| match call.query(name) {
+            None => Ok(default),
+            Some(text) => match text.parse() {
+                Ok(n) if (1..=100).contains(&n) => Ok(n),
+                _ => Err(Refusal::parameter(name)),
+            },
+        };
+        let (per_page, page) = (number("per_page", 10)?, number("page", 1)?);
+        let status = call.query("status").unwrap_or("publish");
+        if status != "any" && !STATUSES.contains(&status) && status != "trash" {
+            return Err(Refusal::parameter("status"));
+        }
+        let fits = |page: &&Page| match status {
+            "any" => page.status != "trash",
+            status => page.status == status,
+        };
+        let all: Vec<&Page> = self
+            .pages
+            .iter()
+            .rev()
+            .filter(fits)
+            .filter(|page| {
+                call.query("slug")
+                    .is_none_or(|slug| slug.split(',').any(|s| s == page.slug))
+            })
+            .collect();
+        if page > 1 && (page - 1) * per_page >= all.len() {
+            let text = "The page number requested is larger than the number of pages available.";
+            return refuse(400, "rest_post_invalid_page_number", text);
+        }
+        let shown = all.iter().skip((page - 1) * per_page).take(per_page);
+        let shown = shown.map(|page| self.show(page, call.base)).collect();
+        Ok(reply(200, &Value::Array(shown)))
+    }
+
+    fn create(&mut self, call: &mut Call<'_>) -> Result<Response<Vec<u8>>, Refusal> {
+        let fields = fields(call, PAGE_FIELDS)?;
+        let mut page = Page {
+            id: 0,
+            slug: String::new(),
+            title: String::new(),
+            content: String::new(),
+            excerpt: String::new(),
+            // `{}` is taken too: an empty draft.
+            status: "draft".to_owned(),
+            parent: 0,
+            featured: 0,
+            at: call.now,
+            modified: call.now,
+        };
+        self.fill(&mut page, &fields)?;
+        page.id = self.number();
+        if page.slug.is_empty() {
+            page.slug = text::slug(&page.title);
+        }
+        page.slug = self.free_slug(&page);
+        self.book(&page, call);
+        let mut answer = reply(201, &self.show(&page, call.base));
+        let location = format!("{}/wp-json/wp/v2/pages/{}", call.base, page.id);
+        if let Ok(location) = HeaderValue::from_str(&location) {
+            answer.headers_mut().insert("location", location);
+        }
+        self.pages.push(page);
+        Ok(answer)
+    }
+
+    fn update(&mut self, id: u64, call: &mut Call<'_>) -> Result<Response<Vec<u8>>, Refusal> {
+        let fields = fields(call, PAGE_FIELDS)?;
+        let mut page = self.page(id)?.clone();
+        let before = page.slug.clone();
+        self.fill(&mut page, &fields)?;
+        page.modified = call.now;
+        if page.slug != before {
+            page.slug = self.free_slug(&page);
+        }
+        self.book(&page, call);
+        let answer = reply(200, &self.show(&page, call.base));
+        for old in self.pages.iter_mut().filter(|old| old.id == id) {
+            old.clone_from(&page);
+        }
+        Ok(answer)
+    }
+
+    /// Writes the fields of a request into a page, or refuses them.
+    fn fill(&self, page: &mut Page, fields: &serde_json::Map<String, Value>) -> Result<(), Refusal> {
+        for (name, value) in fields {
+            let raw = value.get("raw").unwrap_or(value);
+            let text = || {
+                raw.as_str()
+                    .map(str::to_owned)
+                    .ok_or_else(|| Refusal::parameter(name))
+            };
+            let number = || value.as_u64().ok_or_else(|| Refusal::parameter(name));
+            match name.as_str() {
+                "title" => page.title = text()?,
+                "content" => page.content = text()?,
+                "excerpt" => page.excerpt = text()?,
+                "slug" => page.slug = text::slug(&text()?),
+                "status" => {
+                    page.status = text()?;
+                    if !STATUSES.contains(&page.status.as_str()) {
+                        return Err(Refusal::parameter("status"));
+                    }
+                }
+                "parent" => {
+                    page.parent = number()?;
+                    if page.parent != 0 && self.page(page.parent).is_err() {
+                        return refuse(400, "rest_post_invalid_id", "Invalid post parent ID.");
+                    }
+                }
+                "featured_media" => {
+                    page.featured = number()?;
+                    if page.featured != 0 && !self.media.iter().any(|media| media.id == page.featured) {
+                        return refuse(400, "rest_invalid_featured_media", "Invalid featured media ID.");
+                    }
+                }
+                _ => drop(text().or_else(|_| number().map(|n| n.to_string()))?),
+            }
+        }
+        Ok(())
+    }
+
+    /// The short name, with a number behind it if the tree has another page of that name.
+    fn free_slug(&self, page: &Page) -> String {
+        let taken = |slug: &str| {
+            let among_pages = self
+                .pages
+                .iter()
+                .any(|other| other.id != page.id && other.parent == page.parent && other.slug == slug);
+            among_pages || self.media.iter().any(|media| media.slug == slug)
+        };
+        let numbered = (2..).map(|n| format!("{}-{n}", page.slug));
+        std::iter::once(page.slug.clone())
+            .chain(numbered)
+            .find(|slug| !taken(slug))
+            .unwrap_or_default()
+    }
+
+    fn delete(&mut self, id: u64, call: &mut Call<'_>) -> Result<Response<Vec<u8>>, Refusal> {
+        known_query(call, &["force"])?;
+        let mut page = self.page(id)?.clone();
+        let force = call
+            .query("force")
+            .is_some_and(|force| matches!(force, "true" | "1"));
+        let remote_id = id.to_string();
+        let gone = call
+            .book
+            .posts
+            .iter_mut()
+            .filter(|posted| posted.remote_id == remote_id);
+        if force {
+            gone.for_each(|posted| posted.deleted_at = Some(call.now));
+            let previous = self.show(&page, call.base);
+            self.pages.retain(|page| page.id != id);
+            return Ok(reply(200, &json!({"deleted": true, "previous": previous})));
+        }
+        if page.status == "trash" {
+            return refuse(410, "rest_already_trashed", "The post has already been deleted.");
+        }
+        gone.for_each(|posted| posted.deleted_at = Some(call.now));
+        "trash".clone_into(&mut page.status);
+        page.slug.push_str("__trashed");
+        let answer = reply(200, &self.show(&page, call.base));
+        for old in self.pages.iter_mut().filter(|old| old.id == id) {
+            old.clone_from(&page);
+        }
+        Ok(answer)
+    }
+
+    fn upload(&mut self, call: &Call<'_>) -> Result<Response<Vec<u8>>, Refusal> {
+        let name = call
+            .header("content-disposition")
+            .and_then(|value| value.split_once("filename=\""))
+            .and_then(|(_, rest)| Some(rest.split_once('"')?.0.to_owned()));
+        let Some(name) = name else {
+            return refuse(
+                400,
+                "rest_upload_no_content_disposition",
+                "No Content-Disposition supplied.",
+            );
+        };
+        let media_type = call.header("content-type").unwrap_or_default().to_owned();
+        let fits = match media_type.as_str() {
+            "image/jpeg" => call.body.starts_with(&[0xff, 0xd8]),
+            "image/png" => call.body.starts_with(b"\x89PNG"),
+            _ => false,
+        };
+        if call.body.is_empty() {
+            return refuse(400, "rest_upload_no_data", "No data supplied.");
+        }
+        if !fits {
+            let text = "Sorry, you are not allowed to upload this file type.";
+            return refuse(500, "rest_upload_sideload_error", text);
+        }
+        let stem = name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem);
+        let media = Upload {
+            id: self.number(),
+            slug: text::slug(stem),
+            media_type,
+            bytes: call.body.to_vec(),
+            alt: String::new(),
+        };
+        let answer = reply(201, &show_media(&media, call.base));
+        self.media.push(media);
+        Ok(answer)
+    }
+
+    fn describe(&mut self, id: &str, call: &Call<'_>) -> Result<Response<Vec<u8>>, Refusal> {
+        let fields = fields(call, MEDIA_FIELDS)?;
+        let id: u64 = id.parse().unwrap_or(0);
+        let Some(media) = self.media.iter_mut().find(|media| media.id == id) else {
+            return refuse(404, "rest_post_invalid_id", "Invalid post ID.");
+        };
+        if let Some(alt) = fields.get("alt_text") {
+            let alt = alt.as_str().ok_or_else(|| Refusal::parameter("alt_text"))?;
+            alt.clone_into(&mut media.alt);
+        }
+        Ok(reply(200, &show_media(media, call.base)))
+    }
+
+    /// Writes a page that the public sees into the ledger.
+    fn book(&self, page: &Page, call: &mut Call<'_>) {
+        let remote_id = page.id.to_string();
+        let text = format!("{}\n\n{}", text::plain(&page.title), text::plain(&page.content));
+        let pictures: Vec<ShownPicture> = self
+            .media
+            .iter()
+            .filter(|media| media.id == page.featured)
+            .map(|media| ShownPicture {
+                alt: media.alt.clone(),
+                media_type: media.media_type.clone(),
+                digest: hex::encode(Sha256::digest(&media.bytes)),
+                bytes: media.bytes.clone(),
+            })
+            .collect();
+        let links = text::links(&page.content);
+        let known = call
+            .book
+            .posts
+            .iter_mut()
+            .find(|posted| posted.remote_id == remote_id);
+        match known {
+            Some(posted) => {
+                posted.edited_at = Some(call.now);
+                posted.deleted_at = (page.status != "publish").then_some(call.now);
+                posted.subject = Some(text::plain(&page.title));
+                (posted.text, posted.links, posted.pictures) = (text, links, pictures);
+            }
+            None if page.status == "publish" => {
+                let parent = page.parent.to_string();
+                let answers = call.book.posts.iter().any(|posted| posted.remote_id == parent);
+                call.book.posts.push(Posted {
+                    account: self.account.clone(),
+                    mode: Mode::Live,
+                    remote_id,
+                    text,
+                    links,
+                    key: None,
+                    in_reply_to: answers.then_some(parent),
+                    recipient: None,
+                    subject: Some(text::plain(&page.title)),
+                    at: call.now,
+                    deleted_at: None,
+                    edited_at: None,
+                    pinned: false,
+                    pictures,
+                    shown: std::collections::BTreeMap::from([("address".to_owned(), self.path(page))]),
+                });
+            }
+            None => {}
+        }
+    }
+
+    /// Where the public finds a page: `/kris/2026-0007-1-…/`.
+    fn path(&self, page: &Page) -> String {
+        let mut path = format!("/{}/", page.slug);
+        let mut parent = page.parent;
+        // As deep as pages can stand here; a ring cannot be made.
+        for _ in 0..self.pages.len() {
+            let Ok(above) = self.page(parent) else { break };
+            path = format!("/{}{path}", above.slug);
+            parent = above.parent;
+        }
+        path
+    }
+
+    fn show(&self, page: &Page, base: &str) -> Value {
+        let gmt = |at: Timestamp| at.strftime("%Y-%m-%dT%H:%M:%S").to_string();
+        json!({
+            "id": page.id, "type": "page", "slug": page.slug, "status": page.status, "parent": page.parent,
+            "date": gmt(page.at), "date_gmt": gmt(page.at), "modified": gmt(page.modified),
+            "modified_gmt": gmt(page.modified),
+            "link": format!("{base}{}", self.path(page)),
+            "title": {"raw": page.title, "rendered": page.title},
+            "content": {"raw": page.content, "rendered": page.content, "protected": false},
+            "excerpt": {"raw": page.excerpt, "rendered": format!("<p>{}</p>", page.excerpt), "protected": false},
+            "author": 7, "featured_media": page.featured, "menu_order": 0, "template": "", "meta": [],
+        })
+    }
+
+    /// What anybody sees at an address of the site.
+    fn public(&self, path: &str) -> Response<Vec<u8>> {
+        let slashed = format!("{}/", path.trim_end_matches('/'));
+        let page = self
+            .pages
+            .iter()
+            .find(|page| page.status == "publish" && self.path(page) == slashed);
+        let Some(page) = page else {
+            return html(404, "<h1>Sidan kan inte hittas.</h1>");
+        };
+        if slashed != path {
+            let mut answer = html(301, "");
+            let last = page.slug.clone() + "/";
+            if let Ok(to) = HeaderValue::from_str(&last) {
+                answer.headers_mut().insert("location", to);
+            }
+            return answer;
+        }
+        let picture = self.media.iter().find(|media| media.id == page.featured);
+        let picture = picture.map(|media| format!("<img src=\"\" alt=\"{}\">", text::quoted(&media.alt)));
+        html(
+            200,
+            &format!(
+                "<!doctype html>\n<html lang=\"sv\"><title>{0}</title><main><h1>{0}</h1>{1}\n{2}</main></html>",
+                page.title,
+                picture.unwrap_or_default(),
+                page.content
+            ),
+        )
+    }
+}
+
+impl Simulator for WordPress {
+    fn secrets(&self) -> Vec<(String, String)> {
+        vec![
+            ("username".to_owned(), self.username.clone()),
+            ("password".to_owned(), self.password.clone()),
+        ]
+    }
+
+    fn answer(&mut self, mut call: Call<'_>) -> Response<Vec<u8>> {
+        // Plain permalinks have the API behind a parameter.
+        let plain = call.query("rest_route").map(str::to_owned);
+        let path = match (&plain, call.path) {
+            (Some(route), "/") => format!("/wp-json{route}"),
+            (_, path) => path.to_owned(),
+        };
+        if let Some(route) = path.strip_prefix("/wp-json/wp/v2/") {
+            let route: Vec<&str> = route.split('/').collect();
+            call.query.retain(|(name, _)| name != "rest_route");
+            return self.route(&mut call, &route).unwrap_or_else(Refusal::answer);
+        }
+        if path.starts_with("/wp-json") {
+            let text = "No route was found matching the URL and request method.";
+            return Refusal(404, "rest_no_route", text.to_owned()).answer();
+        }
+        self.public(&path)
+    }
+}
+
+/// Refuses query parameters besides `known`.
+fn known_query(call: &Call<'_>, known: &[&str]) -> Result<(), Refusal> {
+    match call
+        .query
+        .iter()
+        .find(|(name, _)| !known.contains(&name.as_str()))
+    {
+        Some((name, _)) => Err(Refusal::parameter(name)),
+        None => Ok(()),
+    }
+}
+
+fn fields(call: &Call<'_>, known: &[&str]) -> Result<serde_json::Map<String, Value>, Refusal> {
+    known_query(call, &[])?;
+    if !call
+        .header("content-type")
+        .is_some_and(|kind| kind.starts_with("application/json"))
+    {
+        return Err(Refusal::parameter("content-type"));
+    }
+    let Some(Value::Object(fields)) = call.json() else {
+        return refuse(400, "rest_invalid_json", "Invalid JSON body passed.");
+    };
+    match fields.keys().find(|name| !known.contains(&name.as_str())) {
+        Some(name) => Err(Refusal::parameter(name)),
+        None => Ok(fields),
+    }
+}
+
+fn show_media(media: &Upload, base: &str) -> Value {
+    json!({
+        "id": media.id, "slug": media.slug, "status": "inherit", "type": "attachment", "alt_text": media.alt,
+        "media_type": "image", "mime_type": media.media_type,
+        "source_url": format!("{base}/wp-content/uploads/{}", media.slug),
+    })
+}
+
+fn html(status: u16, body: &str) -> Response<Vec<u8>> {
+    let mut response = Response::new(body.as_bytes().to_vec());
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
+    let kind = HeaderValue::from_static("text/html; charset=utf-8");
+    response.headers_mut().insert("content-type", kind);
+    response
+}

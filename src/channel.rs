@@ -122,6 +122,12 @@ pub trait Settings: fmt::Debug + Send + Sync {
     /// How the account counts and limits text.
     fn text_rule(&self) -> TextRule;
 
+    /// How many posts one text may take: more than one on an account that makes a thread of a long text. Each then fits
+    /// [`Self::text_rule`] as [`crate::compose::parts`] takes the text apart.
+    fn parts(&self) -> usize {
+        1
+    }
+
     /// The same account with every address at the practice wall. It shares no address with the original.
     fn at_wall(&self, site: &WallSite) -> Box<dyn Settings>;
 

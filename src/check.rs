@@ -237,7 +237,8 @@ mod tests {
     #[test]
     fn nothing_is_sent_whose_time_has_passed() {
         let (command, message, municipality) = (command(FIELDS), message(), municipality());
-        let plan = crate::compose::plan(&command, &message, &municipality, &[]).unwrap();
+        let plan =
+            crate::compose::plan::<crate::compose::TextRule>(&command, &message, &municipality, &[]).unwrap();
         for (seconds, stops) in [(-1, true), (0, true), (60, true), (61, false)] {
             let findings = run(&CheckInput {
                 command: &command,

@@ -47,6 +47,21 @@ pub struct TextRule {
     pub also: Option<(usize, Unit)>,
 }
 
+/// How much of one text an account takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// What a post takes.
+    pub rule: TextRule,
+    /// How many posts one text may take; more than one makes a thread.
+    pub parts: usize,
+}
+
+impl From<TextRule> for Room {
+    fn from(rule: TextRule) -> Self {
+        Self { rule, parts: 1 }
+    }
+}
+
 /// A prepared message: one file under `templates/messages/`.
 #[derive(Debug, Clone)]
 pub struct PreparedMessage {

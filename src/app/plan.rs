@@ -7,9 +7,10 @@ use super::request::{AccountPreview, Preview, SendRequest};
 use crate::channel::Transport;
 use crate::check::{self, CheckInput, Finding, link};
 use crate::clock::{Timestamp, later};
-use crate::compose::{self, Command, Plan, TextRule};
+use crate::compose::parts::{self, Whole};
+use crate::compose::{self, Command, Plan, Room};
 use crate::config::{Account, Config};
-use crate::model::{AccountId, Kind, Mode};
+use crate::model::{AccountId, Kind, Mode, Rendering};
 
 /// A command worked out: what would be accepted.
 #[derive(Debug)]
@@ -62,9 +63,8 @@ pub async fn draft<'a>(
         languages: request.languages.clone(),
     };
     let valid_until = later(now, message.valid_for);
-    let rules: Vec<(&AccountId, TextRule)> =
-        accounts.iter().map(|a| (&a.id, a.settings.text_rule())).collect();
-    let (plan, findings) = match compose::plan(&command, message, &config.municipality, &rules) {
+    let rooms: Vec<(&AccountId, Room)> = accounts.iter().map(|a| (&a.id, room(a))).collect();
+    let (plan, findings) = match compose::plan(&command, message, &config.municipality, &rooms) {
         Err(findings) => (None, findings),
         Ok(plan) => {
             let mut findings = check::run(&CheckInput {
@@ -86,6 +86,21 @@ pub async fn draft<'a>(
         valid_until,
         findings,
     })
+}
+
+/// How much of a text an account takes.
+fn room(account: &Account) -> Room {
+    Room {
+        rule: account.settings.text_rule(),
+        parts: account.settings.parts(),
+    }
+}
+
+/// The posts of a text that makes a thread; none if it is one post.
+fn thread(account: &Account, rendering: &Rendering, mode: Mode, sender: &str) -> Vec<String> {
+    let whole = Whole::of(rendering, mode, sender);
+    let posts = parts::split(&whole, &account.settings.text_rule()).unwrap_or_default();
+    if posts.len() > 1 { posts } else { Vec::new() }
 }
 
 /// Whether the page behind the link answers.
@@ -152,8 +167,11 @@ pub async fn preview(
                 recipients: super::recipients(config, account).map(<[_]>::len),
                 variant: rendering.map(|r| r.variant),
                 text: rendering.map(|r| r.text.clone()),
+                parts: rendering
+                    .map(|r| thread(account, r, draft.command.mode, &config.municipality.name))
+                    .unwrap_or_default(),
                 count: rendering.map(|r| r.count),
-                limit: rule.limit,
+                limit: rendering.map_or(rule.limit, |r| r.limit),
                 unit: rule.unit,
                 findings: draft
                     .findings

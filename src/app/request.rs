@@ -92,9 +92,12 @@ pub struct AccountPreview {
     pub variant: Option<Variant>,
     /// The exact text.
     pub text: Option<String>,
+    /// The posts that it makes on an account that takes threads; none if it is one post.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<String>,
     /// Its length by the account's own rule.
     pub count: Option<usize>,
-    /// The account's limit.
+    /// The account's limit; of a thread, that of all its posts.
     pub limit: Option<usize>,
     /// What both count.
     pub unit: Unit,

@@ -57,8 +57,22 @@ pub async fn run(path: &Path, args: &Args) -> Outcome {
                 account.proof
             );
             outln!("   {variant}, {count} {limit}");
-            for line in account.text.as_deref().unwrap_or_default().lines() {
-                outln!("   │ {line}");
+            let posts = account.parts.len();
+            if posts > 1 {
+                outln!("   a thread of {posts} posts");
+            }
+            let whole: Vec<&str> = if posts > 1 {
+                account.parts.iter().map(String::as_str).collect()
+            } else {
+                account.text.as_deref().into_iter().collect()
+            };
+            for (n, post) in whole.into_iter().enumerate() {
+                if n > 0 {
+                    outln!("   ├──");
+                }
+                for line in post.lines() {
+                    outln!("   │ {line}");
+                }
             }
             for finding in &account.findings {
                 outln!("   {}", line(finding));

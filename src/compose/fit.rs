@@ -3,7 +3,7 @@
 use url::Url;
 
 use super::template::Filled;
-use super::{TextRule, count, layout};
+use super::{Room, count, layout, parts};
 use crate::check::Finding;
 use crate::check::length::unit_word;
 use crate::model::{AccountId, Lang, Mode, Rendering, Unit, Variant};
@@ -19,6 +19,10 @@ pub struct Filling {
     pub languages: Vec<Lang>,
     /// The whole texts, longest variant first.
     pub variants: Vec<(Variant, String)>,
+    /// Who sends it.
+    pub sender: String,
+    /// What an exercise is marked with; empty when live.
+    pub marking: &'static str,
 }
 
 impl Filling {
@@ -33,37 +37,54 @@ impl Filling {
             languages: texts.iter().map(|(lang, _)| *lang).collect(),
             link,
             variants,
+            sender: sender.to_owned(),
+            marking: texts.first().map_or("", |(lang, _)| mode.marking(*lang)),
         }
     }
 
-    /// The longest variant that fits `rule`.
+    /// The longest variant that fits `room`, as one post or as a thread.
     ///
     /// # Errors
     /// If none fits: the smallest one's length, the limit that it exceeds, and what both count.
-    pub fn fit(&self, rule: &TextRule) -> Result<Rendering, (usize, usize, Unit)> {
+    pub fn fit(&self, room: &Room) -> Result<Rendering, (usize, usize, Unit)> {
+        let rule = &room.rule;
         let mut smallest = None;
         for (variant, text) in &self.variants {
-            match count::excess(text, rule) {
-                None => {
-                    return Ok(Rendering {
-                        headline: self.headline.clone(),
-                        text: text.clone(),
-                        html: None,
-                        link: self.link.clone(),
-                        languages: self.languages.clone(),
-                        variant: *variant,
-                        count: count::count(text, rule.unit),
-                        limit: rule.limit,
-                        unit: rule.unit,
-                    });
-                }
-                Some(excess) if smallest.is_none_or(|(length, _, _)| excess.0 < length) => {
+            let excess = count::excess(text, rule);
+            if let Some(excess) = excess
+                && !self.parts_well(text, room)
+            {
+                if smallest.is_none_or(|(length, _, _)| excess.0 < length) {
                     smallest = Some(excess);
                 }
-                Some(_) => {}
+                continue;
             }
+            // A thread is held to the limit of all its posts together.
+            let posts = if excess.is_some() { room.parts } else { 1 };
+            return Ok(Rendering {
+                headline: self.headline.clone(),
+                text: text.clone(),
+                html: None,
+                link: self.link.clone(),
+                languages: self.languages.clone(),
+                variant: *variant,
+                count: count::count(text, rule.unit),
+                limit: rule.limit.map(|limit| limit.saturating_mul(posts)),
+                unit: rule.unit,
+            });
         }
         Err(smallest.unwrap_or((0, 0, rule.unit)))
+    }
+
+    /// Whether the account takes threads and this text can be made into one.
+    fn parts_well(&self, text: &str, room: &Room) -> bool {
+        let whole = parts::Whole {
+            text,
+            marking: self.marking,
+            sender: &self.sender,
+            link: self.link.as_str(),
+        };
+        room.parts > 1 && parts::split(&whole, &room.rule).is_some_and(|posts| posts.len() <= room.parts)
     }
 }
 

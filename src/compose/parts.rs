@@ -1,10 +1,13 @@
 //! A text that is longer than one post, as a thread of numbered parts. Pure, and the same at every attempt: an attempt
 //! that goes on after a crash must split the text where the first one did.
 //!
-//! Words and links are never split. Every part bears the mode's marking, its number and the sender; the link stands last
+//! Words and links are never split, nor a letter from its marks, nor what a no-break space holds together. Every part bears the mode's marking, its number and the sender; the link stands last
 //! in the first part and in the last one.
 
+use unicode_segmentation::UnicodeSegmentation;
+
 use super::{TextRule, count};
+use crate::model::{Mode, Post, Rendering};
 
 /// Most parts of a thread. Nobody reads further in a crisis, and a service takes it for spam.
 pub const MOST: usize = 20;
@@ -24,6 +27,28 @@ pub struct Whole<'a> {
     pub sender: &'a str,
     /// The link, as it stands at the end of the text.
     pub link: &'a str,
+}
+
+/// White space that holds words together: `10 000` stays on one line, and in one part.
+const HOLDS: [char; 3] = ['\u{a0}', '\u{2007}', '\u{202f}'];
+
+impl<'a> Whole<'a> {
+    /// The text of a rendering.
+    pub fn of(rendering: &'a Rendering, mode: Mode, sender: &'a str) -> Self {
+        let first = rendering.languages.first();
+        Self {
+            text: &rendering.text,
+            marking: first.map_or("", |language| mode.marking(*language)),
+            sender: sender.trim(),
+            link: rendering.link.as_str(),
+        }
+    }
+}
+
+/// The posts of a delivery whose account takes `rule` in each. Splits whatever is too long: what was accepted as a thread
+/// stays one, whatever the configuration says by then. `None` as for [`split`].
+pub fn of(post: &Post, sender: &str, rule: &TextRule) -> Option<Vec<String>> {
+    split(&Whole::of(&post.rendering, post.mode, sender), rule)
 }
 
 /// The rule that a text has to keep on an account that takes threads of posts of `rule`.
@@ -101,13 +126,18 @@ fn fill<'a>(whole: &Whole<'_>, body: &'a str, rule: &TextRule) -> Option<Vec<&'a
 /// it remains that way, else between two words; and what is left.
 fn take(text: &str, takes: impl Fn(&str) -> bool) -> Option<(&str, &str)> {
     let mut ends = Vec::new();
-    for (at, c) in text.char_indices() {
-        let (before, after) = text.split_at(at);
-        if !c.is_whitespace() || before.ends_with(char::is_whitespace) {
+    // By grapheme: a blank that bears a mark is a letter to those who read it.
+    let mut before = "";
+    let mut graphemes = text.grapheme_indices(true).peekable();
+    while let Some((at, grapheme)) = graphemes.next() {
+        if !is_gap(grapheme) {
+            before = grapheme;
             continue;
         }
-        let blank = after.split(|c: char| !c.is_whitespace()).next();
-        let lines = blank.unwrap_or_default().matches('\n').count();
+        let mut lines = grapheme.matches('\n').count();
+        while let Some((_, more)) = graphemes.next_if(|(_, next)| is_gap(next)) {
+            lines += more.matches('\n').count();
+        }
         ends.push(match (lines, before.ends_with(['.', '!', '?', ':'])) {
             (2.., _) => (at, 0),
             (1, _) => (at, 1),
@@ -125,6 +155,11 @@ fn take(text: &str, takes: impl Fn(&str) -> bool) -> Option<(&str, &str)> {
         .min_by_key(|(_, rank)| *rank)?;
     let (piece, left) = text.split_at(at);
     Some((piece.trim_end(), left.trim_start()))
+}
+
+/// Whether it parts words.
+fn is_gap(grapheme: &str) -> bool {
+    grapheme.chars().all(|c| c.is_whitespace() && !HOLDS.contains(&c))
 }
 
 #[cfg(test)]
@@ -183,6 +218,23 @@ mod tests {
                  3/3 Nässjö kommun\nhttps://nassjo.se/kris/koka-vattnet",
             ]
         );
+    }
+
+    #[test]
+    fn what_belongs_together_is_not_parted() {
+        let (number, address) = ("10\u{a0}000", "https://www.example.org/en/sida?a=1&b=2");
+        let text = message(&format!("{number} {address} 👨‍👩‍👧‍👦🇸🇪 x \u{301}y ").repeat(12));
+        let parts = split(&whole(&text), &rule(170)).unwrap();
+        assert!(parts.len() > 2);
+        for part in &parts {
+            let same = |start: &str, whole: &str| {
+                assert_eq!(part.matches(start).count(), part.matches(whole).count(), "{part}");
+            };
+            same("https://www", address);
+            same("10\u{a0}", number);
+            same("👨", "👨‍👩‍👧‍👦🇸🇪");
+            same("\u{301}", "x \u{301}y");
+        }
     }
 
     #[test]

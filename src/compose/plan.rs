@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::fit::{Filling, does_not_fit};
 use super::template::{self, Filled};
-use super::{Command, PreparedMessage, TextRule, fields, kind_word, language_word, layout};
+use super::{Command, PreparedMessage, Room, fields, kind_word, language_word, layout};
 use crate::check::Finding;
 use crate::config::Municipality;
 use crate::model::{AccountId, Lang, Rendering};
@@ -43,11 +43,11 @@ impl Plan {
 /// # Errors
 /// Every fault of the fields; or, if the fields are right, every account that no variant fits, and a headline that is
 /// too long. All block.
-pub fn plan(
+pub fn plan<R: Copy + Into<Room>>(
     command: &Command,
     message: &PreparedMessage,
     municipality: &Municipality,
-    accounts: &[(&AccountId, TextRule)],
+    accounts: &[(&AccountId, R)],
 ) -> Result<Plan, Vec<Finding>> {
     let languages = languages(command, municipality);
     let values = fields::values(command, message, &languages)?;
@@ -74,8 +74,8 @@ pub fn plan(
         renderings: Vec::new(),
         accounts: Vec::with_capacity(accounts.len()),
     };
-    for &(account, rule) in accounts {
-        match filling.fit(&rule) {
+    for &(account, room) in accounts {
+        match filling.fit(&room.into()) {
             Ok(rendering) => {
                 let known = plan.renderings.iter().position(|r| *r == rendering);
                 let index = known.unwrap_or_else(|| {
@@ -151,8 +151,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::compose::count;
     use crate::compose::examples::{account, command, message, municipality, rule};
+    use crate::compose::{TextRule, count};
     use crate::model::Variant::{Long, Short, Sms};
     use crate::model::{Kind, Mode, Unit, Variant};
 
@@ -241,7 +241,7 @@ mod tests {
         message.texts.remove(&(Lang::En, Kind::Initial));
         let mut command = command(&[("omrade", "Forserum")]);
         command.languages = vec![Lang::Sv, Lang::En];
-        let found = plan(&command, &message, &municipality(), &[]).unwrap_err();
+        let found = plan::<TextRule>(&command, &message, &municipality(), &[]).unwrap_err();
         assert!(found[0].text.contains("engelska"), "{}", found[0].text);
     }
 
@@ -249,7 +249,7 @@ mod tests {
     fn a_headline_must_fit_a_subject_line() {
         let mut message = message();
         message.fields[0].max_length = 400;
-        let found = plan(
+        let found = plan::<TextRule>(
             &command(&[("omrade", &"x".repeat(300))]),
             &message,
             &municipality(),
@@ -257,6 +257,33 @@ mod tests {
         )
         .unwrap_err();
         assert!(found[0].text.contains("högst 200"), "{}", found[0].text);
+    }
+
+    #[test]
+    fn an_account_that_takes_threads_gets_the_long_text_if_it_can_be_parted() {
+        let (thread, post) = (account("trad"), account("post"));
+        let rule = rule(300, Unit::Graphemes);
+        let accounts = [(&thread, Room { rule, parts: 10 }), (&post, rule.into())];
+        let variants = |fri: &str| {
+            let command = command(&[("omrade", "Forserum"), ("fri", fri)]);
+            let plan = plan(&command, &message(), &municipality(), &accounts).unwrap();
+            let of = |id| {
+                (
+                    plan.rendering(id).unwrap().variant,
+                    plan.rendering(id).unwrap().limit,
+                )
+            };
+            (of(&thread), of(&post))
+        };
+        assert_eq!(variants("kort"), ((Long, Some(300)), (Long, Some(300))));
+        assert_eq!(
+            variants(&"ord ".repeat(200)),
+            ((Long, Some(3000)), (Short, Some(300)))
+        );
+        assert_eq!(
+            variants(&"å".repeat(800)),
+            ((Short, Some(300)), (Short, Some(300)))
+        );
     }
 
     fn any_unit() -> impl Strategy<Value = Unit> {

@@ -21,14 +21,17 @@ pub mod document;
 pub mod email;
 pub mod facebook_page;
 pub mod file;
+mod graph;
 mod html;
 pub mod http_json;
 pub mod manual;
 pub mod mastodon;
 mod patience;
+pub(crate) mod public_folder;
 pub mod secrets;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod threads;
 pub mod transport;
 pub mod webhook;
 pub mod wordpress;
@@ -45,6 +48,7 @@ pub const REGISTRY: &[&Kind] = &[
     &http_json::KIND,
     &manual::KIND,
     &mastodon::KIND,
+    &threads::KIND,
     &webhook::KIND,
     &wordpress::KIND,
 ];

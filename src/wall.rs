@@ -22,6 +22,7 @@ mod facebook_page;
 mod faults;
 mod folder;
 mod mastodon;
+mod meta;
 mod mime;
 mod misbehave;
 mod page;
@@ -31,6 +32,7 @@ mod server;
 pub mod sim;
 mod smtp;
 mod state;
+mod threads;
 mod wordpress;
 
 use state::Shared;

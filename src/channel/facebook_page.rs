@@ -18,6 +18,7 @@ use sha2::Sha256;
 use unicode_normalization::UnicodeNormalization;
 use url::Url;
 
+use super::graph::{self, Fault};
 use super::patience::Patience;
 use super::transport::{Answer, Effect, Transport, below};
 use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, WallSite};
@@ -25,10 +26,6 @@ use crate::clock::Timestamp;
 use crate::compose::TextRule;
 use crate::config::section::Section;
 use crate::model::{AccountId, DeliveryId, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
-
-mod graph;
-
-use graph::Fault;
 
 /// A Facebook page.
 pub static KIND: Kind = Kind {

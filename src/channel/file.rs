@@ -14,7 +14,7 @@ use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, Settings, WallSi
 use crate::compose::TextRule;
 use crate::model::{DeliveryId, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
 
-mod disk;
+pub(super) mod disk;
 mod page;
 
 use page::{Page, Revision};

@@ -35,6 +35,7 @@ pub fn unit_word(unit: Unit) -> &'static str {
         Unit::Characters | Unit::Graphemes => "tecken",
         Unit::Utf16 => "tecken (utf-16)",
         Unit::MastodonCharacters => "tecken (länk räknas som 23)",
+        Unit::ThreadsCharacters => "tecken (en emoji räknas som flera)",
         Unit::Bytes => "byte",
     }
 }

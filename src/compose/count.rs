@@ -16,6 +16,7 @@ pub fn count(text: &str, unit: Unit) -> usize {
         Unit::Utf16 => text.encode_utf16().count(),
         Unit::Graphemes => text.graphemes(true).count(),
         Unit::MastodonCharacters => as_mastodon_counts(text).graphemes(true).count(),
+        Unit::ThreadsCharacters => text.chars().map(as_threads_counts).sum(),
         Unit::Bytes => text.len(),
     }
 }
@@ -27,6 +28,25 @@ pub fn excess(text: &str, rule: &TextRule) -> Option<(usize, usize, Unit)> {
         let length = count(text, unit);
         (length > limit).then_some((length, limit, unit))
     })
+}
+
+/// What Threads counts for `c`: an emoji counts as its UTF-8 bytes
+/// (<https://developers.facebook.com/docs/threads/posts>, read 2026-08). What may be part of an emoji is taken for one,
+/// so that the count errs upwards.
+fn as_threads_counts(c: char) -> usize {
+    let of_emoji = matches!(
+        c,
+        '\u{200d}' | '\u{203c}' | '\u{2049}' | '\u{20e3}' | '\u{2122}' | '\u{2139}' | '\u{3030}' | '\u{303d}'
+            | '\u{3297}' | '\u{3299}' | '\u{fe0f}'
+            | '\u{2190}'..='\u{21ff}'
+            | '\u{2300}'..='\u{23ff}'
+            | '\u{24c2}'
+            | '\u{25a0}'..='\u{27bf}'
+            | '\u{2900}'..='\u{297f}'
+            | '\u{2b00}'..='\u{2bff}'
+            | '\u{1f000}'..='\u{e007f}'
+    );
+    if of_emoji { c.len_utf8() } else { 1 }
 }
 
 /// The text with every address replaced by 23 letters and every `@user@domain` by `@user`, as Mastodon's
@@ -183,6 +203,15 @@ mod tests {
         assert_eq!(count(text, Unit::Characters), 8);
         assert_eq!(count(text, Unit::Utf16), 11);
         assert_eq!(count(text, Unit::Bytes), 2 + 18 + 3);
+    }
+
+    #[test]
+    fn threads_counts_an_emoji_as_its_bytes_and_a_letter_as_one() {
+        let threads = |text: &str| count(text, Unit::ThreadsCharacters);
+        assert_eq!(threads("Å å–é “så”"), 10);
+        assert_eq!(threads("😀"), 4);
+        assert_eq!(threads("🇸🇪 ⚠️"), 8 + 1 + 6);
+        assert_eq!(threads("👨‍👩‍👧"), 4 + 3 + 4 + 3 + 4);
     }
 
     #[test]

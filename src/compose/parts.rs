@@ -145,8 +145,8 @@ fn take(text: &str, takes: impl Fn(&str) -> bool) -> Option<(&str, &str)> {
             (0, false) => (at, 3),
         });
     }
-    let taken = ends.partition_point(|(at, _)| takes(text.split_at(*at).0));
-    ends.truncate(taken);
+    let many = ends.partition_point(|(at, _)| takes(text.split_at(*at).0));
+    ends.truncate(many);
     let (longest, _) = *ends.last()?;
     let (at, _) = ends
         .into_iter()

@@ -126,6 +126,8 @@ words!(
         Graphemes = "graphemes",
         /// Extended grapheme clusters with every web address counted as 23.
         MastodonCharacters = "characters (link = 23)",
+        /// Unicode scalar values, with each one of an emoji counted as its UTF-8 bytes.
+        ThreadsCharacters = "characters (emoji = bytes)",
         /// UTF-8 bytes.
         Bytes = "bytes",
     }

@@ -22,14 +22,14 @@ const REPEAT: SignedDuration = SignedDuration::from_mins(1);
 const COMMON: &[&str] = &["appsecret_proof", "fields"];
 
 /// What the service says no with: HTTP status, code, subcode, message.
-struct Refusal(u16, i64, Option<i64>, String);
+pub(super) struct Refusal(pub u16, pub i64, pub Option<i64>, pub String);
 
 impl Refusal {
-    fn parameter(message: impl std::fmt::Display) -> Self {
+    pub(super) fn parameter(message: impl std::fmt::Display) -> Self {
         Self(400, 100, None, format!("(#100) {message}"))
     }
 
-    fn missing(id: &str) -> Self {
+    pub(super) fn missing(id: &str) -> Self {
         let text = format!(
             "Unsupported request. Object with ID '{id}' does not exist, cannot be loaded due to missing permissions, \
              or does not support this operation"
@@ -37,7 +37,7 @@ impl Refusal {
         Self(400, 100, Some(33), text)
     }
 
-    fn answer(self) -> Response<Vec<u8>> {
+    pub(super) fn answer(self) -> Response<Vec<u8>> {
         let Self(status, code, subcode, message) = self;
         let mut error = json!({
             "message": message, "type": "OAuthException", "code": code, "is_transient": false, "fbtrace_id": "AbCdEf",
@@ -321,20 +321,20 @@ impl Simulator for FacebookPage {
 }
 
 #[derive(Clone, Copy)]
-struct Parameters<'a>(&'a [(String, String)]);
+pub(super) struct Parameters<'a>(pub &'a [(String, String)]);
 
 impl<'a> Parameters<'a> {
-    fn get(self, name: &str) -> Option<&'a str> {
+    pub(super) fn get(self, name: &str) -> Option<&'a str> {
         let found = self.0.iter().find(|(key, _)| key == name);
         found.map(|(_, value)| value.as_str())
     }
 
-    fn fields(self) -> impl Iterator<Item = &'a str> {
+    pub(super) fn fields(self) -> impl Iterator<Item = &'a str> {
         self.get("fields").unwrap_or("id").split(',')
     }
 
     /// Refuses every parameter besides the common ones and `known`.
-    fn only(self, known: &[&str]) -> Result<(), Refusal> {
+    pub(super) fn only(self, known: &[&str]) -> Result<(), Refusal> {
         let unknown = self
             .0
             .iter()
@@ -346,7 +346,7 @@ impl<'a> Parameters<'a> {
     }
 }
 
-fn parameters(call: &Call<'_>) -> Result<Vec<(String, String)>, Refusal> {
+pub(super) fn parameters(call: &Call<'_>) -> Result<Vec<(String, String)>, Refusal> {
     if call.query("access_token").is_some() {
         return Err(Refusal::parameter("a token does not belong into an address"));
     }
@@ -375,7 +375,7 @@ fn show(post: &Post, base: &str) -> Value {
 }
 
 /// The fields that were asked for; the id always.
-fn select(parameters: Parameters<'_>, object: &Value) -> Value {
+pub(super) fn select(parameters: Parameters<'_>, object: &Value) -> Value {
     let mut selected = json!({"id": object["id"]});
     for field in parameters.fields() {
         if let Some(value) = object.get(field) {

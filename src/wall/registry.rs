@@ -7,6 +7,7 @@ use super::facebook_page::FacebookPage;
 use super::mastodon::Mastodon;
 use super::receiver::Receiver;
 use super::sim::{Call, Simulator, error};
+use super::threads::Threads;
 use super::wordpress::WordPress;
 use crate::model::AccountId;
 
@@ -21,6 +22,7 @@ const SIMULATORS: &[(&str, Make)] = &[
         Box::new(FacebookPage::new(account, name))
     }),
     ("mastodon", |account, name| Box::new(Mastodon::new(account, name))),
+    ("threads", |account, name| Box::new(Threads::new(account, name))),
     ("webhook", |account, _| Box::new(Receiver::webhook(account))),
     ("wordpress", |account, name| {
         Box::new(WordPress::new(account, name))

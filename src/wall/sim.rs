@@ -26,6 +26,8 @@ pub struct Call<'a> {
     pub now: Timestamp,
     /// The base address of the account, for links in answers.
     pub base: &'a str,
+    /// A folder of the account's own, for what its adapter puts somewhere for the service to fetch.
+    pub folder: &'a std::path::Path,
     /// The account's ledger.
     pub book: &'a mut Book,
 }

@@ -45,7 +45,7 @@ pub(super) struct Site {
     pub kind: &'static Kind,
     pub name: String,
     pub base: Url,
-    /// Where a `file` account's posts lie.
+    /// Where a `file` account's posts lie, and the pictures that a service fetches.
     pub folder: PathBuf,
     inside: Mutex<Inside>,
 }
@@ -111,10 +111,15 @@ impl Shared {
 
     fn site(&self, mode: Mode, account: &AccountId, kind: &'static Kind, name: &str) -> Site {
         let folder = self.folder.join(mode.as_str()).join(account.as_str());
-        if kind.id == "file"
-            && let Err(error) = std::fs::create_dir_all(&folder)
+        let wanted = match kind.id {
+            "file" => Some(folder.clone()),
+            "instagram" | "threads" => Some(folder.join(crate::channel::public_folder::PRACTICE)),
+            _ => None,
+        };
+        if let Some(wanted) = wanted
+            && let Err(error) = std::fs::create_dir_all(wanted)
         {
-            tracing::error!(account.id = %account, %error, "the wall cannot make the folder of a file account");
+            tracing::error!(account.id = %account, %error, "the wall cannot make the folder of an account");
         }
         #[allow(
             clippy::expect_used,
@@ -262,6 +267,7 @@ impl Site {
             body: request.body,
             now: shared.clock.now(),
             base: self.base.as_str(),
+            folder: &self.folder,
             book,
         });
         // A simulator does not know in which mode its account was opened; the frame does.

@@ -171,6 +171,7 @@ fn every_key_is_explained_in_the_configuration_that_comes_with_the_program() {
         "[account.mastodon-nassjo]",
         "[account.bluesky-nassjo]",
         "[account.facebook-nassjo]",
+        "[account.threads-nassjo]",
         "[account.intranat]",
         "[account.informationsskarmar]",
         "[account.epost-press]",

@@ -24,6 +24,7 @@ mod social;
 mod store;
 #[path = "../support/mod.rs"]
 mod support;
+mod threads;
 mod unit_file;
 mod vault;
 mod wall;

@@ -101,6 +101,28 @@ impl Practice {
         meant.count()
     }
 
+    /// So many requests whose path contains this go wrong like this.
+    pub(crate) fn strike_path(&self, path: &str, times: u32, how: How) {
+        let fault = Fault {
+            how,
+            path: Some(path.to_owned()),
+            method: None,
+            after: 0,
+            times,
+        };
+        self.wall.fault(Mode::Drill, &self.account, fault);
+    }
+
+    /// The adapter as a daemon has it that has just started.
+    pub(crate) fn restarted(&self) -> Arc<dyn Channel> {
+        open(self.settings.as_ref(), &self.site.secrets)
+    }
+
+    /// How many requests there were.
+    pub(crate) fn requests(&self) -> usize {
+        self.wall.seen().len()
+    }
+
     /// What the service truly took.
     pub(crate) fn ledger(&self) -> Vec<Posted> {
         self.wall.ledger()

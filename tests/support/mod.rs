@@ -262,6 +262,7 @@ impl World {
                 "mastodon" => format!("server = \"{}\"", site.base),
                 "bluesky" => format!("service = \"{}\"\nidentifier = \"nassjo.se\"", site.base),
                 "facebook-page" => format!("base_url = \"{}\"\npage_id = \"1055\"", site.base),
+                "threads" => format!("base_url = \"{}\"\nuser_id = \"1780\"", site.base),
                 "http-json" | "webhook" => format!("endpoint = \"{}\"", site.base),
                 "file" => format!("path = \"{}\"", site.folder.join(&account.id).display()),
                 "email" => "from = \"kris@nassjo.se\"\nlist = \"press\"".to_owned(),

@@ -15,7 +15,7 @@ const READ_CAP: u64 = 4 * 1024 * 1024;
 const NOFOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
 
 /// SHA-256 in hex.
-pub(super) fn digest(bytes: &[u8]) -> String {
+pub(in crate::channel) fn digest(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
@@ -40,7 +40,12 @@ fn told(folder: &Path, name: &str, error: &std::io::Error) -> Reason {
 }
 
 /// Replaces the file `name` in `folder` by these bytes. On disk when it returns.
-pub(super) fn write(folder: &Path, name: &str, account: &str, bytes: &[u8]) -> Result<(), Reason> {
+pub(in crate::channel) fn write(
+    folder: &Path,
+    name: &str,
+    account: &str,
+    bytes: &[u8],
+) -> Result<(), Reason> {
     let temporary = temporary(folder, name, account);
     let result = fill(&temporary, bytes)
         .and_then(|()| std::fs::rename(&temporary, folder.join(name)))
@@ -114,7 +119,7 @@ pub(super) fn remove(folder: &Path, name: &str) -> Result<(), Reason> {
 }
 
 /// Writes a small file and removes it again.
-pub(super) fn try_out(folder: &Path, account: &str) -> Result<(), Reason> {
+pub(in crate::channel) fn try_out(folder: &Path, account: &str) -> Result<(), Reason> {
     let temporary = temporary(folder, "verify", account);
     fill(&temporary, b"vardkase")
         .and_then(|()| std::fs::remove_file(&temporary))

@@ -44,6 +44,7 @@ fn section(kind: &Kind) -> &'static str {
         "http-json" | "webhook" => "endpoint = \"https://nassjo.se/mottagare\"",
         "manual" => "instructions = \"Ring radion på 010-123 45 67.\"",
         "mastodon" => "server = \"https://mastodon.social\"",
+        "threads" => "user_id = \"1234567890\"",
         "wordpress" => "site = \"https://krisinfo.nassjo.se\"\npage = \"kris\"",
         other => panic!("say here what a section of {other} looks like"),
     }

@@ -9,6 +9,11 @@ use crate::channel::transport::Answer;
 use crate::clock::{Timestamp, later};
 use crate::model::Reason;
 
+pub(super) mod client;
+pub(super) mod container;
+pub(super) mod readback;
+pub(super) mod renewal;
+
 /// What the service says no with. What follows from it depends on whether something could have been made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -117,7 +122,7 @@ fn reason(error: &Value, code: i64, subcode: i64) -> Reason {
     let trace = error["fbtrace_id"].as_str().unwrap_or("none");
     // The trace first: a long message must not push it over the cap.
     let trace: String = trace.chars().take(40).collect();
-    Reason::new(name, format!("Facebook says (trace {trace}): {message}"))
+    Reason::new(name, format!("Meta says (trace {trace}): {message}"))
 }
 
 fn says(error: &Value, words: &str) -> bool {

@@ -1,0 +1,365 @@
+//! What the simulators of Threads and Instagram share: tokens that are renewed, containers, and pictures that the service
+//! fetches by their address. As Meta fetches them from the public web, so these are taken from the account's own folder,
+//! and from nowhere else: nothing that is sent to the wall makes it speak to another machine.
+
+use std::collections::BTreeMap;
+
+use http::{HeaderValue, Response};
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::facebook_page::{Parameters, Refusal};
+use super::sim::{Call, page};
+use super::{Posted, ShownPicture};
+use crate::channel::public_folder::PRACTICE;
+use crate::clock::Timestamp;
+use crate::model::{AccountId, Mode};
+
+/// How long a container waits to be published, and over which time quotas are counted.
+pub(super) const DAY: SignedDuration = SignedDuration::from_hours(24);
+/// Most bytes of a picture.
+const MAX_PICTURE: usize = 8_000_000;
+
+/// The tokens of an account: the one that it was given, and those that took its place.
+pub(super) struct Tokens {
+    valid: Vec<String>,
+    /// When the newest was made; `None` for the first one, which is a month old.
+    renewed: Option<Timestamp>,
+}
+
+impl Tokens {
+    pub fn new() -> Self {
+        Self {
+            valid: vec![hex::encode(rand::random::<[u8; 24]>())],
+            renewed: None,
+        }
+    }
+
+    /// The token that the vault is given.
+    pub fn first(&self) -> String {
+        self.valid.first().cloned().unwrap_or_default()
+    }
+
+    pub fn check(&self, call: &Call<'_>) -> Result<(), Refusal> {
+        let Some(token) = call.bearer() else {
+            let text = "An access token is required to request this resource.";
+            return Err(Refusal(400, 104, None, text.to_owned()));
+        };
+        if self.valid.iter().any(|valid| valid == token) {
+            return Ok(());
+        }
+        let text = "Error validating access token: The session is invalid.";
+        Err(Refusal(400, 190, Some(467), text.to_owned()))
+    }
+
+    /// A new token for a living one that is a day old. The old one lives on.
+    pub fn renew(
+        &mut self,
+        call: &Call<'_>,
+        parameters: Parameters<'_>,
+        grant: &str,
+    ) -> Result<Value, Refusal> {
+        parameters.only(&["grant_type"])?;
+        if parameters.get("grant_type") != Some(grant) {
+            return Err(Refusal::parameter("Invalid grant_type"));
+        }
+        if self.renewed.is_some_and(|at| call.now.duration_since(at) < DAY) {
+            return Err(Refusal::parameter("The token must be at least 24 hours old"));
+        }
+        self.renewed = Some(call.now);
+        let token = hex::encode(rand::random::<[u8; 24]>());
+        self.valid.push(token.clone());
+        Ok(json!({"access_token": token, "token_type": "bearer", "expires_in": 5_183_944}))
+    }
+}
+
+/// Something that may be published.
+#[derive(Clone)]
+pub(super) struct Container {
+    pub id: String,
+    pub text: String,
+    pub links: Vec<String>,
+    pub picture: Option<ShownPicture>,
+    pub answer_to: Option<String>,
+    pub made: Timestamp,
+    /// How often its status was asked for: a picture takes until the first time.
+    pub looks: u32,
+    pub published: bool,
+}
+
+/// A published post.
+#[derive(Clone)]
+pub(super) struct Media {
+    pub id: String,
+    pub text: String,
+    pub is_answer: bool,
+    pub at: Timestamp,
+    pub deleted: bool,
+}
+
+/// Containers and posts of an account.
+pub(super) struct Outlet {
+    pub account: AccountId,
+    pub containers: Vec<Container>,
+    pub media: Vec<Media>,
+}
+
+impl Outlet {
+    pub fn new(account: &AccountId) -> Self {
+        Self {
+            account: account.clone(),
+            containers: Vec::new(),
+            media: Vec::new(),
+        }
+    }
+
+    /// Keeps a container and says its id.
+    pub fn make(&mut self, mut container: Container) -> Value {
+        container.id = format!("17900{:06}", self.containers.len() + 1);
+        let id = container.id.clone();
+        self.containers.push(container);
+        json!({ "id": id })
+    }
+
+    /// How a container stands; `None` if there is no such container.
+    pub fn status(&mut self, id: &str, now: Timestamp) -> Option<&'static str> {
+        let container = self.containers.iter_mut().find(|container| container.id == id)?;
+        container.looks += 1;
+        Some(if container.published {
+            "PUBLISHED"
+        } else if now.duration_since(container.made) >= DAY {
+            "EXPIRED"
+        } else if container.picture.is_some() && container.looks == 1 {
+            "IN_PROGRESS"
+        } else {
+            "FINISHED"
+        })
+    }
+
+    /// Publishes a container that is ready, once. Returns the post's id.
+    pub fn publish(&mut self, id: &str, call: &mut Call<'_>, lost: Refusal) -> Result<String, Refusal> {
+        let number = self.media.len() + 1;
+        let Some(container) = self
+            .containers
+            .iter_mut()
+            .find(|container| container.id == id && !container.published)
+        else {
+            return Err(lost);
+        };
+        if call.now.duration_since(container.made) >= DAY {
+            return Err(lost);
+        }
+        if container.picture.is_some() && container.looks == 0 {
+            let text = "Media ID is not available";
+            return Err(Refusal(400, 9007, Some(2_207_027), text.to_owned()));
+        }
+        container.published = true;
+        let media = Media {
+            id: format!("18000{number:06}"),
+            text: container.text.clone(),
+            is_answer: container.answer_to.is_some(),
+            at: call.now,
+            deleted: false,
+        };
+        call.book.posts.push(Posted {
+            account: self.account.clone(),
+            mode: Mode::Live,
+            remote_id: media.id.clone(),
+            text: container.text.clone(),
+            links: container.links.clone(),
+            key: None,
+            in_reply_to: container.answer_to.clone(),
+            recipient: None,
+            subject: None,
+            at: call.now,
+            deleted_at: None,
+            edited_at: None,
+            pinned: false,
+            pictures: container.picture.iter().cloned().collect(),
+            shown: BTreeMap::new(),
+        });
+        let id = media.id.clone();
+        self.media.push(media);
+        Ok(id)
+    }
+
+    pub fn find(&self, id: &str) -> Option<&Media> {
+        self.media.iter().find(|media| media.id == id && !media.deleted)
+    }
+
+    pub fn delete(&mut self, id: &str, call: &mut Call<'_>) -> Result<(), Refusal> {
+        if self.find(id).is_none() {
+            return Err(Refusal::missing(id));
+        }
+        for media in self.media.iter_mut().filter(|media| media.id == id) {
+            media.deleted = true;
+        }
+        for posted in call.book.posts.iter_mut().filter(|posted| posted.remote_id == id) {
+            posted.deleted_at = Some(call.now);
+        }
+        Ok(())
+    }
+
+    /// How many were published within the last day.
+    pub fn used(&self, now: Timestamp, answers: bool) -> usize {
+        let recent = |media: &&Media| media.is_answer == answers && now.duration_since(media.at) < DAY;
+        self.media.iter().filter(recent).count()
+    }
+
+    /// A page of what was published, newest first.
+    pub fn list(
+        &self,
+        call: &Call<'_>,
+        parameters: Parameters<'_>,
+        wanted: impl Fn(&Media) -> bool,
+        show: impl Fn(&Media) -> Value,
+    ) -> Result<Value, Refusal> {
+        parameters.only(&["limit", "since", "until", "after", "before"])?;
+        let number = |name: &str| -> Result<Option<i64>, Refusal> {
+            let text = parameters.get(name);
+            text.map(str::parse)
+                .transpose()
+                .map_err(|_| Refusal::parameter(format_args!("Param {name} must be a number")))
+        };
+        let limit = usize::try_from(number("limit")?.unwrap_or(25))
+            .unwrap_or(25)
+            .clamp(1, 100);
+        let (since, until) = (number("since")?, number("until")?);
+        let mut shown: Vec<&Media> = self
+            .media
+            .iter()
+            .rev()
+            .filter(|media| !media.deleted && wanted(media))
+            .filter(|media| since.is_none_or(|since| media.at.as_second() >= since))
+            .filter(|media| until.is_none_or(|until| media.at.as_second() <= until))
+            .collect();
+        if let Some(after) = parameters.get("after") {
+            let at = shown.iter().position(|media| media.id == after);
+            let at = at.ok_or_else(|| Refusal::parameter("Invalid cursor"))?;
+            shown.drain(..=at);
+        }
+        let more = shown.len() > limit;
+        shown.truncate(limit);
+        let mut body = json!({ "data": shown.iter().map(|media| show(media)).collect::<Vec<_>>() });
+        if let (Some(first), Some(last)) = (shown.first(), shown.last()) {
+            body["paging"] = json!({"cursors": {"before": first.id, "after": last.id}});
+            if more {
+                body["paging"]["next"] = format!("{}{}?after={}", call.base, call.path, last.id).into();
+            }
+        }
+        Ok(body)
+    }
+}
+
+/// Reads the fields that were asked for, and refuses those that the object does not have.
+pub(super) fn fields(parameters: Parameters<'_>, object: &Value, kind: &str) -> Result<Value, Refusal> {
+    let mut selected = json!({"id": object["id"]});
+    for field in parameters.fields() {
+        match object.get(field) {
+            Some(Value::Null) => {}
+            Some(value) => selected[field] = value.clone(),
+            None => {
+                return Err(Refusal::parameter(format_args!(
+                    "Tried accessing nonexisting field ({field}) on node type ({kind})"
+                )));
+            }
+        }
+    }
+    Ok(selected)
+}
+
+/// A picture as the service fetched it.
+pub(super) struct Fetched {
+    pub shown: ShownPicture,
+    pub width: u32,
+    pub height: u32,
+}
+
+/// Fetches a picture by its address.
+pub(super) fn fetch(call: &Call<'_>, url: &str, alt: &str) -> Result<Fetched, Refusal> {
+    let unreachable = || {
+        let text = "The media could not be fetched from this URI";
+        Refusal(400, 9004, Some(2_207_052), text.to_owned())
+    };
+    let below = format!("{}/{PRACTICE}/", call.base);
+    let name = url.strip_prefix(&below).ok_or_else(unreachable)?;
+    let bytes = file(call, name).ok_or_else(unreachable)?;
+    if bytes.len() > MAX_PICTURE {
+        return Err(Refusal(
+            400,
+            36_000,
+            Some(2_207_004),
+            "The image is too large".to_owned(),
+        ));
+    }
+    let format = || {
+        Refusal(
+            400,
+            36_001,
+            Some(2_207_005),
+            "The image format is not supported".to_owned(),
+        )
+    };
+    let (media_type, width, height) = measure(&bytes).ok_or_else(format)?;
+    Ok(Fetched {
+        shown: ShownPicture {
+            alt: alt.to_owned(),
+            media_type: media_type.to_owned(),
+            digest: hex::encode(Sha256::digest(&bytes)),
+            bytes,
+        },
+        width,
+        height,
+    })
+}
+
+/// A file of the account's public folder; no other can be named.
+fn file(call: &Call<'_>, name: &str) -> Option<Vec<u8>> {
+    let (stem, ending) = name.split_once('.')?;
+    let is_plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric());
+    if !is_plain(stem) || !is_plain(ending) {
+        return None;
+    }
+    std::fs::read(call.folder.join(PRACTICE).join(name)).ok()
+}
+
+/// What anybody gets who asks for a file of the public folder.
+pub(super) fn serve(call: &Call<'_>, name: &str) -> Response<Vec<u8>> {
+    let Some(bytes) = file(call, name) else {
+        return page(None);
+    };
+    let media_type = measure(&bytes).map_or("application/octet-stream", |(media_type, _, _)| media_type);
+    let mut response = Response::new(bytes);
+    response
+        .headers_mut()
+        .insert("content-type", HeaderValue::from_static(media_type));
+    response
+}
+
+/// Media type, width and height of a JPEG or PNG, by its first bytes and not by its name.
+fn measure(bytes: &[u8]) -> Option<(&'static str, u32, u32)> {
+    let pair = |at: usize| {
+        Some(u32::from(u16::from_be_bytes(
+            bytes.get(at..at + 2)?.try_into().ok()?,
+        )))
+    };
+    if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
+        let quad = |at: usize| Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+        return Some(("image/png", quad(16)?, quad(20)?));
+    }
+    if !bytes.starts_with(&[0xff, 0xd8]) {
+        return None;
+    }
+    let mut at = 2;
+    loop {
+        let (mark, kind) = (*bytes.get(at)?, *bytes.get(at + 1)?);
+        if mark != 0xff {
+            return None;
+        }
+        if matches!(kind, 0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf) {
+            return Some(("image/jpeg", pair(at + 7)?, pair(at + 5)?));
+        }
+        at += 2 + usize::try_from(pair(at + 2)?).ok()?;
+    }
+}

@@ -36,6 +36,7 @@ pub fn unit_word(unit: Unit) -> &'static str {
         Unit::Utf16 => "tecken (utf-16)",
         Unit::MastodonCharacters => "tecken (länk räknas som 23)",
         Unit::ThreadsCharacters => "tecken (en emoji räknas som flera)",
+        Unit::WeightedCharacters => "tecken (länk räknas som 23, emoji som 2)",
         Unit::Bytes => "byte",
     }
 }

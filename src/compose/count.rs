@@ -5,6 +5,8 @@ use unicode_segmentation::UnicodeSegmentation;
 use super::TextRule;
 use crate::model::Unit;
 
+pub mod weighted;
+
 /// What Mastodon counts for every web address, however long it is.
 /// <https://docs.joinmastodon.org/user/posting/#text>, read 2026-08.
 const MASTODON_LINK: usize = 23;
@@ -17,6 +19,7 @@ pub fn count(text: &str, unit: Unit) -> usize {
         Unit::Graphemes => text.graphemes(true).count(),
         Unit::MastodonCharacters => as_mastodon_counts(text).graphemes(true).count(),
         Unit::ThreadsCharacters => text.chars().map(as_threads_counts).sum(),
+        Unit::WeightedCharacters => weighted::count(text),
         Unit::Bytes => text.len(),
     }
 }

@@ -128,6 +128,8 @@ words!(
         MastodonCharacters = "characters (link = 23)",
         /// Unicode scalar values, with each one of an emoji counted as its UTF-8 bytes.
         ThreadsCharacters = "characters (emoji = bytes)",
+        /// Characters as X weighs them: a web address is 23, an emoji 2, a letter beyond Latin and its neighbours 2.
+        WeightedCharacters = "weighted characters",
         /// UTF-8 bytes.
         Bytes = "bytes",
     }

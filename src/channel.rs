@@ -35,6 +35,7 @@ pub mod threads;
 pub mod transport;
 pub mod webhook;
 pub mod wordpress;
+pub mod x;
 
 pub use secrets::Secrets;
 pub use transport::Transport;
@@ -51,6 +52,7 @@ pub const REGISTRY: &[&Kind] = &[
     &threads::KIND,
     &webhook::KIND,
     &wordpress::KIND,
+    &x::KIND,
 ];
 
 /// A kind of outlet: what `[account.<id>] channel = "…"` names.

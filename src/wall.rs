@@ -34,6 +34,7 @@ mod smtp;
 mod state;
 mod threads;
 mod wordpress;
+mod x;
 
 use state::Shared;
 

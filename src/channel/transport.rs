@@ -178,7 +178,7 @@ fn token(headers: &HeaderMap) -> Option<SecretString> {
 }
 
 /// Replaces every occurrence of `secret`.
-fn blank(body: &mut Vec<u8>, secret: &[u8]) {
+pub(super) fn blank(body: &mut Vec<u8>, secret: &[u8]) {
     let mut from = 0;
     while let Some(at) = body
         .get(from..)

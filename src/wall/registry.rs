@@ -9,6 +9,7 @@ use super::receiver::Receiver;
 use super::sim::{Call, Simulator, error};
 use super::threads::Threads;
 use super::wordpress::WordPress;
+use super::x::X;
 use crate::model::AccountId;
 
 type Make = fn(&AccountId, &str) -> Box<dyn Simulator>;
@@ -27,6 +28,7 @@ const SIMULATORS: &[(&str, Make)] = &[
     ("wordpress", |account, name| {
         Box::new(WordPress::new(account, name))
     }),
+    ("x", |account, name| Box::new(X::new(account, name))),
 ];
 
 /// A new simulated account of the channel named `kind_id`; `name` is what residents read above its posts.

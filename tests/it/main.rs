@@ -29,3 +29,4 @@ mod unit_file;
 mod vault;
 mod wall;
 mod wordpress;
+mod x;

@@ -14,12 +14,7 @@ const LINK: usize = 23;
 /// What an emoji counts as, and every character that is not light.
 const HEAVY: usize = 2;
 /// The code points that count as 1.
-const LIGHT: [Range<u32>; 4] = [
-    0x0000..0x1100,
-    0x2000..0x200e,
-    0x2010..0x2020,
-    0x2032..0x2038,
-];
+const LIGHT: [Range<u32>; 4] = [0x0000..0x1100, 0x2000..0x200e, 0x2010..0x2020, 0x2032..0x2038];
 /// Longest label of a domain, as DNS writes it.
 const MAX_LABEL: usize = 63;
 /// Longest address, protocol included.
@@ -138,7 +133,9 @@ pub fn links(text: &str) -> Vec<Range<usize>> {
         if at < done {
             continue;
         }
-        let behind = before.filter(|c| may_precede(*c)).map(|c| (at + c.len_utf8(), Some(c)));
+        let behind = before
+            .filter(|c| may_precede(*c))
+            .map(|c| (at + c.len_utf8(), Some(c)));
         let first = (at == 0).then_some((0, None));
         for (start, before) in behind.into_iter().chain(first) {
             if let Some(address) = address(text, start) {
@@ -174,14 +171,23 @@ fn address(text: &str, start: usize) -> Option<Address> {
     let after = text.get(from..)?;
     let domain = from..from + domain(after)?;
     let mut end = domain.end;
-    let port = text.get(end..)?.strip_prefix(':').map_or(0, |tail| span(tail, |c| c.is_ascii_digit()));
+    let port = text
+        .get(end..)?
+        .strip_prefix(':')
+        .map_or(0, |tail| span(tail, |c| c.is_ascii_digit()));
     if port > 0 {
         end += 1 + port;
     }
     let path = text.get(end..)?.strip_prefix('/').map(path);
     end += path.map_or(0, |length| 1 + length);
     end += text.get(end..)?.strip_prefix('?').map_or(0, query);
-    Some(Address { start, has_protocol: protocol > 0, domain, has_path: path.is_some(), end })
+    Some(Address {
+        start,
+        has_protocol: protocol > 0,
+        domain,
+        has_path: path.is_some(),
+        end,
+    })
 }
 
 impl Address {
@@ -194,10 +200,11 @@ impl Address {
             return;
         }
         if self.has_protocol {
-            if let Some(shortened) = shortened(domain, text.get(self.domain.end..self.end).unwrap_or_default()) {
-                found.extend(shortened.map(|length| self.start..self.domain.end + length));
-            } else {
-                found.push(whole);
+            let tail = text.get(self.domain.end..self.end).unwrap_or_default();
+            match shortened(domain, tail) {
+                Shortened::No => found.push(whole),
+                Shortened::Yes(length) => found.push(self.start..self.domain.end + length),
+                Shortened::TooLong => {}
             }
             return;
         }
@@ -217,36 +224,50 @@ impl Address {
                 None => from += skip,
             }
         }
-        if self.has_path && let Some(last) = names.last_mut() {
+        if self.has_path
+            && let Some(last) = names.last_mut()
+        {
             last.end = self.end;
         }
         found.extend(names);
     }
 }
 
-/// For an address of X's own shortener: how much of it after the domain belongs to it; the inner `None` if its name is
-/// too long to be one. `None` for every other address.
-fn shortened(domain: &str, tail: &str) -> Option<Option<usize>> {
-    if !domain.eq_ignore_ascii_case("t.co") {
-        return None;
-    }
-    let name = span(tail.strip_prefix('/')?, |c| c.is_ascii_alphanumeric());
-    if name == 0 {
-        return None;
+/// Whether an address is of X's own shortener.
+enum Shortened {
+    No,
+    /// So much after the domain belongs to it.
+    Yes(usize),
+    /// Its name is too long to be one.
+    TooLong,
+}
+
+fn shortened(domain: &str, tail: &str) -> Shortened {
+    let name = tail
+        .strip_prefix('/')
+        .map_or(0, |rest| span(rest, |c| c.is_ascii_alphanumeric()));
+    if name == 0 || !domain.eq_ignore_ascii_case("t.co") {
+        return Shortened::No;
     }
     if name > MAX_SHORTENED {
-        return Some(None);
+        return Shortened::TooLong;
     }
     let rest = tail.get(1 + name..).unwrap_or_default();
-    Some(Some(1 + name + rest.strip_prefix('?').map_or(0, query)))
+    Shortened::Yes(1 + name + rest.strip_prefix('?').map_or(0, query))
 }
 
 /// Whether DNS could hold the domain.
 fn is_possible(domain: &str, address: &str, has_protocol: bool) -> bool {
-    if domain.starts_with("xn--") && (0..domain.len()).all(|at| domain.get(at..).and_then(latin_domain).is_none()) {
+    if domain.starts_with("xn--")
+        && (0..domain.len()).all(|at| domain.get(at..).and_then(latin_domain).is_none())
+    {
         return false;
     }
-    let room = if has_protocol { MAX_ADDRESS } else { MAX_ADDRESS - "https://".len() };
+    let room = if has_protocol {
+        MAX_ADDRESS
+    } else {
+        MAX_ADDRESS - "https://".len()
+    };
     address.chars().count() <= room && domain.split('.').all(|label| dns_length(label) <= MAX_LABEL)
 }
 
@@ -257,7 +278,9 @@ fn dns_length(label: &str) -> usize {
     }
     let written = url::Url::parse(&format!("http://{label}.se/")).ok();
     let host = written.as_ref().and_then(url::Url::host_str);
-    host.map_or(label.chars().count(), |host| host.len().saturating_sub(".se".len()))
+    host.map_or(label.chars().count(), |host| {
+        host.len().saturating_sub(".se".len())
+    })
 }
 
 /// The length of the domain that `text` begins with: labels, then the longest way to a top domain.
@@ -353,7 +376,9 @@ fn parenthesis(text: &str, nested: bool) -> Option<usize> {
 
 /// The length of the query with its question mark; 0 if it is none.
 fn query(text: &str) -> usize {
-    let run = span(text, |c| c.is_ascii_alphanumeric() || "!?*'@();:&=+$/%#[]-_.,~|".contains(c));
+    let run = span(text, |c| {
+        c.is_ascii_alphanumeric() || "!?*'@();:&=+$/%#[]-_.,~|".contains(c)
+    });
     let run = text.get(..run).unwrap_or_default();
     let kept = run.trim_end_matches(|c: char| !(c.is_ascii_alphanumeric() || "-_&=#/".contains(c)));
     if kept.is_empty() { 0 } else { 1 + kept.len() }

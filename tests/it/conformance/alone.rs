@@ -210,6 +210,9 @@ fn with_echo(kind: &str, how: How, secrets: &str) -> How {
         "facebook-page" | "threads" => serde_json::json!({
             "error": { "message": text, "type": "OAuthException", "code": 190, "fbtrace_id": "A" },
         }),
+        "x" => {
+            serde_json::json!({"title": "Unauthorized", "detail": text, "type": "about:blank", "status": 401})
+        }
         "bluesky" => serde_json::json!({ "error": "InvalidToken", "message": text }),
         _ => serde_json::json!({ "error": text, "error_description": text, "message": text }),
     };

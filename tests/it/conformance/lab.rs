@@ -46,6 +46,7 @@ fn section(kind: &Kind) -> &'static str {
         "mastodon" => "server = \"https://mastodon.social\"",
         "threads" => "user_id = \"1234567890\"",
         "wordpress" => "site = \"https://krisinfo.nassjo.se\"\npage = \"kris\"",
+        "x" => "user_id = \"1234567890\"",
         other => panic!("say here what a section of {other} looks like"),
     }
 }
@@ -129,7 +130,12 @@ impl Lab {
 
     /// Those that the service gets to see; keys of signatures it never does.
     pub fn sent_secrets(&self) -> Vec<String> {
-        let kept_back = |name: &str| matches!(name, "hmac_key" | "app_secret");
+        let kept_back = |name: &str| {
+            matches!(
+                name,
+                "hmac_key" | "app_secret" | "consumer_secret" | "access_token_secret"
+            )
+        };
         let keys = self.site.secrets.iter().filter(|(name, _)| kept_back(name));
         let keys: Vec<&String> = keys.map(|(_, value)| value).collect();
         let mut secrets = self.canaries();

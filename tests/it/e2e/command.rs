@@ -265,16 +265,7 @@ async fn lists_tell_what_there_is() {
         .iter()
         .map(|c| c["channel"].as_str().unwrap())
         .collect();
-    let all = [
-        "bluesky",
-        "email",
-        "facebook-page",
-        "file",
-        "http-json",
-        "manual",
-        "mastodon",
-        "webhook",
-    ];
+    let all: Vec<&str> = vardkase::channel::REGISTRY.iter().map(|kind| kind.id).collect();
     assert_eq!(names, all);
     let said = world.cli(&["channels"]).await.ended(0);
     assert!(

@@ -49,18 +49,33 @@ const COUNTS: &[(&str, usize)] = &[
     ("🙋🏽👨\u{200d}🎤", 4),
     ("1\u{20e3}", 2),
     ("Unicode 9.0 emoji: 🤠; 💃; 💃🏾", 29),
-    ("randomurlrandomurlrandomurlrandomurlrandomurlrandomurlrandomurls.com", 68),
+    (
+        "randomurlrandomurlrandomurlrandomurlrandomurlrandomurlrandomurls.com",
+        68,
+    ),
     ("ABC\u{202a}\u{ffff}ABC\u{fffe}", 12),
     ("\u{2066}\u{202a}http://foobar.پاکستان/\u{202c}\u{2069}", 31),
 ];
 
 /// From the same: the addresses of a text.
 const LINKS: &[(&str, &[&str])] = &[
-    ("text http://xo.com/~matthew+%ff-,.;x", &["http://xo.com/~matthew+%ff-,.;x"]),
-    ("text http://en.wikipedia.org/wiki/Primer_(film)", &["http://en.wikipedia.org/wiki/Primer_(film)"]),
-    ("test http://example.comだよね.comtest/hogehoge", &["http://example.com"]),
+    (
+        "text http://xo.com/~matthew+%ff-,.;x",
+        &["http://xo.com/~matthew+%ff-,.;x"],
+    ),
+    (
+        "text http://en.wikipedia.org/wiki/Primer_(film)",
+        &["http://en.wikipedia.org/wiki/Primer_(film)"],
+    ),
+    (
+        "test http://example.comだよね.comtest/hogehoge",
+        &["http://example.com"],
+    ),
     ("text http://no-tld", &[]),
-    ("text http://domain.com-that-you-should-have-put-a-space-after", &[]),
+    (
+        "text http://domain.com-that-you-should-have-put-a-space-after",
+        &[],
+    ),
     ("text http://foo.com?#foo text", &["http://foo.com?#foo"]),
     (
         "foo.baz foo.co.jp www.xxxxxxx.baz www.foo.co.uk wwwww.xxxxxxx foo.comm foo.somecom foo.govedu foo.jp",
@@ -70,7 +85,10 @@ const LINKS: &[(&str, &[&str])] = &[
         "twitter.comこれは日本語です。example.com中国語t.co/abcde한국twitter.com",
         &["twitter.com", "example.com", "t.co/abcde", "twitter.com"],
     ),
-    ("Email me at name.al-lastname@foo.com or name.al+lastname@foo.com", &[]),
+    (
+        "Email me at name.al-lastname@foo.com or name.al+lastname@foo.com",
+        &[],
+    ),
     ("text http://domain-dash_2314352345_dfasd.foo-cow_4352.com", &[]),
     ("test http://a_b.c-d.com", &["http://a_b.c-d.com"]),
     ("test http://twitter-.com", &[]),
@@ -78,7 +96,10 @@ const LINKS: &[(&str, &[&str])] = &[
 ];
 
 fn found(text: &str) -> Vec<&str> {
-    links(text).into_iter().map(|range| text.get(range).unwrap()).collect()
+    links(text)
+        .into_iter()
+        .map(|range| text.get(range).unwrap())
+        .collect()
 }
 
 #[test]
@@ -113,11 +134,20 @@ fn what_only_looks_like_an_emoji_is_weighed_sign_by_sign() {
 #[test]
 fn counting_is_quick_on_a_text_made_to_be_slow() {
     let begun = std::time::Instant::now();
-    for text in ["(".repeat(4000), "a.".repeat(2000), ".-".repeat(2000), "å".repeat(4000)] {
+    for text in [
+        "(".repeat(4000),
+        "a.".repeat(2000),
+        ".-".repeat(2000),
+        "å".repeat(4000),
+    ] {
         count(&text);
         count(&format!("https://a.se/{text}"));
     }
-    assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < std::time::Duration::from_secs(10),
+        "{:?}",
+        begun.elapsed()
+    );
 }
 
 /// The folder of specifications that lies beside the repository on the machines where it is worked on.
@@ -178,16 +208,23 @@ fn cases(file: &str, section: &str) -> Vec<(String, Vec<String>)> {
 #[test]
 fn the_conformance_data_of_twitter_text_are_met() {
     let Some(folder) = reference() else {
-        println!("skipped: the conformance data of twitter-text are not at hand; the cases above stand for them");
+        println!(
+            "skipped: the conformance data of twitter-text are not at hand; the cases above stand for them"
+        );
         return;
     };
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
     let mut wrong = Vec::new();
     let mut looked_at = 0;
     let validate = read("twitter-text-conformance-validate.yml");
-    for section in ["WeightedTweetsWithDiscountedEmojiCounterTest", "UnicodeDirectionalMarkerCounterTest"] {
+    for section in [
+        "WeightedTweetsWithDiscountedEmojiCounterTest",
+        "UnicodeDirectionalMarkerCounterTest",
+    ] {
         for (text, expected) in cases(&validate, section) {
-            let weight = expected.iter().find_map(|line| line.strip_prefix("weightedLength: "));
+            let weight = expected
+                .iter()
+                .find_map(|line| line.strip_prefix("weightedLength: "));
             let weight: usize = weight.unwrap().parse().unwrap();
             looked_at += 1;
             if count(&text) != weight {
@@ -199,7 +236,12 @@ fn the_conformance_data_of_twitter_text_are_met() {
     for (text, expected) in cases(&extract, "urls") {
         let list = expected.join(" ");
         let list = list.split_once('[').unwrap().1.rsplit_once(']').unwrap().0;
-        let expected: Vec<String> = list.split(", ").map(str::trim).filter(|l| !l.is_empty()).map(unquoted).collect();
+        let expected: Vec<String> = list
+            .split(", ")
+            .map(str::trim)
+            .filter(|l| !l.is_empty())
+            .map(unquoted)
+            .collect();
         looked_at += 1;
         if found(&text) != expected {
             wrong.push(format!("{:?} instead of {expected:?}: {text}", found(&text)));

@@ -420,6 +420,9 @@ fn may_precede(c: char) -> bool {
 }
 
 fn is_domain_char(c: char) -> bool {
+    if c.is_ascii_alphanumeric() || is_accented(c) {
+        return true;
+    }
     let punctuation = "!'#%&()*+,\\-./:;<=>?@[]^_{|}~$";
     let space = matches!(c, '\t'..='\r' | ' ' | '\u{85}' | '\u{a0}' | '\u{1680}' | '\u{180e}' | '\u{2000}'..='\u{200a}'
         | '\u{2028}' | '\u{2029}' | '\u{202f}' | '\u{205f}' | '\u{3000}');

@@ -33,6 +33,7 @@ pub mod secrets;
 pub(crate) mod testing;
 pub mod threads;
 pub mod transport;
+pub mod web_push;
 pub mod webhook;
 pub mod wordpress;
 pub mod x;
@@ -50,6 +51,7 @@ pub const REGISTRY: &[&Kind] = &[
     &manual::KIND,
     &mastodon::KIND,
     &threads::KIND,
+    &web_push::KIND,
     &webhook::KIND,
     &wordpress::KIND,
     &x::KIND,

@@ -33,6 +33,7 @@ pub mod sim;
 mod smtp;
 mod state;
 mod threads;
+mod web_push;
 mod wordpress;
 mod x;
 

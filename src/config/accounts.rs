@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::section::{Placed, Section, is_loopback_host, quoted};
 use super::source::hint;
 use super::{Account, List, Relay, RelayTls, Stage, Unproven};
+use crate::channel::web_push::subscription::Subscription;
 use crate::channel::{self, Pace, REGISTRY};
 use crate::model::{AccountId, GroupId, ListId, Recipient};
 
@@ -171,13 +172,40 @@ pub fn lists(root: &mut Section<'_>) -> Lists {
                 ),
             );
         }
-        let recipients = recipients(&s, "recipients", &given);
+        let recipients = addresses(&s, "recipients", &given);
         let broken = s.is_broken();
         s.finish();
         if let Some(id) = id
             && !broken
         {
             all.lists.insert(id.clone(), List { id, recipients });
+        }
+    }
+    all
+}
+
+/// Mail addresses and browsers' subscriptions, without repetition and in the order given; a problem for each that is
+/// neither.
+fn addresses(s: &Section<'_>, key: &str, given: &[Placed<String>]) -> Vec<Recipient> {
+    let mut endpoints = BTreeSet::new();
+    let (subscriptions, mails): (Vec<_>, Vec<_>) = given
+        .iter()
+        .cloned()
+        .partition(|entry| entry.value.trim_start().starts_with('{'));
+    let mut all = recipients(s, key, &mails);
+    for entry in &subscriptions {
+        match Subscription::parse(&entry.value) {
+            // One browser has one endpoint, whatever else stands beside it.
+            Ok(subscription) => {
+                if endpoints.insert(subscription.endpoint.to_string()) {
+                    all.push(Recipient::new(subscription.compact()));
+                }
+            }
+            Err(wrong) => s.problem_at(
+                entry.place,
+                key,
+                format!("is no subscription of a browser: {wrong}"),
+            ),
         }
     }
     all

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use super::broadcast::words;
 use super::{
@@ -65,15 +66,28 @@ impl Recipient {
         &self.0
     }
 
-    /// First letter and domain of a mail address; the last two characters of anything else.
+    /// First letter and domain of a mail address; the push service and the last two characters of a browser's address;
+    /// the last two characters of anything else.
     pub fn masked(&self) -> String {
+        if self.0.starts_with('{') {
+            let subscription: serde_json::Value = serde_json::from_str(&self.0).unwrap_or_default();
+            let endpoint = subscription["endpoint"].as_str().unwrap_or_default();
+            let host = Url::parse(endpoint).ok();
+            let host = host.as_ref().and_then(Url::host_str).unwrap_or_default();
+            return format!("{host}/{}", tail(endpoint));
+        }
         if let Some((local, domain)) = self.0.rsplit_once('@') {
             let first = local.chars().next().map(String::from).unwrap_or_default();
             return format!("{first}…@{domain}");
         }
-        let tail: Vec<char> = self.0.chars().rev().take(2).collect();
-        format!("…{}", tail.into_iter().rev().collect::<String>())
+        tail(&self.0)
     }
+}
+
+/// The last two characters.
+fn tail(text: &str) -> String {
+    let tail: Vec<char> = text.chars().rev().take(2).collect();
+    format!("…{}", tail.into_iter().rev().collect::<String>())
 }
 
 impl fmt::Debug for Recipient {

@@ -8,6 +8,7 @@ use super::mastodon::Mastodon;
 use super::receiver::Receiver;
 use super::sim::{Call, Simulator, error};
 use super::threads::Threads;
+use super::web_push::WebPush;
 use super::wordpress::WordPress;
 use super::x::X;
 use crate::model::AccountId;
@@ -24,6 +25,7 @@ const SIMULATORS: &[(&str, Make)] = &[
     }),
     ("mastodon", |account, name| Box::new(Mastodon::new(account, name))),
     ("threads", |account, name| Box::new(Threads::new(account, name))),
+    ("web-push", |account, _| Box::new(WebPush::new(account))),
     ("webhook", |account, _| Box::new(Receiver::webhook(account))),
     ("wordpress", |account, name| {
         Box::new(WordPress::new(account, name))

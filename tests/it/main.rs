@@ -28,5 +28,6 @@ mod threads;
 mod unit_file;
 mod vault;
 mod wall;
+mod web_push;
 mod wordpress;
 mod x;

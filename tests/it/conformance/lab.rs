@@ -45,9 +45,20 @@ fn section(kind: &Kind) -> &'static str {
         "manual" => "instructions = \"Ring radion på 010-123 45 67.\"",
         "mastodon" => "server = \"https://mastodon.social\"",
         "threads" => "user_id = \"1234567890\"",
+        "web-push" => "list = \"invanare\"\nsubject = \"mailto:kris@nassjo.se\"",
         "wordpress" => "site = \"https://krisinfo.nassjo.se\"\npage = \"kris\"",
         "x" => "user_id = \"1234567890\"",
         other => panic!("say here what a section of {other} looks like"),
+    }
+}
+
+/// Whom a post on a list channel is for.
+fn recipient(kind: &Kind) -> &'static str {
+    match kind.id {
+        "web-push" => {
+            r#"{"endpoint":"https://web.push.apple.com/QabC","keys":{"p256dh":"BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4","auth":"BTBZMqHH6r4Tts7J_aSIgg"}}"#
+        }
+        _ => "anna@example.se",
     }
 }
 
@@ -65,7 +76,7 @@ impl Lab {
             .unwrap();
         let account: AccountId = "prov".parse().unwrap();
         let site = wall.open_account(Mode::Drill, &account, kind, SENDER);
-        if kind.can.recipients {
+        if Self::is_mail(kind) {
             wall.require_smtp_login(LOGIN.0, LOGIN.1);
         }
         let source = Source::new("config.toml", section(kind));
@@ -111,20 +122,25 @@ impl Lab {
         }
     }
 
+    /// Whether the exchange is an SMTP dialogue.
+    pub fn is_mail(kind: &Kind) -> bool {
+        kind.id == "email"
+    }
+
     /// Whether the exchange is one of HTTP requests.
     pub fn is_http(kind: &Kind) -> bool {
-        !kind.can.by_hand && !kind.can.recipients && kind.id != "file"
+        !kind.can.by_hand && !Self::is_mail(kind) && kind.id != "file"
     }
 
     /// Whether the exchange goes over a network at all.
     pub fn is_networked(kind: &Kind) -> bool {
-        Self::is_http(kind) || kind.can.recipients
+        Self::is_http(kind) || Self::is_mail(kind)
     }
 
     /// Everything that must never show.
     pub fn canaries(&self) -> Vec<String> {
         let secrets = self.site.secrets.iter().map(|(_, value)| value.as_str());
-        let login = self.kind.can.recipients.then_some(LOGIN.1);
+        let login = Self::is_mail(self.kind).then_some(LOGIN.1);
         secrets.chain(login).map(str::to_owned).collect()
     }
 
@@ -133,7 +149,7 @@ impl Lab {
         let kept_back = |name: &str| {
             matches!(
                 name,
-                "hmac_key" | "app_secret" | "consumer_secret" | "access_token_secret"
+                "hmac_key" | "app_secret" | "consumer_secret" | "access_token_secret" | "vapid_private_key"
             )
         };
         let keys = self.site.secrets.iter().filter(|(name, _)| kept_back(name));
@@ -173,7 +189,7 @@ impl Lab {
                 .kind
                 .can
                 .recipients
-                .then(|| Recipient::new("anna@example.se")),
+                .then(|| Recipient::new(recipient(self.kind))),
             accepted_at: now,
             valid_until: later(now, Duration::from_hours(1)),
             root: None,
@@ -217,7 +233,7 @@ impl Lab {
             after: u32::try_from(number).unwrap(),
             times: 1,
         };
-        if self.kind.can.recipients {
+        if Self::is_mail(self.kind) {
             self.wall.fault(Mode::Live, &"smtp".parse().unwrap(), fault);
         } else {
             self.wall.fault(Mode::Drill, &self.account, fault);

@@ -132,6 +132,9 @@ pub fn alert(lanes: &[LaneId]) -> anyhow::Result<Acceptance> {
         recipient: None,
         state: State::Queued,
         not_before: now,
+        purpose: vardkase::model::Purpose::Publish,
+        target: None,
+        alternative: None,
     });
     Ok(Acceptance {
         under: Under::New { year: 2026 },

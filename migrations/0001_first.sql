@@ -63,6 +63,8 @@ CREATE TABLE delivery (
                   ('publish', 'edit', 'pin', 'unpin', 'retract', 'confirm-interim', 'confirm-final', 'confirm-closing')),
     target        TEXT,
     rendering     BIGINT NOT NULL REFERENCES rendering (id),
+    -- What goes instead while the first stage has not been seen to answer.
+    alternative   BIGINT REFERENCES rendering (id),
     proof         TEXT NOT NULL CHECK (proof IN ('keyed', 'read-back', 'unproven')),
     state         TEXT NOT NULL CHECK (state IN
                   ('queued', 'sending', 'published', 'edited', 'retracted', 'refused', 'unknown', 'held', 'manual',

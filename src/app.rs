@@ -24,9 +24,11 @@ use crate::wall::Wall;
 pub mod confirmations;
 pub mod decisions;
 pub mod lanes;
+pub mod order;
 pub mod plan;
 pub mod request;
 pub mod send;
+pub mod stage;
 
 use request::{AccountView, ChannelView, Status, Verification};
 

@@ -19,7 +19,7 @@ pub mod parts;
 pub mod plan;
 pub mod template;
 
-pub use plan::{Plan, plan};
+pub use plan::{Plan, alternative, plan};
 
 /// What is to be said: a command as a front gives it, before anything was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]

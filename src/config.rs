@@ -64,6 +64,8 @@ pub struct Municipality {
     pub languages: Vec<Lang>,
     /// IANA name, for what people read: `Europe/Stockholm`.
     pub time_zone: String,
+    /// Where posts lead when the accounts of the first stage do not come out.
+    pub fallback_link: Option<Url>,
 }
 
 /// How the daemon runs.
@@ -89,6 +91,8 @@ pub struct Daemon {
     pub attempt_timeout: Duration,
     /// How long attempts under way may finish after SIGTERM.
     pub shutdown_grace: Duration,
+    /// How long the other accounts wait for those of the first stage.
+    pub stage_deadline: Duration,
 }
 
 /// Where everything is kept.
@@ -233,6 +237,12 @@ pub struct Account {
     pub stage: Stage,
     /// Which account takes over for it.
     pub fallback: Option<AccountId>,
+    /// How long it may take before the other one takes over.
+    pub fallback_after: Duration,
+    /// Corrections change the post that they correct, instead of answering to it.
+    pub corrects_by_edit: bool,
+    /// The latest post of an active alert is kept on top of its page.
+    pub pins: bool,
     /// How fast it may be written to.
     pub pace: Pace,
     /// What to do with an outcome that nothing can prove.

@@ -80,7 +80,12 @@ fn subject(report: &BroadcastReport, part: Purpose, tally: &rows::Tally) -> Stri
     let word = match part {
         Purpose::ConfirmInterim => "Lägesbild",
         Purpose::ConfirmClosing => "Slutbekräftelse",
-        Purpose::ConfirmFinal | Purpose::Publish | Purpose::Retract => "Bekräftelse",
+        Purpose::ConfirmFinal
+        | Purpose::Publish
+        | Purpose::Edit
+        | Purpose::Pin
+        | Purpose::Unpin
+        | Purpose::Retract => "Bekräftelse",
     };
     let so_far = if tally.open > 0 { " hittills" } else { "" };
     format!(

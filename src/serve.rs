@@ -140,6 +140,11 @@ async fn open(config: Config, clock: SharedClock, options: Options) -> anyhow::R
             .map_err(|error| anyhow::anyhow!("daemon.listen {address} cannot be opened: {error}"))?;
         spawn(&tasks, &options.stop, http::serve_health(listener, shared));
     }
+    let order = Arc::clone(&app).watch_order(fronts.clone());
+    spawn(&tasks, &options.stop, async move {
+        order.await;
+        Ok(())
+    });
     let watcher = Arc::clone(&app).watch_confirmations(fronts.clone());
     spawn(&tasks, &options.stop, async move {
         watcher.await;

@@ -4,7 +4,7 @@
 //! flush) for the group. A method that writes returns after the commit. Cancelling its future does not undo the write.
 //! Every lane write names the lane's epoch; a node that lost the lease writes nothing and is told [`StoreError::Fenced`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -117,8 +117,32 @@ pub struct Destination {
     pub recipient: Option<Recipient>,
     /// The state from birth: `Queued`, or `Manual` for accounts that a person serves.
     pub state: State,
-    /// No attempt before it (accounts that wait for the first stage).
+    /// No attempt before it (accounts that wait for the first stage, or stand in for another).
     pub not_before: Timestamp,
+    /// What it is for: [`Purpose::Publish`], or what is done to a post of the account.
+    pub purpose: Purpose,
+    /// What it acts on, or stands in for.
+    pub target: Option<Target>,
+    /// Index of the rendering that goes unless [`Store::release`] comes first.
+    pub alternative: Option<usize>,
+}
+
+/// The delivery that another one is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// One that exists.
+    Delivery(DeliveryId),
+    /// The one of the same acceptance that publishes on this account, for the same recipient if that has one.
+    Account(AccountId),
+}
+
+/// How the first stage ended, for those that wait for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// It is out and answers: the others go with their own text.
+    Answers,
+    /// It will not come: the others go now, with the alternative.
+    Failed,
 }
 
 /// All that one accepted command writes, in one transaction.
@@ -234,6 +258,15 @@ pub struct Change {
     pub note: Option<serde_json::Value>,
     /// What the lane remembers, if that changed.
     pub lane_notes: Option<LaneNotes>,
+}
+
+/// What stands of an alert on an account.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// The latest post.
+    pub post: Option<DeliveryId>,
+    /// Posts that are pinned.
+    pub pinned: Vec<DeliveryId>,
 }
 
 /// What a step of an attempt gave: see [`crate::model::Steps`].
@@ -518,6 +551,39 @@ impl Store {
         let sent = self.inner.inbox.send(Request::Change(changes, reply)).await;
         let answers = if sent.is_ok() { answer.await.ok() } else { None };
         answers.unwrap_or_else(|| vec![Err(StoreError::Closed); many])
+    }
+
+    /// Lets what waits for the first stage of a broadcast go now. Returns the lanes that have something to do.
+    pub async fn release(
+        &self,
+        broadcast: &BroadcastId,
+        stage: Stage,
+        at: Timestamp,
+        entry: Entry,
+    ) -> Result<Vec<LaneId>, StoreError> {
+        let broadcast = broadcast.clone();
+        self.ask(|reply| Request::Release(broadcast, stage, at, entry, reply))
+            .await
+    }
+
+    /// The deliveries of a broadcast that have no recipient, in order.
+    pub async fn singles(&self, broadcast: &BroadcastId) -> Result<Vec<Delivery>, StoreError> {
+        read::singles(&self.inner.readers, broadcast).await
+    }
+
+    /// The lanes in which something stands in for a delivery that has come to rest.
+    pub async fn stand_ins_to_wake(&self, broadcast: &BroadcastId) -> Result<Vec<LaneId>, StoreError> {
+        read::stand_ins(&self.inner.readers, broadcast).await
+    }
+
+    /// Whether something of the broadcast still stands in for another delivery.
+    pub async fn has_stand_ins(&self, broadcast: &BroadcastId) -> Result<bool, StoreError> {
+        read::has_stand_ins(&self.inner.readers, broadcast).await
+    }
+
+    /// The posts of an alert that stand, by account: of several, the latest. Accounts with recipients are left out.
+    pub async fn standing(&self, alert: &AlertId) -> Result<BTreeMap<AccountId, Standing>, StoreError> {
+        read::standing(&self.inner.readers, alert).await
     }
 
     /// Writes down what a step of an attempt gave; returns when it is on disk. Only while the delivery is being sent by

@@ -82,7 +82,7 @@ impl App {
         }
     }
 
-    async fn unfinished(&self) -> BTreeSet<BroadcastId> {
+    pub(super) async fn unfinished(&self) -> BTreeSet<BroadcastId> {
         match self.store.unfinished().await {
             Ok(broadcasts) => broadcasts.into_iter().map(|broadcast| broadcast.id).collect(),
             Err(error) => {

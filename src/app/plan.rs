@@ -1,5 +1,6 @@
 //! What a command would publish: compose and checks together, for `preview` and, a moment later, for `send`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::AppError;
@@ -21,6 +22,10 @@ pub struct Draft<'a> {
     pub accounts: Vec<&'a Account>,
     /// What would go out; nothing if the fields are wrong or a text fits nowhere.
     pub plan: Option<Plan>,
+    /// The same with the fallback link, where there is a first stage to wait for.
+    pub alternative: Option<Plan>,
+    /// Which account stands in for which: named only here, not by the command.
+    pub stand_ins: Vec<(AccountId, AccountId)>,
     /// When it would stop being true.
     pub valid_until: Timestamp,
     /// What the checks say.
@@ -63,7 +68,19 @@ pub async fn draft<'a>(
         languages: request.languages.clone(),
     };
     let valid_until = later(now, message.valid_for);
-    let rooms: Vec<(&AccountId, Room)> = accounts.iter().map(|a| (&a.id, room(a))).collect();
+    let stand_ins = stand_ins(config, &accounts);
+    let standing_by = stand_ins.iter().filter_map(|(id, _)| config.accounts.get(id));
+    let rooms: Vec<(&AccountId, Room)> = accounts
+        .iter()
+        .copied()
+        .chain(standing_by)
+        .map(|a| (&a.id, room(a)))
+        .collect();
+    let alternative = config
+        .municipality
+        .fallback_link
+        .as_ref()
+        .and_then(|link| compose::alternative(&command, message, &config.municipality, &rooms, link));
     let (plan, findings) = match compose::plan(&command, message, &config.municipality, &rooms) {
         Err(findings) => (None, findings),
         Ok(plan) => {
@@ -83,6 +100,8 @@ pub async fn draft<'a>(
         command,
         accounts,
         plan,
+        alternative,
+        stand_ins,
         valid_until,
         findings,
     })
@@ -101,6 +120,24 @@ fn thread(account: &Account, rendering: &Rendering, mode: Mode, sender: &str) ->
     let whole = Whole::of(rendering, mode, sender);
     let posts = parts::split(&whole, &account.settings.text_rule()).unwrap_or_default();
     if posts.len() > 1 { posts } else { Vec::new() }
+}
+
+/// The accounts that stand in for those chosen, as long as the command does not go to them anyway.
+/// An account stands in for one other, the first of the configuration. A person is no stand-in: what is refused goes to a person by itself.
+fn stand_ins(config: &Config, accounts: &[&Account]) -> Vec<(AccountId, AccountId)> {
+    let chosen: BTreeSet<&AccountId> = accounts.iter().map(|account| &account.id).collect();
+    let mut found: Vec<(AccountId, AccountId)> = Vec::new();
+    for account in accounts {
+        let next = account.fallback.as_ref().and_then(|id| config.accounts.get(id));
+        if let Some(next) = next
+            && !chosen.contains(&next.id)
+            && !next.channel.can.by_hand
+            && found.iter().all(|(id, _)| *id != next.id)
+        {
+            found.push((next.id.clone(), account.id.clone()));
+        }
+    }
+    found
 }
 
 /// Whether the page behind the link answers.

@@ -3,12 +3,13 @@
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use super::order::Order;
 use super::request::{Preview, SendRequest, Sent};
-use super::{App, AppError, plan, proof, recipients};
+use super::{App, AppError, plan};
 use crate::check;
-use crate::config::{Account, Config};
-use crate::model::{Actor, Mode, State};
-use crate::store::{Acceptance, Destination, Under};
+use crate::config::Config;
+use crate::model::{Actor, Mode};
+use crate::store::{Acceptance, Under};
 
 impl App {
     /// What a command would publish, account by account, and every finding. Stores nothing.
@@ -35,12 +36,20 @@ impl App {
             return Err(AppError::Stopped(draft.findings));
         };
         let message = config.messages.get(&request.message);
-        let mut destinations = Vec::new();
-        for (id, rendering) in &plan.accounts {
-            if let Some(account) = config.accounts.get(id) {
-                destinations.extend(to(&config, account, *rendering, now));
-            }
-        }
+        let standing = match &request.alert {
+            Some(alert) => self.store.standing(alert).await?,
+            None => std::collections::BTreeMap::new(),
+        };
+        let order = Order {
+            config: &config,
+            now,
+            kind: draft.command.kind,
+            standing: &standing,
+            plan,
+            alternative: draft.alternative.as_ref(),
+            stand_ins: &draft.stand_ins,
+        };
+        let (renderings, destinations) = order.destinations();
         let digest = hex::encode(Sha256::digest(serde_json::to_vec(&request).unwrap_or_default()));
         let acceptance = Acceptance {
             under: match &request.alert {
@@ -57,7 +66,7 @@ impl App {
             actor,
             at: now,
             valid_until: draft.valid_until,
-            renderings: plan.renderings.clone(),
+            renderings,
             destinations,
             idempotency: key.map(|key| (key, digest)),
             journal: json!({
@@ -97,35 +106,6 @@ impl App {
             ))),
             _ => Ok(Some(alert.mode)),
         }
-    }
-}
-
-/// The deliveries of one account: one, or on a list channel one for each recipient.
-fn to(
-    config: &Config,
-    account: &Account,
-    rendering: usize,
-    now: crate::clock::Timestamp,
-) -> Vec<Destination> {
-    let one = |recipient| Destination {
-        account: account.id.clone(),
-        channel: account.channel.id.to_owned(),
-        proof: proof(account),
-        rendering,
-        recipient,
-        state: if account.channel.can.by_hand {
-            State::Manual
-        } else {
-            State::Queued
-        },
-        not_before: now,
-    };
-    match recipients(config, account) {
-        None => vec![one(None)],
-        Some(recipients) => recipients
-            .iter()
-            .map(|recipient| one(Some(recipient.clone())))
-            .collect(),
     }
 }
 

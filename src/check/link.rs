@@ -100,6 +100,18 @@ pub async fn probe(
     ))
 }
 
+/// Whether anyone can open the page at `url`: one request without credentials, no redirect, never longer than `timeout`.
+pub async fn opens(http: &Transport, url: &Url, timeout: Duration) -> bool {
+    let ask = async {
+        let mut answer = http.request(Method::GET, url.clone()).send().await.ok()?;
+        if answer.status() != StatusCode::OK {
+            return None;
+        }
+        read(&mut answer).await.ok()
+    };
+    matches!(tokio::time::timeout(timeout, ask).await, Ok(Some(())))
+}
+
 /// One request, and one more if the page has moved within its host. The error completes "Sidan … ".
 async fn ask(http: &Transport, link: &Url, municipality: &Municipality) -> Result<(), String> {
     let mut url = link.clone();

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use url::Url;
+
 use super::fit::{Filling, does_not_fit};
 use super::template::{self, Filled};
 use super::{Command, PreparedMessage, Room, fields, kind_word, language_word, layout};
@@ -49,14 +51,50 @@ pub fn plan<R: Copy + Into<Room>>(
     municipality: &Municipality,
     accounts: &[(&AccountId, R)],
 ) -> Result<Plan, Vec<Finding>> {
-    let languages = languages(command, municipality);
-    let values = fields::values(command, message, &languages)?;
-    let texts = fill(command, message, &languages, &values)?;
     let link = layout::link(municipality, &message.page).map_err(|error| {
         let text = format!("Sidan {} går inte att länka till: {error}", message.page);
         vec![Finding::block("link", None, text)]
-    })?;
-    let filling = Filling::new(command.mode, &texts, municipality.name.trim(), link);
+    });
+    linked(command, message, municipality, accounts, link)
+}
+
+/// The same with another link: what goes when the page behind the usual one is not there. Accounts that it does not fit
+/// are left out; `None` if the command itself is wrong.
+pub fn alternative<R: Copy + Into<Room>>(
+    command: &Command,
+    message: &PreparedMessage,
+    municipality: &Municipality,
+    accounts: &[(&AccountId, R)],
+    link: &Url,
+) -> Option<Plan> {
+    let fits: Vec<_> = accounts
+        .iter()
+        .filter(|one| {
+            linked(
+                command,
+                message,
+                municipality,
+                std::slice::from_ref(*one),
+                Ok(link.clone()),
+            )
+            .is_ok()
+        })
+        .copied()
+        .collect();
+    linked(command, message, municipality, &fits, Ok(link.clone())).ok()
+}
+
+fn linked<R: Copy + Into<Room>>(
+    command: &Command,
+    message: &PreparedMessage,
+    municipality: &Municipality,
+    accounts: &[(&AccountId, R)],
+    link: Result<Url, Vec<Finding>>,
+) -> Result<Plan, Vec<Finding>> {
+    let languages = languages(command, municipality);
+    let values = fields::values(command, message, &languages)?;
+    let texts = fill(command, message, &languages, &values)?;
+    let filling = Filling::new(command.mode, &texts, municipality.name.trim(), link?);
 
     let mut faults = Vec::new();
     let length = filling.headline.chars().count();

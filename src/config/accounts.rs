@@ -286,6 +286,9 @@ pub fn accounts(root: &mut Section<'_>) -> Accounts {
     all
 }
 
+/// How long an account may take before its fallback goes.
+const FALLBACK_AFTER: Duration = Duration::from_mins(5);
+
 /// The name of a table as an id; a problem if it cannot be one.
 fn name_of<T>(s: &Section<'_>, name: &Placed<String>) -> Option<T>
 where
@@ -317,6 +320,11 @@ fn account(mut s: Section<'_>, id: Option<AccountId>, all: &mut Accounts) -> Opt
         all.fallbacks.push((from, Reference::of(&s, "fallback", name)));
     }
     let fallback: Option<AccountId> = fallback.and_then(|name| name.parse().ok());
+    let fallback_after = s
+        .duration_within("fallback_after", Duration::from_secs(1), Duration::from_hours(24))
+        .unwrap_or(FALLBACK_AFTER);
+    let corrects_by_edit = s.one_of("correction", &["reply", "edit"]) == Some("edit");
+    let pins: bool = s.optional("pin", "true or false").unwrap_or(false);
     let unproven = match s.one_of("unproven", &["hold", "resend"]) {
         Some("resend") => Unproven::Resend,
         _ => Unproven::Hold,
@@ -347,6 +355,19 @@ fn account(mut s: Section<'_>, id: Option<AccountId>, all: &mut Accounts) -> Opt
     {
         s.problem("parallel", format!("found {n}, expected 1: only a channel that goes to a list of recipients sends several at once, and {} is none", kind.id));
     }
+    for (wanted, can, key, what) in [
+        (
+            corrects_by_edit,
+            kind.can.edit,
+            "correction",
+            "change a published post; use \"reply\"",
+        ),
+        (pins, kind.can.pin, "pin", "pin a post; remove it"),
+    ] {
+        if wanted && !can {
+            s.problem(key, format!("the channel {} cannot {what}", kind.id));
+        }
+    }
     let settings = (kind.read)(&mut s);
     if settings.is_none() && !s.is_broken() {
         s.problem(
@@ -376,6 +397,9 @@ fn account(mut s: Section<'_>, id: Option<AccountId>, all: &mut Accounts) -> Opt
         url,
         stage,
         fallback,
+        fallback_after,
+        corrects_by_edit,
+        pins,
         pace: Pace {
             attempts,
             per,

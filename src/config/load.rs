@@ -200,6 +200,7 @@ fn municipality(mut s: Section<'_>) -> Option<Municipality> {
             ),
         );
     }
+    let fallback_link = s.address("fallback_link", false);
     let broken = s.is_broken();
     s.finish();
     if broken {
@@ -211,6 +212,7 @@ fn municipality(mut s: Section<'_>) -> Option<Municipality> {
         hosts,
         languages,
         time_zone,
+        fallback_link,
     })
 }
 
@@ -262,6 +264,9 @@ fn daemon(mut s: Section<'_>, folder: &Path) -> Option<Daemon> {
     let shutdown_grace = s
         .duration_within("shutdown_grace", SHORTEST, 25 * SECOND)
         .unwrap_or(20 * SECOND);
+    let stage_deadline = s
+        .duration_within("stage_deadline", SHORTEST, 5 * MINUTE)
+        .unwrap_or(15 * SECOND);
     s.not_here(
         "public_listen",
         "is not part of this version yet; remove it (the public pages come later)",
@@ -279,6 +284,7 @@ fn daemon(mut s: Section<'_>, folder: &Path) -> Option<Daemon> {
         messages,
         attempt_timeout,
         shutdown_grace,
+        stage_deadline,
     })
 }
 

@@ -247,6 +247,7 @@ pub(crate) mod examples {
             channel: "mastodon".to_owned(),
             recipient: None,
             purpose: Purpose::Publish,
+            target: None,
             state,
             attempts: 1,
             remote_id: None,
@@ -286,6 +287,8 @@ pub(crate) mod examples {
             valid_until: at(72 * 3600),
             finished_at: None,
             deliveries,
+            pins: Vec::new(),
+            stand_ins: Vec::new(),
             retractions: Vec::new(),
             confirmations: Vec::new(),
         }

@@ -26,6 +26,10 @@ pub fn state(state: State) -> &'static str {
 /// How a delivery stands: its state, told for what the delivery is for.
 pub fn standing(delivery: &DeliveryReport) -> &'static str {
     match (delivery.purpose, delivery.state) {
+        (Purpose::Edit, State::Published) => "ändrat",
+        (Purpose::Edit, State::Sending) => "ändras nu",
+        (Purpose::Pin, State::Published) => "fäst överst",
+        (Purpose::Unpin, State::Published) => "inte längre fäst",
         (Purpose::Retract, State::Published) => "borttaget",
         (Purpose::Retract, State::Sending) => "tas bort nu",
         (Purpose::Retract, State::Manual) => "tas bort för hand",

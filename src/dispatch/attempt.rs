@@ -32,11 +32,16 @@ pub(super) async fn publish(
     let call = async {
         match (work.delivery.purpose, &work.target) {
             (Purpose::Retract, Some(receipt)) => channel.retract(receipt).await.map(|()| None),
-            // Held before it gets here; said again so that nothing is ever published in the name of a retraction.
-            (Purpose::Retract, None) => Err(SendError::Refused(Reason::new(
-                "no-receipt",
-                "what is to be taken away has no id",
-            ))),
+            (Purpose::Edit, Some(receipt)) => channel.edit(receipt, &work.post).await.map(Some),
+            (Purpose::Pin, Some(receipt)) => channel.pin(receipt).await.map(|()| None),
+            (Purpose::Unpin, Some(receipt)) => channel.unpin(receipt).await.map(|()| None),
+            // Stopped before it gets here; said again so that nothing is ever published in the name of one of these.
+            (Purpose::Retract | Purpose::Edit | Purpose::Pin | Purpose::Unpin, None) => {
+                Err(SendError::Refused(Reason::new(
+                    "no-receipt",
+                    "what is to be changed has no id at the service",
+                )))
+            }
             (
                 Purpose::Publish | Purpose::ConfirmInterim | Purpose::ConfirmFinal | Purpose::ConfirmClosing,
                 _,

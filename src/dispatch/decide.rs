@@ -7,7 +7,7 @@ use serde_json::json;
 use super::backoff;
 use crate::clock::{Timestamp, later};
 use crate::config::Unproven;
-use crate::model::{Delivery, Event, Mode, Purpose, Reason, Receipt, SendError, Settled, Work};
+use crate::model::{Delivery, Event, Mode, Purpose, Reason, Receipt, SendError, Settled, State, Work};
 
 /// After so many tries an attempt's fate is a person's to find out.
 pub(super) const SETTLE_TRIES: u32 = 10;
@@ -76,6 +76,9 @@ pub(super) fn before_attempt(work: &Work, facts: &Facts<'_>) -> Option<Verdict> 
     if let Some(hold) = misplaced(work, facts) {
         return Some(hold);
     }
+    if stand_in(work) == StandIn::NotNeeded {
+        return Some(not_needed("the account that it stands in for has published"));
+    }
     if facts.now >= delivery.deadline {
         return Some(expire(None));
     }
@@ -94,16 +97,61 @@ pub(super) fn before_attempt(work: &Work, facts: &Facts<'_>) -> Option<Verdict> 
             ),
         ));
     }
-    if delivery.purpose == Purpose::Retract && work.target.is_none() {
-        return Some(Verdict::because(
+    match (delivery.purpose, &work.target) {
+        (Purpose::Retract | Purpose::Edit, None) => Some(Verdict::because(
             Event::Hold,
             Reason::new(
                 "no-receipt",
-                "what is to be taken away has no id at the service; take it away by hand",
+                "the post has no id at the service; change it or take it away by hand",
             ),
-        ));
+        )),
+        (Purpose::Pin | Purpose::Unpin, None) => Some(not_needed("there is no post to pin")),
+        (
+            Purpose::Publish
+            | Purpose::Edit
+            | Purpose::Pin
+            | Purpose::Unpin
+            | Purpose::Retract
+            | Purpose::ConfirmInterim
+            | Purpose::ConfirmFinal
+            | Purpose::ConfirmClosing,
+            _,
+        ) => None,
     }
-    None
+}
+
+/// Whether a delivery that stands in for another one is needed. One that stands for itself always is.
+pub(super) fn stand_in(work: &Work) -> StandIn {
+    if work.delivery.purpose != Purpose::Publish || work.delivery.target.is_none() {
+        return StandIn::Due;
+    }
+    match work.target_state {
+        Some(State::Queued | State::Sending | State::Unknown) => StandIn::Waits,
+        Some(State::Refused | State::Held | State::Manual | State::Expired) | None => StandIn::Now,
+        Some(State::Published | State::Edited | State::Retracted | State::Superseded | State::Cancelled) => {
+            StandIn::NotNeeded
+        }
+    }
+}
+
+/// See [`stand_in`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StandIn {
+    /// When its time comes.
+    Due,
+    /// When its time comes, if the other one has not got out by then.
+    Waits,
+    /// At once: the other one will not get out by itself.
+    Now,
+    /// Not at all.
+    NotNeeded,
+}
+
+/// Code of a stand-in or a pin that was not needed after all.
+pub(crate) const NOT_NEEDED: &str = "not-needed";
+
+fn not_needed(why: &str) -> Verdict {
+    Verdict::because(Event::Cancel, Reason::new(NOT_NEEDED, why))
 }
 
 /// What is to be done with an unknown delivery instead of asking the channel, if anything.
@@ -121,8 +169,11 @@ pub(super) fn before_settling(work: &Work, facts: &Facts<'_>) -> Option<Verdict>
             Reason::new(reason.code.clone(), text),
         ));
     }
-    if work.delivery.purpose == Purpose::Retract {
-        let note = json!({"settled": "repeating a retraction is harmless"});
+    if matches!(
+        work.delivery.purpose,
+        Purpose::Retract | Purpose::Edit | Purpose::Pin | Purpose::Unpin
+    ) {
+        let note = json!({"settled": "repeating it is harmless"});
         return Some(resend(&work.delivery, facts.now, false, None).noting(note));
     }
     None

@@ -37,11 +37,13 @@ impl Rank {
     /// The rank of a delivery: by the number of its broadcast, which no clock can turn round.
     pub(super) fn of(delivery: &Delivery) -> Self {
         let purpose = match delivery.purpose {
-            Purpose::Publish => 0,
-            Purpose::Retract => 1,
-            Purpose::ConfirmInterim => 2,
-            Purpose::ConfirmFinal => 3,
-            Purpose::ConfirmClosing => 4,
+            Purpose::Publish | Purpose::Edit => 0,
+            Purpose::Unpin => 1,
+            Purpose::Pin => 2,
+            Purpose::Retract => 3,
+            Purpose::ConfirmInterim => 4,
+            Purpose::ConfirmFinal => 5,
+            Purpose::ConfirmClosing => 6,
         };
         Self {
             broadcast: number(&delivery.broadcast),

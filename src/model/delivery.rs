@@ -17,6 +17,12 @@ words!(
     Purpose {
         /// Publishes a broadcast's text.
         Publish = "publish",
+        /// Changes the post that an earlier broadcast published, its `target`, into this one's text.
+        Edit = "edit",
+        /// No longer keeps its `target`'s post on top of the account's page.
+        Unpin = "unpin",
+        /// Keeps its `target`'s post on top of the account's page, once that is out.
+        Pin = "pin",
         /// Takes a published post away again; its `target` is the delivery that published it.
         Retract = "retract",
         /// Tells the crisis organisation how it stands, before all is settled.
@@ -29,6 +35,11 @@ words!(
 );
 
 impl Purpose {
+    /// Whether it is the broadcast's own word on an account: those make up the broadcast's state.
+    pub fn is_word(self) -> bool {
+        matches!(self, Self::Publish | Self::Edit)
+    }
+
     /// Whether it is a confirmation; those do not count towards the broadcast's own state.
     pub fn is_confirmation(self) -> bool {
         matches!(
@@ -157,7 +168,8 @@ pub struct Delivery {
     pub recipient: Option<Recipient>,
     /// What it is for.
     pub purpose: Purpose,
-    /// For [`Purpose::Retract`], the delivery whose post is to go.
+    /// For what acts on a post, the delivery that published it. On [`Purpose::Publish`], the delivery that this one
+    /// stands in for: it goes only if that one does not get out.
     pub target: Option<DeliveryId>,
     /// Where it stands.
     pub state: State,
@@ -184,6 +196,14 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    /// Whether it stands in for another delivery and has had nothing to do.
+    pub fn is_idle_stand_in(&self) -> bool {
+        self.purpose == Purpose::Publish
+            && self.target.is_some()
+            && self.attempts == 0
+            && matches!(self.state, State::Queued | State::Cancelled | State::Superseded)
+    }
+
     /// The lane that it stands in.
     pub fn lane(&self) -> LaneId {
         LaneId {
@@ -233,8 +253,10 @@ pub struct Work {
     pub delivery: Delivery,
     /// What to publish. For a retraction: what was published.
     pub post: Post,
-    /// For a retraction, the receipt of the post that is to go.
+    /// The receipt of the delivery's target.
     pub target: Option<Receipt>,
+    /// Where the target stands.
+    pub target_state: Option<State>,
 }
 
 /// What an adapter gets to settle an unknown attempt.

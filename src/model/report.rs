@@ -33,6 +33,12 @@ pub struct BroadcastReport {
     pub finished_at: Option<Timestamp>,
     /// The deliveries to the public and to lists, in order.
     pub deliveries: Vec<DeliveryReport>,
+    /// Posts that are pinned or unpinned, if any.
+    #[serde(default)]
+    pub pins: Vec<DeliveryReport>,
+    /// Deliveries that stand ready for accounts that do not get out, and were not needed so far.
+    #[serde(default)]
+    pub stand_ins: Vec<DeliveryReport>,
     /// Retractions, if any.
     #[serde(default)]
     pub retractions: Vec<DeliveryReport>,
@@ -54,6 +60,9 @@ pub struct DeliveryReport {
     pub recipient: Option<String>,
     /// What it is for.
     pub purpose: Purpose,
+    /// The delivery that it acts on or stands in for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<DeliveryId>,
     /// Where it stands.
     pub state: State,
     /// Attempts begun.
@@ -86,6 +95,7 @@ impl DeliveryReport {
             channel: delivery.channel.clone(),
             recipient: delivery.recipient.as_ref().map(super::Recipient::masked),
             purpose: delivery.purpose,
+            target: delivery.target.clone(),
             state: delivery.state,
             attempts: delivery.attempts,
             remote_id: delivery.receipt.as_ref().map(|r| r.remote_id.clone()),
@@ -110,7 +120,11 @@ impl BroadcastReport {
                 .map(DeliveryReport::of)
                 .collect()
         };
-        let published = pick(|p| p == Purpose::Publish);
+        let published: Vec<DeliveryReport> = deliveries
+            .iter()
+            .filter(|d| d.purpose.is_word() && !d.is_idle_stand_in())
+            .map(DeliveryReport::of)
+            .collect();
         Self {
             alert: broadcast.alert.clone(),
             broadcast: broadcast.id.clone(),
@@ -123,6 +137,12 @@ impl BroadcastReport {
             valid_until: broadcast.valid_until,
             finished_at: broadcast.finished_at,
             deliveries: published,
+            pins: pick(|p| matches!(p, Purpose::Pin | Purpose::Unpin)),
+            stand_ins: deliveries
+                .iter()
+                .filter(|d| d.is_idle_stand_in())
+                .map(DeliveryReport::of)
+                .collect(),
             retractions: pick(|p| p == Purpose::Retract),
             confirmations: pick(Purpose::is_confirmation),
         }

@@ -1,6 +1,6 @@
 //! Accepting a command: alert, broadcast, renderings, deliveries and journal in one transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
@@ -10,9 +10,10 @@ use super::db::Value;
 use super::read::lane;
 use super::step::{self, Current, to_json};
 use super::writer::Tx;
-use super::{Acceptance, Accepted, Changed, Destination, Entry, StoreError, Under, sql};
+use super::{Acceptance, Accepted, Changed, Destination, Entry, StoreError, Target, Under, sql};
 use crate::model::{
-    AlertId, AlertState, BroadcastId, DeliveryId, Event, Kind, LaneId, Purpose, Recipient, Rendering, State,
+    AccountId, AlertId, AlertState, BroadcastId, DeliveryId, Event, Kind, LaneId, Purpose, Recipient,
+    Rendering, State,
 };
 
 /// Answers from the idempotency table or accepts. Refuses before it writes anything.
@@ -25,7 +26,7 @@ pub(super) async fn accept(tx: &mut Tx<'_>, new: &Acceptance) -> Result<Accepted
     if let Some(bad) = new
         .destinations
         .iter()
-        .find(|d| d.rendering >= new.renderings.len())
+        .find(|d| d.rendering.max(d.alternative.unwrap_or(0)) >= new.renderings.len())
     {
         return Err(StoreError::NotFound(format!(
             "rendering {} of account {}",
@@ -70,15 +71,22 @@ pub(super) async fn accept(tx: &mut Tx<'_>, new: &Acceptance) -> Result<Accepted
             lane: lane_of(new, destination),
             channel: &destination.channel,
             recipient: destination.recipient.as_ref(),
-            purpose: Purpose::Publish,
+            purpose: destination.purpose,
             target: None,
             rendering,
+            alternative: destination
+                .alternative
+                .map(|index| first + i64::try_from(index).unwrap_or(i64::MAX)),
             proof: destination.proof,
             state: destination.state,
             queued_at: new.at,
             not_before: destination.not_before,
             deadline: new.valid_until,
         });
+    }
+    let targets = targets(&new.destinations, &written)?;
+    for (row, target) in written.iter_mut().zip(&targets) {
+        row.target = target.as_ref();
     }
     deliveries(tx, &written).await?;
     if let Some((key, digest)) = &new.idempotency {
@@ -121,6 +129,30 @@ pub(super) async fn accept(tx: &mut Tx<'_>, new: &Acceptance) -> Result<Accepted
         repeated: false,
         lanes,
     })
+}
+
+/// What each destination acts on or stands in for.
+fn targets(destinations: &[Destination], written: &[Row<'_>]) -> Result<Vec<Option<DeliveryId>>, StoreError> {
+    let published: HashMap<(&AccountId, Option<&Recipient>), &DeliveryId> = written
+        .iter()
+        .zip(destinations)
+        .filter(|(row, to)| row.purpose == Purpose::Publish && to.target.is_none())
+        .map(|(row, to)| ((&to.account, to.recipient.as_ref()), &row.id))
+        .collect();
+    destinations
+        .iter()
+        .map(|to| match &to.target {
+            None => Ok(None),
+            Some(Target::Delivery(id)) => Ok(Some(id.clone())),
+            Some(Target::Account(account)) => {
+                let found = published
+                    .get(&(account, to.recipient.as_ref()))
+                    .or_else(|| published.get(&(account, None)));
+                let missing = || StoreError::NotFound(format!("delivery on {account} for {}", to.account));
+                found.map(|id| Some((*id).clone())).ok_or_else(missing)
+            }
+        })
+        .collect()
 }
 
 fn lane_of(new: &Acceptance, destination: &Destination) -> LaneId {
@@ -256,6 +288,7 @@ pub(super) struct Row<'a> {
     pub purpose: Purpose,
     pub target: Option<&'a DeliveryId>,
     pub rendering: i64,
+    pub alternative: Option<i64>,
     pub proof: crate::model::Proof,
     pub state: State,
     pub queued_at: crate::clock::Timestamp,
@@ -281,6 +314,7 @@ pub(super) async fn deliveries(tx: &mut Tx<'_>, rows: &[Row<'_>]) -> Result<(), 
             row.purpose.as_str().into(),
             row.target.map(DeliveryId::as_str).into(),
             row.rendering.into(),
+            row.alternative.into(),
             row.proof.as_str().into(),
             row.state.as_str().into(),
             step::urgency(row.state, row.kind).into(),
@@ -311,6 +345,7 @@ fn record(new: &Acceptance, alert: &AlertId, written: &[Row<'_>], first: i64, di
                 "delivery": row.id,
                 "rendering": row.rendering,
                 "state": row.state,
+                "purpose": row.purpose,
             }));
         }
     }

@@ -10,7 +10,7 @@ use super::step::{self, Current, Update};
 use super::writer::Tx;
 use super::{AttemptChange, Change, Changed, Entry, StepMade, StoreError, sql};
 use crate::clock::Timestamp;
-use crate::model::{Actor, DeliveryId, Event, LaneId, Purpose, Reason, State, WrongTransition};
+use crate::model::{Actor, DeliveryId, Event, LaneId, Purpose, Reason, Receipt, State, WrongTransition};
 
 /// Applies changes in their order; answers in the same order. Only a failure of the engine fails the whole.
 pub(super) async fn apply(
@@ -49,7 +49,7 @@ async fn together(
     }
     let mut answers = Vec::with_capacity(changes.len());
     let mut updates = Vec::with_capacity(changes.len());
-    let (mut starts, mut ends, mut retracted) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut starts, mut ends, mut followed) = (Vec::new(), Vec::new(), Vec::new());
     let mut notes = HashMap::new();
     for change in changes {
         let Some(row) = rows.get(&change.delivery) else {
@@ -87,12 +87,25 @@ async fn together(
             }
             None => {}
         }
-        if row.purpose == Purpose::Retract && update.to == State::Published {
-            retracted.extend(
-                row.target
-                    .clone()
-                    .map(|target| (target, row.id.clone(), change.at, change.actor.clone())),
-            );
+        let event = match row.purpose {
+            Purpose::Retract => Some(Event::Retract),
+            Purpose::Edit => Some(Event::Edit),
+            Purpose::Publish
+            | Purpose::Pin
+            | Purpose::Unpin
+            | Purpose::ConfirmInterim
+            | Purpose::ConfirmFinal
+            | Purpose::ConfirmClosing => None,
+        };
+        if let (Some(event), Some(target), State::Published) = (event, &row.target, update.to) {
+            followed.push(Followed {
+                target: target.clone(),
+                event,
+                by: row.id.clone(),
+                at: change.at,
+                actor: change.actor.clone(),
+                receipt: change.receipt.clone(),
+            });
         }
         tx.changed.push(Changed {
             broadcast: row.broadcast.clone(),
@@ -118,8 +131,8 @@ async fn together(
     for (lane, (epoch, notes)) in notes {
         note(tx.conn, &lane, epoch, &notes).await?;
     }
-    for (target, by, at, actor) in retracted {
-        retract(tx, &target, &by, at, actor).await?;
+    for one in followed {
+        follow(tx, one).await?;
     }
     Ok(answers)
 }
@@ -216,31 +229,43 @@ fn body(row: &Current, change: &Change, update: &Update) -> Map<String, Json> {
     body
 }
 
-/// The post that a retraction took away is retracted in the same commit. One that is not out any more stays as it is.
-async fn retract(
-    tx: &mut Tx<'_>,
-    target: &DeliveryId,
-    by: &DeliveryId,
+/// What became of a post because another delivery got through.
+#[derive(Debug)]
+struct Followed {
+    target: DeliveryId,
+    event: Event,
+    by: DeliveryId,
     at: Timestamp,
     actor: Actor,
-) -> Result<(), StoreError> {
-    let rows = tx.conn.fetch(sql::ONE_STEP, vec![target.as_str().into()]).await?;
+    receipt: Option<Receipt>,
+}
+
+/// The post that was taken away or changed is so in the same commit. One that is not out any more stays as it is.
+async fn follow(tx: &mut Tx<'_>, one: Followed) -> Result<(), StoreError> {
+    let rows = tx
+        .conn
+        .fetch(sql::ONE_STEP, vec![one.target.as_str().into()])
+        .await?;
     let Some(row) = rows.first().map(Current::of).transpose()? else {
         return Ok(());
     };
-    let Ok(update) = row.after(Event::Retract, at) else {
+    let Ok(mut update) = row.after(one.event, one.at) else {
         return Ok(());
     };
-    let mut body = row.body(Event::Retract, update.to);
-    body.insert("by".to_owned(), json!(by));
+    if one.event == Event::Edit {
+        // The service may have given the post a new version.
+        update.receipt = one.receipt;
+    }
+    let mut body = row.body(one.event, update.to);
+    body.insert("by".to_owned(), json!(one.by));
     tx.changed.push(Changed {
         broadcast: row.broadcast.clone(),
         delivery: Some(row.id.clone()),
         state: Some(update.to),
     });
     tx.chain.add(Entry {
-        at,
-        actor,
+        at: one.at,
+        actor: one.actor,
         kind: "outcome",
         broadcast: Some(row.broadcast.clone()),
         delivery: Some(row.id.clone()),

@@ -7,7 +7,7 @@ use super::change::distinct;
 use super::db::Value;
 use super::step::recipient;
 use super::writer::Tx;
-use super::{Changed, Entry, Extra, StoreError, sql};
+use super::{Changed, Entry, Extra, Stage, StoreError, sql};
 use crate::clock::Timestamp;
 use crate::model::{
     AccountId, AlertId, Broadcast, BroadcastId, DeliveryId, LaneId, Purpose, Recipient, Rendering, State,
@@ -57,6 +57,36 @@ pub(super) async fn finish(
         state: None,
     });
     Ok(Some(lanes))
+}
+
+/// Lets what waits for the first stage go.
+pub(super) async fn release(
+    tx: &mut Tx<'_>,
+    broadcast: &BroadcastId,
+    stage: Stage,
+    at: Timestamp,
+    entry: Entry,
+) -> Result<Vec<LaneId>, StoreError> {
+    if stage == Stage::Answers {
+        tx.conn
+            .execute(sql::RELEASE_TEXT, vec![broadcast.as_str().into()])
+            .await?;
+    }
+    let values = vec![broadcast.as_str().into(), at.into()];
+    if tx.conn.execute(sql::RELEASE, values).await? == 0 {
+        return Ok(Vec::new());
+    }
+    tx.chain.add(entry);
+    tx.changed.push(Changed {
+        broadcast: broadcast.clone(),
+        delivery: None,
+        state: None,
+    });
+    let rows = tx
+        .conn
+        .fetch(sql::LANES_OF_BROADCAST, vec![broadcast.as_str().into()])
+        .await?;
+    rows.iter().map(super::read::lane).collect()
 }
 
 /// What has to be known before anything is written.
@@ -212,6 +242,7 @@ fn row<'a>(
         purpose: extra.purpose,
         target: extra.target.as_ref(),
         rendering,
+        alternative: None,
         proof: extra.proof,
         state: extra.state,
         queued_at: at,

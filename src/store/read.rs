@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::db::{Readers, Row, unsigned};
 use super::step::recipient;
-use super::{Alert, Attempt, StoreError, sql};
+use super::{Alert, Attempt, Standing, StoreError, sql};
 use crate::clock::Timestamp;
 use crate::model::{
     AccountId, Actor, AlertId, Broadcast, BroadcastId, Delivery, DeliveryId, LaneId, Mode, Post, Purpose,
@@ -85,6 +85,50 @@ pub(super) async fn head(readers: &Readers, lane: &LaneId, limit: usize) -> Resu
     ];
     let rows = readers.fetch(sql::HEAD, values).await?;
     works(readers, &rows).await
+}
+
+pub(super) async fn singles(readers: &Readers, broadcast: &BroadcastId) -> Result<Vec<Delivery>, StoreError> {
+    let rows = readers
+        .fetch(sql::SINGLES, vec![broadcast.as_str().into()])
+        .await?;
+    rows.iter().map(delivery).collect()
+}
+
+pub(super) async fn stand_ins(readers: &Readers, broadcast: &BroadcastId) -> Result<Vec<LaneId>, StoreError> {
+    let rows = readers
+        .fetch(sql::STAND_INS, vec![broadcast.as_str().into()])
+        .await?;
+    rows.iter().map(lane).collect()
+}
+
+pub(super) async fn has_stand_ins(readers: &Readers, broadcast: &BroadcastId) -> Result<bool, StoreError> {
+    let rows = readers
+        .fetch(sql::HAS_STAND_INS, vec![broadcast.as_str().into()])
+        .await?;
+    Ok(!rows.is_empty())
+}
+
+/// What stands of an alert.
+pub(super) async fn standing(
+    readers: &Readers,
+    alert: &AlertId,
+) -> Result<BTreeMap<AccountId, Standing>, StoreError> {
+    let mut all: BTreeMap<AccountId, Standing> = BTreeMap::new();
+    for row in readers.fetch(sql::STANDING, vec![alert.as_str().into()]).await? {
+        let on = all.entry(row.word(0)?).or_default();
+        let target: Option<DeliveryId> = row.word_or_null(3)?;
+        match row.word::<Purpose>(2)? {
+            Purpose::Pin => on.pinned.extend(target),
+            Purpose::Unpin => on.pinned.retain(|pinned| Some(pinned) != target.as_ref()),
+            Purpose::Publish => on.post = Some(row.word(1)?),
+            Purpose::Edit
+            | Purpose::Retract
+            | Purpose::ConfirmInterim
+            | Purpose::ConfirmFinal
+            | Purpose::ConfirmClosing => {}
+        }
+    }
+    Ok(all)
 }
 
 /// The heads of many lanes at once.
@@ -175,6 +219,7 @@ fn work(
             steps: Steps::known(steps.remove(&delivery.id).unwrap_or_default()),
         },
         target: row.json_or_null(AFTER_DELIVERY + 2)?,
+        target_state: row.word_or_null(AFTER_DELIVERY + 3)?,
         delivery,
     })
 }

@@ -22,7 +22,7 @@ macro_rules! delivery_columns {
     () => {
         "d.id, d.alert, d.broadcast, d.kind, d.mode, d.account, d.channel, d.recipient, d.purpose, d.target, d.state, \
          d.attempts, d.proof, d.queued_at, d.not_before, d.deadline, d.started_at, d.unknown_since, d.finished_at, \
-         d.receipt, d.error, d.rendering"
+         d.receipt, d.error, COALESCE(d.alternative, d.rendering)"
     };
 }
 
@@ -78,7 +78,7 @@ statements! {
                      actor, accepted_at, valid_until) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
     BROADCAST_FINISH = "UPDATE broadcast SET finished_at = $2 WHERE id = $1 AND finished_at IS NULL AND NOT EXISTS \
                         (SELECT 1 FROM delivery d WHERE d.broadcast = $1 AND d.urgency IS NOT NULL \
-                        AND d.purpose IN ('publish', 'retract'))";
+                        AND d.purpose NOT LIKE 'confirm-%')";
     LANES_OF_BROADCAST = "SELECT DISTINCT account, mode FROM delivery \
                           WHERE broadcast = $1 AND urgency IS NOT NULL ORDER BY account";
     EXTRAS_OF_BROADCAST = "SELECT account, recipient, purpose, target, state FROM delivery \
@@ -87,6 +87,10 @@ statements! {
     LANE_RENEW = "UPDATE lane SET held_until = $5 WHERE account = $1 AND mode = $2 AND epoch = $3 AND owner = $4";
     LANE_NOTE = "UPDATE lane SET busy_until = $4, open_until = $5, failures = $6, reason = $7 \
                  WHERE account = $1 AND mode = $2 AND epoch = $3";
+    RELEASE = "UPDATE delivery SET not_before = $2 WHERE broadcast = $1 AND purpose = 'publish' AND target IS NULL \
+               AND state = 'queued' AND attempts = 0 AND not_before > $2";
+    RELEASE_TEXT = "UPDATE delivery SET alternative = NULL WHERE broadcast = $1 AND alternative IS NOT NULL \
+                    AND state = 'queued' AND attempts = 0";
     STEP_MADE = "INSERT INTO step (delivery, name, value, at) VALUES ($1, $2, $3, $4) \
                  ON CONFLICT (delivery, name) DO UPDATE SET value = excluded.value, at = excluded.at";
     LANES_FREE = "UPDATE lane SET owner = NULL, held_until = 0";
@@ -94,21 +98,31 @@ statements! {
     ONE_STEP = step_columns!(), "WHERE d.id = $1";
 
     OPEN_LANES = "SELECT DISTINCT account, mode FROM delivery WHERE urgency IS NOT NULL ORDER BY account, mode";
-    HEAD = "SELECT ", delivery_columns!(), ", b.number, b.valid_until, t.receipt FROM delivery d \
+    HEAD = "SELECT ", delivery_columns!(), ", b.number, b.valid_until, t.receipt, t.state FROM delivery d \
             JOIN broadcast b ON b.id = d.broadcast LEFT JOIN delivery t ON t.id = d.target \
             WHERE d.account = $1 AND d.mode = $2 AND d.urgency IS NOT NULL ORDER BY d.urgency, d.seq LIMIT $3";
     TAKEN = "SELECT remote_id FROM delivery WHERE account = $1 AND remote_id IS NOT NULL AND id <> $2 \
              AND finished_at >= $3 ORDER BY finished_at DESC LIMIT $4";
+    STANDING = "SELECT account, id, purpose, target FROM delivery WHERE alert = $1 AND recipient = '' AND \
+                ((purpose = 'publish' AND state IN ('published', 'edited')) OR \
+                (purpose IN ('pin', 'unpin') AND state IN ('queued', 'sending', 'unknown', 'published'))) ORDER BY seq";
     IS_OPEN = "SELECT id FROM delivery WHERE broadcast = $1 AND urgency IS NOT NULL \
-               AND purpose IN ('publish', 'retract') LIMIT 1";
+               AND purpose NOT LIKE 'confirm-%' LIMIT 1";
     UNFINISHED = "SELECT ", broadcast_columns!(), " FROM broadcast WHERE finished_at IS NULL ORDER BY seq";
     BROADCAST = "SELECT ", broadcast_columns!(), " FROM broadcast WHERE id = $1";
     BROADCASTS = "SELECT ", broadcast_columns!(), " FROM broadcast ORDER BY seq DESC LIMIT $1";
     BROADCASTS_OF_ALERT = "SELECT ", broadcast_columns!(), " FROM broadcast WHERE alert = $1 ORDER BY number";
     ALERT = "SELECT id, mode, state FROM alert WHERE id = $1";
     DELIVERIES = "SELECT ", delivery_columns!(), " FROM delivery d WHERE d.broadcast = $1 ORDER BY d.seq";
+    SINGLES = "SELECT ", delivery_columns!(), " FROM delivery d WHERE d.broadcast = $1 AND d.recipient = '' ORDER BY d.seq";
+    STAND_INS = "SELECT DISTINCT d.account, d.mode FROM delivery d JOIN delivery t ON t.id = d.target \
+                 WHERE d.broadcast = $1 AND d.purpose = 'publish' AND d.state = 'queued' AND d.attempts = 0 \
+                 AND t.urgency IS NULL";
+    HAS_STAND_INS = "SELECT id FROM delivery WHERE broadcast = $1 AND purpose = 'publish' AND target IS NOT NULL \
+                     AND state = 'queued' LIMIT 1";
     DELIVERY = "SELECT ", delivery_columns!(), " FROM delivery d WHERE d.id = $1";
-    RENDERING = "SELECT r.body FROM delivery d JOIN rendering r ON r.id = d.rendering WHERE d.id = $1";
+    RENDERING = "SELECT r.body FROM delivery d JOIN rendering r ON r.id = COALESCE(d.alternative, d.rendering) \
+                 WHERE d.id = $1";
     ATTEMPTS = "SELECT number, started_at, finished_at, outcome, error FROM attempt WHERE delivery = $1 \
                 ORDER BY number";
     COUNTS = "SELECT d.mode, d.state, COUNT(*) FROM broadcast b JOIN delivery d ON d.broadcast = b.id \
@@ -220,7 +234,7 @@ pub(super) static LANES_HEAD: Many = Many {
     after: concat!(
         ") SELECT ",
         delivery_columns!(),
-        ", b.number, b.valid_until, t.receipt FROM v CROSS JOIN delivery d JOIN broadcast b ON b.id = d.broadcast \
+        ", b.number, b.valid_until, t.receipt, t.state FROM v CROSS JOIN delivery d JOIN broadcast b ON b.id = d.broadcast \
          LEFT JOIN delivery t ON t.id = d.target WHERE d.id IN (SELECT x.id FROM delivery x \
          WHERE x.account = v.account AND x.mode = v.mode AND x.urgency IS NOT NULL \
          ORDER BY x.urgency, x.seq LIMIT 32) ORDER BY d.account, d.mode, d.urgency, d.seq"
@@ -263,14 +277,14 @@ pub(super) static RENDERINGS_NEW: Many = Many {
 macro_rules! deliveries_new {
     () => {
         "id, seq, alert, broadcast, kind, mode, account, channel, recipient, purpose, target, \
-         rendering, proof, state, urgency, attempts, queued_at, not_before, deadline, finished_at"
+         rendering, alternative, proof, state, urgency, attempts, queued_at, not_before, deadline, finished_at"
     };
 }
 
 pub(super) static DELIVERIES_NEW: Many = Many {
     name: "DELIVERIES_NEW",
     before: concat!("WITH v (", deliveries_new!(), ") AS (VALUES "),
-    columns: &[T, I, T, T, T, T, T, T, T, T, T, I, T, T, I, I, I, I, I, I],
+    columns: &[T, I, T, T, T, T, T, T, T, T, T, I, I, T, T, I, I, I, I, I, I],
     after: concat!(
         ") INSERT INTO delivery (",
         deliveries_new!(),
@@ -278,7 +292,7 @@ pub(super) static DELIVERIES_NEW: Many = Many {
         deliveries_new!(),
         " FROM v WHERE id IS NOT NULL"
     ),
-    // 10,240 binds: SQLite takes 32,766 and PostgreSQL 65,535.
+    // 10,752 binds: SQLite takes 32,766 and PostgreSQL 65,535.
     most: 512,
 };
 
@@ -399,7 +413,7 @@ pub(super) static THREADS: Among = Among {
 
 pub(super) static TARGETS: Among = Among {
     name: "TARGETS",
-    before: "SELECT id, rendering FROM delivery WHERE id IN ",
+    before: "SELECT id, COALESCE(alternative, rendering) FROM delivery WHERE id IN ",
     after: "",
     fixed: 0,
 };

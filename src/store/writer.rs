@@ -7,8 +7,8 @@ use super::change;
 use super::db::{Conn, Engine};
 use super::journal::Chain;
 use super::{
-    Acceptance, Accepted, Change, Changed, Entry, Extra, LaneNotes, Lease, Opened, StepMade, StoreError,
-    accept, extra, lanes, restore, sql,
+    Acceptance, Accepted, Change, Changed, Entry, Extra, LaneNotes, Lease, Opened, Stage, StepMade,
+    StoreError, accept, extra, lanes, restore, sql,
 };
 use crate::clock::{SharedClock, Timestamp};
 use crate::failpoint;
@@ -44,6 +44,7 @@ pub(super) enum Request {
     Change(Vec<Change>, oneshot::Sender<Vec<Result<State, StoreError>>>),
     Note(LaneId, i64, LaneNotes, Reply<()>),
     Step(StepMade, Reply<()>),
+    Release(BroadcastId, Stage, Timestamp, Entry, Reply<Vec<LaneId>>),
     Finish(
         BroadcastId,
         Timestamp,
@@ -64,7 +65,12 @@ impl Request {
             Self::Change(changes, _) => changes.len(),
             Self::Take { lanes, .. } => lanes.len(),
             Self::Renew { leases, .. } => leases.len(),
-            Self::Note(..) | Self::Step(..) | Self::Record(..) | Self::Ping(_) | Self::Close(_) => 1,
+            Self::Note(..)
+            | Self::Step(..)
+            | Self::Release(..)
+            | Self::Record(..)
+            | Self::Ping(_)
+            | Self::Close(_) => 1,
         }
     }
 }
@@ -321,7 +327,9 @@ fn refuse(group: Vec<Request>, error: &StoreError, answers: &mut Vec<Answer>) {
     for request in group {
         answers.push(match request {
             Request::Accept(_, reply) => answer(reply, Err(error.clone())),
-            Request::Add(.., reply) | Request::Renew { reply, .. } => answer(reply, Err(error.clone())),
+            Request::Add(.., reply) | Request::Release(.., reply) | Request::Renew { reply, .. } => {
+                answer(reply, Err(error.clone()))
+            }
             Request::Take { reply, .. } => answer(reply, Err(error.clone())),
             Request::Change(changes, reply) => answer_changes(reply, vec![Err(error.clone()); changes.len()]),
             Request::Note(.., reply) | Request::Step(_, reply) | Request::Ping(reply) => {
@@ -440,6 +448,11 @@ async fn single(tx: &mut Tx<'_>, request: Request, answers: &mut Vec<Answer>) ->
             until,
             reply,
         } => keep(reply, lanes::renew(tx, &leases, &node, until).await, answers),
+        Request::Release(broadcast, stage, at, entry, reply) => keep(
+            reply,
+            extra::release(tx, &broadcast, stage, at, entry).await,
+            answers,
+        ),
         Request::Step(made, reply) => keep(reply, change::made(tx, &made).await, answers),
         Request::Note(lane, epoch, notes, reply) => {
             keep(reply, lanes::note(tx.conn, &lane, epoch, &notes).await, answers)

@@ -36,6 +36,7 @@ fn municipality() -> Municipality {
         hosts: BTreeSet::from(["nassjo.se".to_owned()]),
         languages: vec![Lang::Sv],
         time_zone: "Europe/Stockholm".to_owned(),
+        fallback_link: None,
     }
 }
 

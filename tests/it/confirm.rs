@@ -24,6 +24,7 @@ fn delivery(account: &str, channel: &str, state: State) -> DeliveryReport {
         channel: channel.to_owned(),
         recipient: None,
         purpose: Purpose::Publish,
+        target: None,
         state,
         attempts: u32::from(state != State::Manual),
         remote_id: None,
@@ -76,6 +77,8 @@ fn report(mode: Mode, deliveries: Vec<DeliveryReport>) -> BroadcastReport {
         valid_until: at(72 * 3600),
         finished_at: None,
         deliveries,
+        pins: Vec::new(),
+        stand_ins: Vec::new(),
         retractions: Vec::new(),
         confirmations: Vec::new(),
     }
@@ -88,6 +91,7 @@ fn compose(report: &BroadcastReport, part: Purpose, after: i64) -> Rendering {
         hosts: BTreeSet::new(),
         languages: vec![Lang::Sv],
         time_zone: "Europe/Stockholm".to_owned(),
+        fallback_link: None,
     };
     let link = "https://nassjo.se/kris/dricksvatten".parse().unwrap();
     let text = "Nässjö kommun: Koka vattnet i Forserum. https://nassjo.se/kris/dricksvatten";

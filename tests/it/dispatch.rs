@@ -92,6 +92,9 @@ fn to(lane: &LaneId, recipient: Option<String>) -> Destination {
         recipient: recipient.map(Recipient::new),
         state: State::Queued,
         not_before: SystemClock.now(),
+        purpose: vardkase::model::Purpose::Publish,
+        target: None,
+        alternative: None,
     }
 }
 

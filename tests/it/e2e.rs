@@ -4,6 +4,7 @@ mod alert;
 mod command;
 mod life;
 mod main_job;
+mod order;
 mod practice;
 mod record;
 mod trouble;

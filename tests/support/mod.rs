@@ -94,6 +94,9 @@ pub fn webhooks(n: usize) -> Vec<Account> {
         .collect()
 }
 
+/// Where posts lead when the page does not come out.
+pub const FALLBACK: &str = "https://www.krisinformation.se/";
+
 /// What a world is made of.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -234,7 +237,7 @@ impl World {
             items.join(", ")
         };
         let mut text = format!(
-            "[municipality]\nname = \"{SENDER}\"\nsite = \"http://{}/site\"\nlanguages = [\"sv\"]\n\n\
+            "[municipality]\nname = \"{SENDER}\"\nsite = \"http://{}/site\"\nlanguages = [\"sv\"]\nfallback_link = \"{FALLBACK}\"\n\n\
              [daemon]\ndata_dir = \"{}\"\n{}",
             self.wall.address(),
             data_dir.display(),

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{FAR, Lane, WINDOW};
 use crate::clock::until;
-use crate::dispatch::decide::{Verdict, before_attempt, before_settling};
+use crate::dispatch::decide::{StandIn, Verdict, before_attempt, before_settling, stand_in};
 use crate::dispatch::queue::Sorted;
 use crate::model::{DeliveryId, Event, Reason, State, Work};
 use crate::store::{AttemptChange, Change, FIRST};
@@ -130,7 +130,10 @@ impl Lane {
         let (now, wall) = (Instant::now(), self.wall());
         let mut any_due = false;
         for work in &sorted.ready {
-            let at = work.delivery.not_before;
+            let at = match stand_in(work) {
+                StandIn::Now => work.delivery.not_before.min(wall),
+                StandIn::Due | StandIn::Waits | StandIn::NotNeeded => work.delivery.not_before,
+            };
             let due = match self.due.get(&work.delivery.id) {
                 Some((known, due)) if *known == at => *due,
                 Some(_) | None => now + until(wall, at).min(FAR),

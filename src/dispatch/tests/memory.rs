@@ -467,5 +467,6 @@ pub(super) fn work(
         delivery,
         post,
         target: None,
+        target_state: None,
     }
 }

@@ -126,6 +126,9 @@ impl Bed {
             recipient: None,
             state: State::Queued,
             not_before: self.now(),
+            purpose: vardkase::model::Purpose::Publish,
+            target: None,
+            alternative: None,
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use vardkase::model::{Event, Kind, Reason, Receipt, State};
-use vardkase::store::{AttemptChange, StepMade, StoreError};
+use vardkase::model::{Event, Kind, Purpose, Reason, Receipt, State};
+use vardkase::store::{AttemptChange, Destination, StepMade, StoreError, Target};
 
 use super::bed::{Bed, existing, get, ids, live, one, states};
 use super::on_both_engines;
@@ -21,6 +21,7 @@ on_both_engines!(
     ids_of_other_deliveries_are_known,
     text_that_an_engine_refuses_harms_nobody,
     a_step_is_kept_for_the_next_attempt_and_only_while_it_is_made,
+    an_edit_that_got_through_changes_its_target,
 );
 
 async fn every_statement_is_understood(bed: &Bed) {
@@ -414,4 +415,39 @@ async fn a_step_is_kept_for_the_next_attempt_and_only_while_it_is_made(bed: &Bed
     let told = store.journal(0, 100, Some(&accepted.broadcast)).await.unwrap();
     assert_eq!(told.iter().filter(|record| record.kind == "step").count(), 3);
     assert_eq!(store.verify_journal().await.unwrap().broken, None);
+}
+
+async fn an_edit_that_got_through_changes_its_target(bed: &Bed) {
+    let store = bed.open().await;
+    let first = bed.initial(&store, &["a"]).await;
+    let post = ids(&store, &first.broadcast).await.remove(0);
+    bed.publish(&store, &post).await;
+    let standing = store.standing(&first.alert).await.unwrap();
+    assert_eq!(standing[&live("a").account].post.as_ref(), Some(&post));
+    let edit = Destination {
+        purpose: Purpose::Edit,
+        target: Some(Target::Delivery(post.clone())),
+        ..bed.to("a")
+    };
+    let pin = Destination {
+        purpose: Purpose::Pin,
+        target: Some(Target::Delivery(post.clone())),
+        ..bed.to("a")
+    };
+    let new = bed.acceptance(existing(&first.alert), Kind::Correction, vec![edit, pin]);
+    let second = store.accept(new).await.unwrap();
+    let made = ids(&store, &second.broadcast).await;
+    let work = store.head(&live("a"), 9).await.unwrap();
+    assert_eq!(work[0].target.as_ref().unwrap().remote_id, format!("post-{post}"));
+    assert_eq!(work[0].target_state, Some(State::Published));
+    bed.publish(&store, &made[0]).await;
+    assert_eq!(get(&store, &post).await.state, State::Edited);
+    assert_eq!(
+        get(&store, &post).await.receipt.unwrap().remote_id,
+        format!("post-{}", made[0]),
+        "what the service gave for the changed post"
+    );
+    let standing = store.standing(&first.alert).await.unwrap();
+    assert_eq!(standing[&live("a").account].post.as_ref(), Some(&post));
+    assert_eq!(standing[&live("a").account].pinned, [post]);
 }

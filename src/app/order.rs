@@ -1,0 +1,178 @@
+//! Who goes when, and who goes for whom: the first stage and those that wait for it, accounts that stand in for others,
+//! corrections that change a post instead of answering to it, and pins.
+
+use std::collections::BTreeMap;
+
+use super::{proof, recipients};
+use crate::clock::{Timestamp, later};
+use crate::compose::Plan;
+use crate::config::{Account, Config, Stage};
+use crate::model::{AccountId, Kind, Purpose, Recipient, Rendering, State};
+use crate::store::{Destination, Standing, Target};
+
+/// What the deliveries of a broadcast are made from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Order<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// Now.
+    pub now: Timestamp,
+    /// What the broadcast does.
+    pub kind: Kind,
+    /// What stands of the alert.
+    pub standing: &'a BTreeMap<AccountId, Standing>,
+    /// What goes out, on the accounts themselves and on those that stand in for them.
+    pub plan: &'a Plan,
+    /// The same with the fallback link.
+    pub alternative: Option<&'a Plan>,
+    /// Which account stands in for which, of those that the plan has.
+    pub stand_ins: &'a [(AccountId, AccountId)],
+}
+
+impl Order<'_> {
+    /// The renderings, and every delivery of the broadcast.
+    pub(super) fn destinations(&self) -> (Vec<Rendering>, Vec<Destination>) {
+        let mut renderings = self.plan.renderings.clone();
+        let offset = renderings.len();
+        renderings.extend(self.alternative.iter().flat_map(|plan| plan.renderings.clone()));
+        let waits = self.waits();
+        let mut all = Vec::new();
+        for (id, rendering) in &self.plan.accounts {
+            let Some(account) = self.config.accounts.get(id) else {
+                continue;
+            };
+            let alternative = self.alternative.and_then(|plan| {
+                let (_, index) = plan.accounts.iter().find(|(other, _)| other == id)?;
+                (waits && account.stage == Stage::Normal).then_some(offset + index)
+            });
+            let of = One {
+                account,
+                rendering: *rendering,
+                alternative,
+            };
+            match self.stand_ins.iter().find(|(stand_in, _)| stand_in == id) {
+                Some((_, primary)) => self.stand_in(&of, primary, &mut all),
+                None => self.own(&of, waits, &mut all),
+            }
+        }
+        (renderings, all)
+    }
+
+    /// Whether there is a first stage to wait for.
+    fn waits(&self) -> bool {
+        let stages = self.plan.accounts.iter().filter_map(|(id, _)| {
+            let stands_in = self.stand_ins.iter().any(|(stand_in, _)| stand_in == id);
+            self.config
+                .accounts
+                .get(id)
+                .filter(|_| !stands_in)
+                .map(|account| account.stage)
+        });
+        let (mut first, mut normal) = (false, false);
+        for stage in stages {
+            match stage {
+                Stage::First => first = true,
+                Stage::Normal => normal = true,
+            }
+        }
+        first && normal
+    }
+
+    /// What an account itself gets.
+    fn own(&self, of: &One<'_>, waits: bool, all: &mut Vec<Destination>) {
+        let account = of.account;
+        let stands = self.standing.get(&account.id);
+        let mut not_before = self.now;
+        if waits && account.stage == Stage::Normal && !account.channel.can.by_hand {
+            not_before = later(self.now, self.config.daemon.stage_deadline);
+        }
+        let corrected = stands
+            .and_then(|stands| stands.post.clone())
+            .filter(|_| self.kind == Kind::Correction && account.corrects_by_edit);
+        let edits = corrected.is_some();
+        for recipient in self.recipients(account) {
+            all.push(Destination {
+                purpose: if edits { Purpose::Edit } else { Purpose::Publish },
+                target: corrected.clone().map(Target::Delivery),
+                ..of.to(recipient, not_before)
+            });
+        }
+        for pinned in stands.iter().flat_map(|stands| &stands.pinned) {
+            // What was changed in place stays pinned, and stays the latest.
+            if !edits {
+                all.push(Destination {
+                    purpose: Purpose::Unpin,
+                    target: Some(Target::Delivery(pinned.clone())),
+                    ..of.to(None, not_before)
+                });
+            }
+        }
+        if account.pins && self.kind != Kind::AllClear && !edits {
+            all.push(Destination {
+                purpose: Purpose::Pin,
+                target: Some(Target::Account(account.id.clone())),
+                ..of.to(None, not_before)
+            });
+        }
+    }
+
+    /// What an account gets that stands in for another: to each of its recipients, if the other one does not get out.
+    fn stand_in(&self, of: &One<'_>, primary: &AccountId, all: &mut Vec<Destination>) {
+        let Some(other) = self.config.accounts.get(primary) else {
+            return;
+        };
+        let not_before = later(self.now, other.fallback_after);
+        let served = recipients(self.config, other);
+        for recipient in self.recipients(of.account) {
+            // Where both have recipients, one stands in only for the same one.
+            let same = match (&served, &recipient) {
+                (Some(served), Some(recipient)) => served.contains(recipient),
+                (Some(_), None) => false,
+                (None, _) => true,
+            };
+            if same {
+                all.push(Destination {
+                    target: Some(Target::Account(primary.clone())),
+                    ..of.to(recipient, not_before)
+                });
+            }
+        }
+    }
+
+    fn recipients(&self, account: &Account) -> Vec<Option<Recipient>> {
+        match recipients(self.config, account) {
+            None => vec![None],
+            Some(recipients) => recipients.iter().cloned().map(Some).collect(),
+        }
+    }
+}
+
+/// An account with what goes out on it.
+#[derive(Debug, Clone, Copy)]
+struct One<'a> {
+    account: &'a Account,
+    rendering: usize,
+    alternative: Option<usize>,
+}
+
+impl One<'_> {
+    fn to(&self, recipient: Option<Recipient>, not_before: Timestamp) -> Destination {
+        let account = self.account;
+        Destination {
+            account: account.id.clone(),
+            channel: account.channel.id.to_owned(),
+            proof: proof(account),
+            rendering: self.rendering,
+            recipient,
+            state: if account.channel.can.by_hand {
+                State::Manual
+            } else {
+                State::Queued
+            },
+            not_before,
+            purpose: Purpose::Publish,
+            target: None,
+            alternative: self.alternative,
+        }
+    }
+}

@@ -25,6 +25,7 @@ mod mastodon;
 mod meta;
 mod mime;
 mod misbehave;
+mod multipart;
 mod page;
 mod receiver;
 mod registry;

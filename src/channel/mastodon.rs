@@ -18,11 +18,14 @@ use super::patience::Patience;
 use super::transport::{Answer, Effect, Transport, below};
 use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, WallSite};
 use crate::clock::Timestamp;
-use crate::compose::TextRule;
+use crate::compose::{TextRule, parts};
 use crate::config::section::Section;
-use crate::model::{Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
+use crate::model::{PictureRule, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
 
+mod change;
 mod html;
+mod media;
+mod thread;
 mod verdict;
 
 /// A Mastodon account.
@@ -34,8 +37,8 @@ pub static KIND: Kind = Kind {
         thread: true,
         edit: true,
         retract: true,
-        pin: false,
-        picture: false,
+        pin: true,
+        picture: true,
         link_card: true,
         recipients: false,
         by_hand: false,
@@ -70,6 +73,8 @@ const KEY_HOLDS: SignedDuration = SignedDuration::from_mins(55);
 const CLOCK_SLACK: SignedDuration = SignedDuration::from_mins(2);
 /// Statuses per page, the most that a server gives.
 const PAGE: usize = 40;
+/// Most parts of a long text.
+const PARTS: usize = 10;
 /// How many pages are read back at most. Paging is limited to 300 requests in 15 minutes.
 const PAGES: usize = 10;
 
@@ -81,6 +86,7 @@ fn read(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
     if max_characters == 0 {
         section.problem("max_characters", "must be at least 1; servers give 500 or more");
     }
+    let long = section.one_of("long", &["fit", "thread"]) == Some("thread");
     let settle_wait = section.duration("settle_wait").unwrap_or(DEFAULT_SETTLE_WAIT);
     if section.is_broken() {
         return None;
@@ -88,6 +94,7 @@ fn read(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
     Some(Box::new(Mastodon {
         server: server?,
         max_characters,
+        long,
         settle_wait,
     }))
 }
@@ -97,6 +104,8 @@ fn read(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
 struct Mastodon {
     server: Url,
     max_characters: usize,
+    /// Whether a text may be longer than a post.
+    long: bool,
     settle_wait: Duration,
 }
 
@@ -107,6 +116,14 @@ impl Settings for Mastodon {
             unit: Unit::MastodonCharacters,
             also: None,
         }
+    }
+
+    fn parts(&self) -> usize {
+        if self.long { PARTS } else { 1 }
+    }
+
+    fn picture_rule(&self) -> Option<PictureRule> {
+        Some(media::RULE)
     }
 
     fn at_wall(&self, site: &WallSite) -> Box<dyn Settings> {
@@ -125,6 +142,7 @@ impl Settings for Mastodon {
         parts.secrets.require("access_token")?;
         Ok(Arc::new(Account {
             settings: self.clone(),
+            sender: parts.sender,
             secrets: parts.secrets,
             http: parts.http,
         }))
@@ -135,6 +153,7 @@ impl Settings for Mastodon {
 #[derive(Debug)]
 struct Account {
     settings: Mastodon,
+    sender: String,
     secrets: Arc<dyn Secrets>,
     http: Transport,
 }
@@ -150,66 +169,83 @@ enum Search {
     Closed(Reason),
 }
 
+/// One post of a text: the text itself, or a part of it.
+struct Piece<'a> {
+    text: &'a str,
+    key: String,
+    parent: Option<&'a str>,
+    visibility: &'static str,
+    picture: Option<&'a str>,
+}
+
+/// What is looked for when the account is read back.
+struct Wanted<'a> {
+    text: &'a str,
+    /// Ids that belong to other deliveries.
+    taken: &'a [String],
+    /// The post that it must answer to, if that is known.
+    under: Option<&'a str>,
+}
+
 #[async_trait]
 impl Channel for Account {
     async fn publish(&self, post: &Post) -> Result<Receipt, SendError> {
-        let parent = post.parent.as_ref().map(|receipt| receipt.remote_id.as_str());
-        let mut answer = self.post(post, parent).await?;
-        let mut note = None;
-        if answer.status == 404 && parent.is_some() {
-            // The post that this answers to is gone. A server that says so has not yet looked at the key, so that the
-            // same key serves for the text alone; if that post exists already, it is what comes back.
-            answer = self.post(post, None).await?;
-            note = Some("the earlier post was gone, so this one stands alone".to_owned());
+        let begun = thread::begun(&post.steps);
+        let texts = self.texts(post, begun.is_some());
+        if let [text] = texts.as_slice() {
+            return self.publish_one(post, text).await;
         }
-        if !answer.is_success() {
-            return Err(verdict::of_write(&answer));
-        }
-        let body = answer.json().unwrap_or(Value::Null);
-        let mut receipt = receipt(&body).ok_or_else(|| verdict::unreadable(&answer))?;
-        if let Some(shown) = body["visibility"].as_str().filter(|v| *v != "public") {
-            note = Some(format!("the server shows it as {}", brief(shown)));
-        }
-        receipt.note = note;
-        Ok(receipt)
+        self.publish_thread(post, &texts, begun).await
     }
 
     async fn settle(&self, question: &Question) -> Result<Settled, SendError> {
-        let since = question.since - CLOCK_SLACK;
-        let patience = Patience::of(self.settings.settle_wait);
-        for look in 0..Patience::LOOKS {
-            if look > 0 {
-                tokio::time::sleep(patience.step).await;
-            }
-            let search = self.search(question, since).await?;
-            if let Search::Found(receipt) = search {
-                return Ok(Settled::Found(receipt));
-            }
-            // As long as the server knows the key, a repeat is either the first post or the same one.
-            let held = question.now.duration_since(question.since) < KEY_HOLDS;
-            if held && look == 0 && self.honours_keys().await? {
-                return Ok(Settled::Absent);
-            }
-            match search {
-                Search::Found(_) | Search::NotThere => {}
-                Search::TooMuch => {
-                    let text = format!("not among the latest {} posts, and there are more", PAGE * PAGES);
-                    return Ok(Settled::Unclear(Reason::new("read-back-incomplete", text)));
-                }
-                Search::Closed(reason) => return Ok(Settled::Unclear(reason)),
-            }
+        let post = &question.post;
+        let begun = thread::begun(&post.steps);
+        let texts = self.texts(post, begun.is_some());
+        let total = texts.len();
+        if total > 1 && begun.is_none() {
+            // It is written down before the first part goes.
+            return Ok(Settled::Absent);
         }
-        patience.absent(question)
+        let done: Vec<Receipt> = (1..=total).map_while(|n| thread::part(&post.steps, n)).collect();
+        let Some(text) = texts.get(done.len()) else {
+            let whole = thread::whole(&done).ok_or_else(|| no_sense("there is no part"))?;
+            return Ok(Settled::Found(whole));
+        };
+        let wanted = Wanted {
+            text,
+            taken: &question.taken,
+            under: done.last().map(|before| before.remote_id.as_str()),
+        };
+        let settled = self.settle_one(question, &wanted).await?;
+        Ok(match settled {
+            Settled::Found(part) => {
+                let parts: Vec<Receipt> = done.into_iter().chain([part]).collect();
+                if parts.len() < total {
+                    // The thread goes on: the next attempt meets this part again, by its key or by reading back.
+                    Settled::Absent
+                } else {
+                    Settled::Found(thread::whole(&parts).ok_or_else(|| no_sense("there is no part"))?)
+                }
+            }
+            other @ (Settled::Absent | Settled::Unclear(_)) => other,
+        })
     }
 
     async fn retract(&self, receipt: &Receipt) -> Result<(), SendError> {
-        let url = self.url(&["api", "v1", "statuses", &receipt.remote_id]);
-        // Taking away twice is harmless, so that a failure never needs settling.
-        let answer = self.send(Method::DELETE, url, Effect::Reads).await?;
-        match answer.status {
-            200..=299 | 404 | 410 => Ok(()),
-            _ => Err(verdict::of_read(&answer)),
-        }
+        self.take_away(receipt).await
+    }
+
+    async fn edit(&self, receipt: &Receipt, post: &Post) -> Result<Receipt, SendError> {
+        self.change(receipt, post).await
+    }
+
+    async fn pin(&self, receipt: &Receipt) -> Result<(), SendError> {
+        self.keep_on_top(receipt, true).await
+    }
+
+    async fn unpin(&self, receipt: &Receipt) -> Result<(), SendError> {
+        self.keep_on_top(receipt, false).await
     }
 
     async fn verify(&self) -> Result<Identity, SendError> {
@@ -252,6 +288,11 @@ impl Channel for Account {
                 );
                 return Err(SendError::Refused(Reason::new("scope", text)));
             }
+            for (scope, fact) in [("write:media", "pictures"), ("write:accounts", "pins")] {
+                if !scopes.iter().any(|has| has == "write" || has == scope) {
+                    facts.insert(fact.to_owned(), format!("no: the token lacks {scope}"));
+                }
+            }
             facts.insert("scopes".to_owned(), brief(&scopes.join(" ")));
         }
         Ok(Identity {
@@ -286,25 +327,190 @@ impl Account {
             .await
     }
 
-    async fn post(&self, post: &Post, parent: Option<&str>) -> Result<Answer, SendError> {
+    /// The text as posts: one, unless it is too long and the account makes threads (or this one was begun as one).
+    fn texts(&self, post: &Post, begun: bool) -> Vec<String> {
+        let rule = self.settings.text_rule();
+        let parts = (self.settings.long || begun).then(|| parts::of(post, &self.sender, &rule));
+        // What cannot be taken apart goes as it is, and the server says what it says.
+        parts
+            .flatten()
+            .unwrap_or_else(|| vec![post.rendering.text.clone()])
+    }
+
+    async fn publish_one(&self, post: &Post, text: &str) -> Result<Receipt, SendError> {
+        let attached = self.attach(post).await?;
+        let piece = Piece {
+            text,
+            key: thread::key(post, 1),
+            parent: post.parent.as_ref().map(|receipt| receipt.remote_id.as_str()),
+            visibility: "public",
+            picture: attached.id.as_deref(),
+        };
+        let mut receipt = self.send_piece(post, &piece).await?;
+        receipt.note = join(attached.note, receipt.note);
+        Ok(receipt)
+    }
+
+    async fn publish_thread(
+        &self,
+        post: &Post,
+        texts: &[String],
+        begun: Option<Timestamp>,
+    ) -> Result<Receipt, SendError> {
+        let total = texts.len();
+        let mut parts: Vec<Receipt> = (1..=total).map_while(|n| thread::part(&post.steps, n)).collect();
+        let mut note = None;
+        // Whether the next part may stand there already, although its id is not on disk.
+        let mut uncertain = begun.filter(|_| parts.len() < total);
+        if begun.is_none() {
+            thread::begin(&post.steps, self.http.now()).await?;
+        }
+        for (text, n) in texts.iter().zip(1..).skip(parts.len()) {
+            let before = parts.last().map(|part| part.remote_id.clone());
+            let found = match uncertain.take() {
+                Some(since) => self.look_again(post, text, before.as_deref(), since).await?,
+                None => None,
+            };
+            let mut part = if let Some(part) = found {
+                part
+            } else {
+                let attached = if n == 1 {
+                    self.attach(post).await?
+                } else {
+                    media::Attached::default()
+                };
+                let piece = Piece {
+                    text,
+                    key: thread::key(post, n),
+                    parent: before
+                        .as_deref()
+                        .or(post.parent.as_ref().map(|receipt| receipt.remote_id.as_str())),
+                    // Followers see every part; the server's public timeline is not filled with them.
+                    visibility: if n == 1 { "public" } else { "unlisted" },
+                    picture: attached.id.as_deref(),
+                };
+                note = join(note, attached.note);
+                let sent = self.send_piece(post, &piece).await;
+                sent.map_err(|error| thread::after_some(error, n, total))?
+            };
+            note = join(note, part.note.take());
+            thread::record(&post.steps, n, &part).await?;
+            parts.push(part);
+        }
+        let mut receipt = thread::whole(&parts).ok_or_else(|| no_sense("there is no part"))?;
+        receipt.note = join(receipt.note, note);
+        Ok(receipt)
+    }
+
+    /// Whether a part of an earlier attempt stands there. Where reading back does not tell, the key has to.
+    async fn look_again(
+        &self,
+        post: &Post,
+        text: &str,
+        under: Option<&str>,
+        since: Timestamp,
+    ) -> Result<Option<Receipt>, SendError> {
+        let under = under.or(post.parent.as_ref().map(|receipt| receipt.remote_id.as_str()));
+        let wanted = Wanted {
+            text,
+            taken: &[],
+            under,
+        };
+        Ok(match self.search(&wanted, since - CLOCK_SLACK).await? {
+            Search::Found(part) => Some(part),
+            Search::NotThere | Search::TooMuch | Search::Closed(_) => None,
+        })
+    }
+
+    /// Makes one post, giving up first what is not the text: the post that it answers to, then the picture.
+    async fn send_piece(&self, post: &Post, piece: &Piece<'_>) -> Result<Receipt, SendError> {
+        let (mut parent, mut picture, mut note) = (piece.parent, piece.picture, None);
+        let mut answer = self.post(post, piece, parent, picture).await?;
+        if answer.status == 404 && parent.is_some() {
+            // The post that this answers to is gone. A server that says so has not yet looked at the key, so that the
+            // same key serves for the text alone; if that post exists already, it is what comes back.
+            parent = None;
+            answer = self.post(post, piece, parent, picture).await?;
+            note = Some("the earlier post was gone, so this one stands alone".to_owned());
+        }
+        if picture.is_some() && matches!(answer.status, 400 | 404 | 422) {
+            // Nothing was made. Whether it is the picture or the text that it will not have, the text alone tells.
+            let refused = verdict::of_write(&answer);
+            if matches!(refused, SendError::Refused(_)) {
+                picture = None;
+                answer = self.post(post, piece, parent, picture).await?;
+                note = join(note, media::Attached::without(&refused.reason().text).note);
+            }
+        }
+        if !answer.is_success() {
+            return Err(verdict::of_write(&answer));
+        }
+        let body = answer.json().unwrap_or(Value::Null);
+        let mut receipt = receipt(&body).ok_or_else(|| verdict::unreadable(&answer))?;
+        if let Some(shown) = body["visibility"].as_str().filter(|v| *v != piece.visibility) {
+            note = join(note, Some(format!("the server shows it as {}", brief(shown))));
+        }
+        receipt.note = note;
+        Ok(receipt)
+    }
+
+    async fn post(
+        &self,
+        post: &Post,
+        piece: &Piece<'_>,
+        parent: Option<&str>,
+        picture: Option<&str>,
+    ) -> Result<Answer, SendError> {
         // The account's own default may be unlisted or private: what residents must see is said to be public.
-        let mut body = json!({"status": post.rendering.text, "visibility": "public"});
+        let mut body = json!({"status": piece.text, "visibility": piece.visibility});
         if let Some(language) = post.rendering.languages.first() {
             body["language"] = language.as_str().into();
         }
         if let Some(parent) = parent {
             body["in_reply_to_id"] = parent.into();
         }
+        if let Some(picture) = picture {
+            body["media_ids"] = json!([picture]);
+        }
         let request = self
             .http
             .request(Method::POST, self.url(&["api", "v1", "statuses"]))
-            .header("Idempotency-Key", post.key.as_str())
+            .header("Idempotency-Key", piece.key.as_str())
             .json(&body);
         self.send_request(request, Effect::Writes).await
     }
 
+    /// Reads the account back until it is clear, or no longer than is wise.
+    async fn settle_one(&self, question: &Question, wanted: &Wanted<'_>) -> Result<Settled, SendError> {
+        let since = question.since - CLOCK_SLACK;
+        let patience = Patience::of(self.settings.settle_wait);
+        for look in 0..Patience::LOOKS {
+            if look > 0 {
+                tokio::time::sleep(patience.step).await;
+            }
+            let search = self.search(wanted, since).await?;
+            if let Search::Found(receipt) = search {
+                return Ok(Settled::Found(receipt));
+            }
+            // As long as the server knows the key, a repeat is either the first post or the same one.
+            let held = question.now.duration_since(question.since) < KEY_HOLDS;
+            if held && look == 0 && self.honours_keys().await? {
+                return Ok(Settled::Absent);
+            }
+            match search {
+                Search::Found(_) | Search::NotThere => {}
+                Search::TooMuch => {
+                    let text = format!("not among the latest {} posts, and there are more", PAGE * PAGES);
+                    return Ok(Settled::Unclear(Reason::new("read-back-incomplete", text)));
+                }
+                Search::Closed(reason) => return Ok(Settled::Unclear(reason)),
+            }
+        }
+        patience.absent(question)
+    }
+
     /// Looks for the post among those since `since`, newest first.
-    async fn search(&self, question: &Question, since: Timestamp) -> Result<Search, SendError> {
+    async fn search(&self, sought: &Wanted<'_>, since: Timestamp) -> Result<Search, SendError> {
         let me = match self.get_json(self.url(ME)).await {
             Ok(me) => me,
             Err(SendError::Refused(reason)) => return Ok(Search::Closed(reason)),
@@ -312,7 +518,7 @@ impl Account {
         };
         let id = me["id"].as_str().filter(|id| !id.is_empty());
         let id = id.ok_or_else(|| no_sense("the account has no id"))?;
-        let wanted = html::normal(&question.post.rendering.text);
+        let wanted = html::normal(sought.text);
         let mut before: Option<String> = None;
         for _ in 0..PAGES {
             let mut url = self.url(&["api", "v1", "accounts", id, "statuses"]);
@@ -336,7 +542,12 @@ impl Account {
                     return Ok(Search::NotThere);
                 }
                 let content = status["content"].as_str().unwrap_or_default();
-                if !question.taken.contains(&found.remote_id) && html::normal(&html::text(content)) == wanted
+                let elsewhere = sought
+                    .under
+                    .is_some_and(|id| status["in_reply_to_id"].as_str().is_some_and(|under| under != id));
+                if !elsewhere
+                    && !sought.taken.contains(&found.remote_id)
+                    && html::normal(&html::text(content)) == wanted
                 {
                     return Ok(Search::Found(found));
                 }
@@ -404,6 +615,14 @@ fn no_sense(what: &str) -> SendError {
         "unreadable",
         format!("the server's answer makes no sense: {what}"),
     ))
+}
+
+/// Two notes as one.
+fn join(one: Option<String>, other: Option<String>) -> Option<String> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(format!("{one}; {other}")),
+        (one, other) => one.or(other),
+    }
 }
 
 /// What a service says, short enough to show.

@@ -12,11 +12,14 @@ use super::sim::{Call, Simulator, error, page, reply};
 use crate::clock::{Timestamp, from_micros};
 use crate::model::{AccountId, Mode};
 
+pub(super) mod media;
 pub(super) mod text;
 
 const MAX_CHARACTERS: usize = 500;
 const LANGUAGES: &[&str] = &["sv", "en", "ar", "de", "fi", "fr", "so", "uk"];
 const VISIBILITIES: &[&str] = &["public", "unlisted", "private", "direct"];
+/// Posts that an account may keep on top.
+const MAX_PINNED: usize = 5;
 /// How long a key is remembered after its post.
 const KEY_LIFE: SignedDuration = SignedDuration::from_hours(1);
 
@@ -73,16 +76,21 @@ struct Status {
     visibility: String,
     language: String,
     in_reply_to: Option<String>,
+    media: Vec<String>,
+    pinned: bool,
     at: Timestamp,
     edited_at: Option<Timestamp>,
+    /// What it said before, oldest first.
+    history: Vec<(String, Timestamp)>,
     deleted: bool,
 }
 
 impl Status {
     /// As the client API gives it.
-    fn show(&self, base: &str) -> Value {
+    fn show(&self, base: &str, files: &media::Shelf) -> Value {
         json!({
             "id": self.id,
+            "pinned": self.pinned,
             "created_at": iso(self.at, 3),
             "in_reply_to_id": self.in_reply_to,
             "in_reply_to_account_id": self.in_reply_to.as_ref().map(|_| "1"),
@@ -98,7 +106,7 @@ impl Status {
             "reblog": null,
             "application": {"name": "vardkase", "website": null},
             "account": {"id": "1", "username": "kommun", "acct": "kommun"},
-            "media_attachments": [], "mentions": [], "tags": [], "emojis": [], "card": null, "poll": null,
+            "media_attachments": files.show(&self.media, base), "mentions": [], "tags": [], "emojis": [], "card": null, "poll": null,
         })
     }
 }
@@ -110,9 +118,11 @@ pub struct Mastodon {
     token: String,
     statuses: Vec<Status>,
     keys: BTreeMap<String, (String, Timestamp)>,
+    shelf: media::Shelf,
     all: Bucket,
     posts: Bucket,
     deletions: Bucket,
+    uploads: Bucket,
 }
 
 impl Mastodon {
@@ -124,9 +134,11 @@ impl Mastodon {
             token: hex::encode(rand::random::<[u8; 24]>()),
             statuses: Vec::new(),
             keys: BTreeMap::new(),
+            shelf: media::Shelf::default(),
             all: Bucket::new(300, 300),
             posts: Bucket::new(300, 3 * 3600),
             deletions: Bucket::new(30, 1800),
+            uploads: Bucket::new(30, 1800),
         }
     }
 
@@ -150,12 +162,12 @@ impl Mastodon {
             }
             (&Method::GET, ["api", "v1", "apps", "verify_credentials"]) => reply(
                 200,
-                &json!({"name": "vardkase", "website": null, "scopes": ["read", "write:statuses", "write:media"]}),
+                &json!({"name": "vardkase", "website": null, "scopes": ["read", "write:statuses", "write:media", "write:accounts"]}),
             ),
             (&Method::GET, ["api", "v1", "accounts", "1", "statuses"]) => self.list(call),
             (&Method::POST, ["api", "v1", "statuses"]) => self.create(call),
             (&Method::GET, ["api", "v1", "statuses", id]) => {
-                self.with(id, |status| reply(200, &status.show(call.base)))
+                self.with(id, |status| reply(200, &status.show(call.base, &self.shelf)))
             }
             (&Method::GET, ["api", "v1", "statuses", id, "source"]) => self.with(id, |status| {
                 reply(
@@ -166,6 +178,25 @@ impl Mastodon {
             (&Method::GET, ["api", "v1", "statuses", id, "context"]) => {
                 self.with(id, |status| reply(200, &self.context(status, call.base)))
             }
+            (&Method::GET, ["api", "v1", "statuses", id, "history"]) => self.with(id, |status| {
+                let versions = status.history.iter().map(|(text, at)| (text, *at));
+                let latest = (&status.text, status.edited_at.unwrap_or(status.at));
+                let versions = versions
+                    .chain([latest])
+                    .map(|(text, at)| json!({"content": text::html(text), "created_at": iso(at, 3)}));
+                reply(200, &versions.collect())
+            }),
+            (&Method::POST, ["api", "v1", "statuses", id, verb @ ("pin" | "unpin")]) => {
+                self.pin(id, *verb == "pin", call)
+            }
+            (&Method::POST, ["api", "v2", "media"]) => {
+                if self.uploads.take(call.now) {
+                    self.shelf.upload(call)
+                } else {
+                    error(429, "Too many requests")
+                }
+            }
+            (&Method::GET, ["api", "v1", "media", id]) => self.shelf.look(id, call),
             (&Method::PUT, ["api", "v1", "statuses", id]) => self.edit(id, call),
             (&Method::DELETE, ["api", "v1", "statuses", id]) => self.delete(id, call),
             _ => error(404, "Not Found"),
@@ -190,6 +221,7 @@ impl Mastodon {
             "in_reply_to_id",
             "sensitive",
             "spoiler_text",
+            "media_ids",
         ];
         let fields = match fields(call, KNOWN) {
             Ok(fields) => fields,
@@ -208,10 +240,11 @@ impl Mastodon {
         if let Some((id, at)) = key.as_ref().and_then(|key| self.keys.get(key))
             && call.now.duration_since(*at) < KEY_LIFE
         {
-            return self.with(id, |status| reply(200, &status.show(call.base)));
+            return self.with(id, |status| reply(200, &status.show(call.base, &self.shelf)));
         }
         let text = field("status").to_owned();
-        if let Err(refusal) = check(&text, field("spoiler_text")) {
+        let media = list(field("media_ids"));
+        if let Err(refusal) = check(&text, field("spoiler_text"), !media.is_empty()) {
             return refusal.answer();
         }
         let or = |name, default: &str| match field(name) {
@@ -230,6 +263,10 @@ impl Mastodon {
         if !self.posts.take(call.now) {
             return error(429, "Too many requests");
         }
+        if let Err(refusal) = self.shelf.attach(&media, &[]) {
+            return refusal.answer();
+        }
+        let pictures = self.shelf.shown(&media);
         let id = self.next_id(call.now);
         let status = Status {
             id: id.clone(),
@@ -237,11 +274,14 @@ impl Mastodon {
             visibility,
             language,
             in_reply_to: parent.clone(),
+            media,
+            pinned: false,
             at: call.now,
             edited_at: None,
+            history: Vec::new(),
             deleted: false,
         };
-        let answer = reply(200, &status.show(call.base));
+        let answer = reply(200, &status.show(call.base, &self.shelf));
         self.statuses.push(status);
         if let Some(key) = &key {
             self.keys.insert(key.clone(), (id.clone(), call.now));
@@ -260,44 +300,95 @@ impl Mastodon {
             deleted_at: None,
             edited_at: None,
             pinned: false,
-            pictures: Vec::new(),
+            pictures,
             shown: std::collections::BTreeMap::new(),
         });
         answer
     }
 
     fn edit(&mut self, id: &str, call: &mut Call<'_>) -> Response<Vec<u8>> {
-        let fields = match fields(call, &["status", "language", "sensitive", "spoiler_text"]) {
+        let fields = match fields(
+            call,
+            &["status", "language", "sensitive", "spoiler_text", "media_ids"],
+        ) {
             Ok(fields) => fields,
             Err(refusal) => return refusal.answer(),
         };
         let text = fields.get("status").cloned().unwrap_or_default();
-        if let Err(refusal) = check(&text, "") {
+        // What is not named again is taken out of the post.
+        let media = list(fields.get("media_ids").map_or("", String::as_str));
+        if let Err(refusal) = check(&text, "", !media.is_empty()) {
             return refusal.answer();
         }
-        if self.find(id).is_none() {
+        let Some(own) = self.find(id).map(|status| status.media.clone()) else {
             return error(404, "Record not found");
-        }
+        };
         if !self.posts.take(call.now) {
             return error(429, "Too many requests");
         }
-        if let Some(status) = self.statuses.iter_mut().find(|status| status.id == id) {
-            status.text.clone_from(&text);
-            status.edited_at = Some(call.now);
+        if let Err(refusal) = self.shelf.attach(&media, &own) {
+            return refusal.answer();
         }
-        for post in call.book.posts.iter_mut().filter(|post| post.remote_id == id) {
+        let pictures = self.shelf.shown(&media);
+        let mut changed = false;
+        if let Some(status) = self.statuses.iter_mut().find(|status| status.id == id) {
+            changed = status.text != text || status.media != media;
+            if changed {
+                let since = status.edited_at.unwrap_or(status.at);
+                status.history.push((std::mem::take(&mut status.text), since));
+                status.edited_at = Some(call.now);
+            }
+            status.text.clone_from(&text);
+            status.media = media;
+        }
+        for post in call
+            .book
+            .posts
+            .iter_mut()
+            .filter(|post| post.remote_id == id && changed)
+        {
             post.links = text::links(&text);
             post.text.clone_from(&text);
             post.edited_at = Some(call.now);
+            post.pictures.clone_from(&pictures);
         }
-        self.with(id, |status| reply(200, &status.show(call.base)))
+        self.with(id, |status| reply(200, &status.show(call.base, &self.shelf)))
+    }
+
+    fn pin(&mut self, id: &str, pinned: bool, call: &mut Call<'_>) -> Response<Vec<u8>> {
+        if !call.body.is_empty() {
+            return error(400, "unknown parameter");
+        }
+        let Some(already) = self.find(id).map(|status| status.pinned) else {
+            return error(404, "Record not found");
+        };
+        if pinned && already {
+            return error(422, "Validation failed: Status has already been taken");
+        }
+        let others = self
+            .statuses
+            .iter()
+            .filter(|status| status.pinned && !status.deleted);
+        if pinned && others.count() >= MAX_PINNED {
+            return error(
+                422,
+                "Validation failed: You have already pinned the maximum number of posts",
+            );
+        }
+        if let Some(status) = self.statuses.iter_mut().find(|status| status.id == id) {
+            status.pinned = pinned;
+        }
+        for post in call.book.posts.iter_mut().filter(|post| post.remote_id == id) {
+            post.pinned = pinned;
+        }
+        self.with(id, |status| reply(200, &status.show(call.base, &self.shelf)))
     }
 
     fn delete(&mut self, id: &str, call: &mut Call<'_>) -> Response<Vec<u8>> {
         let Some(status) = self.find(id) else {
             return error(404, "Record not found");
         };
-        let mut body = status.show(call.base);
+        let mut body = status.show(call.base, &self.shelf);
         body["text"] = status.text.clone().into();
         if !self.deletions.take(call.now) {
             return error(429, "Too many requests");
@@ -307,6 +398,7 @@ impl Mastodon {
         }
         for post in call.book.posts.iter_mut().filter(|post| post.remote_id == id) {
             post.deleted_at = Some(call.now);
+            post.pinned = false;
         }
         reply(200, &body)
     }
@@ -328,7 +420,10 @@ impl Mastodon {
             .collect();
         let more = shown.len() > limit;
         shown.truncate(limit);
-        let page = shown.iter().map(|status| status.show(call.base)).collect();
+        let page = shown
+            .iter()
+            .map(|status| status.show(call.base, &self.shelf))
+            .collect();
         let mut answer = reply(200, &Value::Array(page));
         if let (true, Some(last)) = (more, shown.last()) {
             let next = format!(
@@ -346,7 +441,7 @@ impl Mastodon {
         let mut ancestors = Vec::new();
         let mut parent = of.in_reply_to.as_deref().and_then(|id| self.find(id));
         while let Some(status) = parent {
-            ancestors.insert(0, status.show(base));
+            ancestors.insert(0, status.show(base, &self.shelf));
             parent = status.in_reply_to.as_deref().and_then(|id| self.find(id));
         }
         let mut family = vec![of.id.as_str()];
@@ -358,7 +453,7 @@ impl Mastodon {
                 .is_some_and(|id| family.contains(&id))
             {
                 family.push(&status.id);
-                descendants.push(status.show(base));
+                descendants.push(status.show(base, &self.shelf));
             }
         }
         json!({"ancestors": ancestors, "descendants": descendants})
@@ -400,7 +495,7 @@ impl Simulator for Mastodon {
             error(429, "Too many requests")
         };
         // Of the limits, the one that is nearest.
-        let nearest = [&self.all, &self.posts, &self.deletions]
+        let nearest = [&self.all, &self.posts, &self.deletions, &self.uploads]
             .into_iter()
             .filter(|bucket| bucket.used > 0)
             .min_by_key(|bucket| (bucket.left(), std::cmp::Reverse(bucket.reset())));
@@ -436,6 +531,10 @@ fn fields(call: &Call<'_>, known: &[&str]) -> Result<BTreeMap<String, String>, R
                 Value::String(text) => drop(fields.insert(name, text)),
                 Value::Bool(flag) => drop(fields.insert(name, flag.to_string())),
                 Value::Null => {}
+                Value::Array(ids) if name == "media_ids" && ids.iter().all(Value::is_string) => {
+                    let ids: Vec<&str> = ids.iter().filter_map(Value::as_str).collect();
+                    fields.insert(name, ids.join(","));
+                }
                 Value::Number(_) | Value::Array(_) | Value::Object(_) => {
                     return Err(Refusal(400, format!("{name} has the wrong type")));
                 }
@@ -452,8 +551,16 @@ fn fields(call: &Call<'_>, known: &[&str]) -> Result<BTreeMap<String, String>, R
     }
 }
 
-fn check(text: &str, spoiler: &str) -> Result<(), Refusal> {
-    if text.trim().is_empty() {
+/// The ids of a list as [`fields`] gives it.
+fn list(ids: &str) -> Vec<String> {
+    ids.split(',')
+        .filter(|id| !id.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+fn check(text: &str, spoiler: &str, with_media: bool) -> Result<(), Refusal> {
+    if text.trim().is_empty() && !with_media {
         return Err(Refusal(422, "Validation failed: Text can't be blank".into()));
     }
     if text::length(text) + text::length(spoiler) > MAX_CHARACTERS {
@@ -472,7 +579,8 @@ fn instance(base: &str) -> Value {
             "accounts": {"max_display_name_length": 30, "max_note_length": 500, "max_pinned_statuses": 5},
             "statuses": {"max_characters": MAX_CHARACTERS, "max_media_attachments": 4,
                          "characters_reserved_per_url": text::URL_LENGTH},
-            "media_attachments": {"description_limit": 1500},
+            "media_attachments": {"supported_mime_types": ["image/jpeg", "image/png"], "description_limit": 1500,
+                                  "image_size_limit": 16_777_216, "image_matrix_limit": 33_177_600},
         },
     })
 }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use vardkase::model::{Receipt, SendError, Settled};
+use vardkase::compose::{TextRule, parts};
+use vardkase::model::{Post, Receipt, SendError, Settled, Unit};
 use vardkase::wall::How;
 
-use crate::social::{LINK, Practice, TEXT, lost_answers, post, reply};
+use crate::social::{LINK, Practice, TEXT, every_cut, long_post, lost_answers, picture, post, reply};
 
 async fn practice() -> Practice {
     Practice::start("mastodon", "server = \"https://social.example\"").await
@@ -161,4 +162,193 @@ async fn a_throttle_is_told_with_its_time_and_a_redirect_is_not_followed() {
         .retract(&Receipt::of("finns-inte"))
         .await
         .unwrap();
+}
+
+async fn threads() -> Practice {
+    Practice::start(
+        "mastodon",
+        "server = \"https://social.example\"\nlong = \"thread\"",
+    )
+    .await
+}
+
+fn expected(post: &Post) -> Vec<String> {
+    let rule = TextRule {
+        limit: Some(500),
+        unit: Unit::MastodonCharacters,
+        also: None,
+    };
+    parts::of(post, "Nässjö kommun", &rule).unwrap()
+}
+
+#[tokio::test]
+async fn a_long_text_is_a_thread_that_is_changed_pinned_and_taken_away_as_one() {
+    let practice = threads().await;
+    let post = long_post();
+    let receipt = practice.channel.publish(&post).await.unwrap();
+    let ledger = practice.ledger();
+    let texts: Vec<_> = ledger.iter().map(|posted| posted.text.clone()).collect();
+    assert_eq!(texts, expected(&post));
+    assert!(texts.len() > 1);
+    assert_eq!(ledger[0].remote_id, receipt.remote_id);
+    assert_eq!(ledger[0].in_reply_to, None);
+    assert_eq!(ledger[1].in_reply_to.as_ref(), Some(&ledger[0].remote_id));
+    assert_eq!(
+        practice.channel.publish(&post).await.unwrap(),
+        receipt,
+        "repeated, it is the same thread"
+    );
+
+    practice.channel.pin(&receipt).await.unwrap();
+    practice.channel.pin(&receipt).await.unwrap();
+    assert!(practice.ledger()[0].pinned && !practice.ledger()[1].pinned);
+    practice.channel.unpin(&receipt).await.unwrap();
+    practice.channel.unpin(&receipt).await.unwrap();
+    assert!(!practice.ledger()[0].pinned);
+
+    let short = crate::social::post(TEXT);
+    let changed = practice.channel.edit(&receipt, &short).await.unwrap();
+    assert_eq!(
+        practice.channel.edit(&changed, &short).await.unwrap().remote_id,
+        receipt.remote_id
+    );
+    let standing = practice.standing();
+    assert_eq!(standing.len(), 1, "the part that is left over is gone");
+    assert_eq!(
+        (standing[0].text.as_str(), &standing[0].remote_id),
+        (TEXT, &receipt.remote_id)
+    );
+    assert!(standing[0].edited_at.is_some());
+    let longer = practice.channel.edit(&changed, &long_post()).await.unwrap_err();
+    assert!(matches!(&longer, SendError::Refused(_)), "{longer}");
+
+    practice.channel.retract(&receipt).await.unwrap();
+    practice.channel.retract(&receipt).await.unwrap();
+    assert!(practice.standing().is_empty());
+    practice.channel.unpin(&receipt).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_thread_that_is_cut_anywhere_goes_on_and_repeats_no_part() {
+    let clean = threads().await;
+    let make = || Post {
+        picture: Some(picture(60_000)),
+        ..long_post()
+    };
+    clean.channel.publish(&make()).await.unwrap();
+    assert_eq!(clean.ledger()[0].pictures.len(), 1);
+    let requests = clean.requests();
+    assert!(requests >= 6, "upload, three looks, two parts");
+    for after in 0..requests {
+        for how in every_cut() {
+            let practice = threads().await;
+            let post = make();
+            practice.cut_at(after, None, how.clone());
+            let receipt = practice.publish_at_last(&post).await;
+            let standing = practice.ledger();
+            let texts: Vec<_> = standing.iter().map(|posted| posted.text.clone()).collect();
+            assert_eq!(texts, expected(&post), "{after} {how:?}");
+            assert_eq!(standing[0].remote_id, receipt.remote_id, "{after} {how:?}");
+            practice.channel.retract(&receipt).await.unwrap();
+            assert!(
+                practice.standing().is_empty(),
+                "{after} {how:?}: all parts are known"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_post_with_a_picture_that_is_cut_anywhere_stands_once() {
+    let make = || Post {
+        picture: Some(picture(900)),
+        ..post(TEXT)
+    };
+    for after in 0..2 {
+        for how in every_cut() {
+            let practice = practice().await;
+            practice.cut_at(after, None, how.clone());
+            practice.publish_at_last(&make()).await;
+            let ledger = practice.ledger();
+            assert_eq!(ledger.len(), 1, "{after} {how:?}");
+            if after > 0 {
+                assert_eq!(ledger[0].pictures.len(), 1, "{how:?}: the upload is used again");
+                let uploads = practice.uploads("/api/v2/media");
+                assert_eq!(uploads, 1, "{how:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_picture_stands_with_its_words_and_costs_no_text_when_it_fails() {
+    for size in [900, 60_000] {
+        let practice = practice().await;
+        let with = Post {
+            picture: Some(picture(size)),
+            ..post(TEXT)
+        };
+        let receipt = practice.channel.publish(&with).await.unwrap();
+        assert_eq!(receipt.note, None);
+        let ledger = practice.ledger();
+        assert_eq!(ledger[0].pictures[0].alt, with.picture.as_ref().unwrap().alt);
+        assert_eq!(ledger[0].pictures[0].bytes, with.picture.as_ref().unwrap().bytes);
+        // An edit of the words leaves the picture alone.
+        practice
+            .channel
+            .edit(&receipt, &post("Nytt. Nässjö kommun."))
+            .await
+            .unwrap();
+        assert_eq!(practice.ledger()[0].pictures.len(), 1);
+    }
+    let answers: [(u16, &str); 5] = [
+        (422, "File type of uploaded media could not be verified"),
+        (403, "This action is outside the authorized scopes"),
+        (413, ""),
+        (429, "Too many requests"),
+        (500, "Error processing thumbnail for uploaded media"),
+    ];
+    for (status, text) in answers {
+        let practice = practice().await;
+        let answer = How::Answer {
+            status,
+            headers: Vec::new(),
+            body: Some(serde_json::json!({ "error": text }).to_string()),
+        };
+        practice.cut_at(0, Some("/api/v2/media"), answer);
+        let with = Post {
+            picture: Some(picture(900)),
+            ..post(TEXT)
+        };
+        let receipt = practice.channel.publish(&with).await.unwrap();
+        let note = receipt.note.unwrap();
+        assert!(note.contains("without its picture"), "{status}: {note}");
+        assert_eq!(practice.ledger()[0].text, TEXT);
+        assert!(practice.ledger()[0].pictures.is_empty());
+    }
+    for answer in [404, 422] {
+        // Processing fails, or the file is gone when it is to be attached.
+        let practice = practice().await;
+        let path = if answer == 422 {
+            "/api/v1/media"
+        } else {
+            "/api/v1/statuses"
+        };
+        practice.cut_at(
+            0,
+            Some(path),
+            How::Answer {
+                status: answer,
+                headers: Vec::new(),
+                body: Some(r#"{"error":"Error processing thumbnail for uploaded media"}"#.to_owned()),
+            },
+        );
+        let with = Post {
+            picture: Some(picture(60_000)),
+            ..post(TEXT)
+        };
+        let receipt = practice.channel.publish(&with).await.unwrap();
+        assert!(receipt.note.unwrap().contains("without its picture"), "{answer}");
+        assert_eq!(practice.ledger().len(), 1);
+    }
 }

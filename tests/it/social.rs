@@ -11,8 +11,8 @@ use vardkase::clock::{Clock, SystemClock, later};
 use vardkase::config::section::Section;
 use vardkase::config::source::Source;
 use vardkase::model::{
-    AccountId, DeliveryId, Kind, Lang, Mode, Post, Purpose, Question, Receipt, Rendering, SendError, Settled,
-    Unit, Variant,
+    AccountId, DeliveryId, Kind, Lang, Mode, Picture, Post, Purpose, Question, Receipt, Rendering, SendError,
+    Settled, Unit, Variant,
 };
 use vardkase::wall::{CutAt, Fault, How, Posted, Simulated, Wall};
 
@@ -113,6 +113,18 @@ impl Practice {
         self.wall.fault(Mode::Drill, &self.account, fault);
     }
 
+    /// The request after the first `after` goes wrong like this.
+    pub(crate) fn cut_at(&self, after: usize, path: Option<&str>, how: How) {
+        let fault = Fault {
+            how,
+            path: path.map(str::to_owned),
+            method: None,
+            after: u32::try_from(after).unwrap(),
+            times: 1,
+        };
+        self.wall.fault(Mode::Drill, &self.account, fault);
+    }
+
     /// The adapter as a daemon has it that has just started.
     pub(crate) fn restarted(&self) -> Arc<dyn Channel> {
         open(self.settings.as_ref(), &self.site.secrets)
@@ -121,6 +133,40 @@ impl Practice {
     /// How many requests there were.
     pub(crate) fn requests(&self) -> usize {
         self.wall.seen().len()
+    }
+
+    /// How one text stands there, part by part: what was published and not taken away, oldest first.
+    pub(crate) fn standing(&self) -> Vec<Posted> {
+        let all = self.ledger().into_iter();
+        all.filter(|posted| posted.deleted_at.is_none()).collect()
+    }
+
+    /// How many requests it saw whose path contains this.
+    pub(crate) fn uploads(&self, path: &str) -> usize {
+        let seen = self.wall.seen();
+        seen.iter().filter(|seen| seen.path.contains(path)).count()
+    }
+
+    /// Publishes as the dispatcher would: settles what is unknown and tries again until there is a receipt.
+    pub(crate) async fn publish_at_last(&self, post: &Post) -> Receipt {
+        for _ in 0..8 {
+            let attempt = self.channel.publish(post);
+            let error = match tokio::time::timeout(Duration::from_millis(1500), attempt).await {
+                Ok(Ok(receipt)) => return receipt,
+                Ok(Err(error)) => Some(error),
+                Err(_) => None,
+            };
+            match error {
+                Some(SendError::NotSent(_) | SendError::Busy { .. }) => {}
+                Some(SendError::Unknown(_)) | None => {
+                    if let Settled::Found(receipt) = self.settle(post).await {
+                        return receipt;
+                    }
+                }
+                Some(other @ (SendError::Refused(_) | SendError::Credential(_))) => panic!("{other}"),
+            }
+        }
+        panic!("it never gets through");
     }
 
     /// What the service truly took.
@@ -211,6 +257,42 @@ pub(crate) fn post(text: &str) -> Post {
         picture: None,
         steps: vardkase::model::Steps::default(),
     }
+}
+
+/// A new delivery of a text of four parts on an account that takes 300 characters in each, two on one that takes 500.
+pub(crate) fn long_post() -> Post {
+    let sentence = "Koka allt vatten som du dricker eller lagar mat med, tills det bubblar. ";
+    let body = format!("ÖVNING: Koka vattnet\n\n{}", sentence.repeat(11).trim());
+    post(&format!("{body}\n\nNässjö kommun\n{LINK}"))
+}
+
+/// A picture of so many bytes.
+pub(crate) fn picture(size: usize) -> Arc<Picture> {
+    let mut bytes = b"\x89PNG\r\n\x1a\n".to_vec();
+    bytes.resize(size, 7);
+    Arc::new(Picture {
+        bytes,
+        media_type: "image/png",
+        width: 1200,
+        height: 630,
+        alt: "Karta över Nässjö: området där vattnet ska kokas.".to_owned(),
+    })
+}
+
+/// Every way in which one request of an exchange can fail, with its effect and without.
+pub(crate) fn every_cut() -> Vec<How> {
+    vec![
+        How::Cut,
+        How::Hang,
+        How::DoneThenHang,
+        How::DoneThenCut(CutAt::BeforeHeaders),
+        How::DoneThenCut(CutAt::MidBody),
+        How::DoneThenAnswer {
+            status: 504,
+            headers: Vec::new(),
+            body: Some(String::new()),
+        },
+    ]
 }
 
 /// The same as an answer to `parent`.

@@ -12,6 +12,7 @@ fn settings(server: &Server) -> Mastodon {
     Mastodon {
         server: server.base.clone(),
         max_characters: 500,
+        long: false,
         settle_wait: Duration::from_millis(20),
     }
 }
@@ -357,6 +358,7 @@ fn without_a_token_the_account_does_not_open() {
     let settings = Mastodon {
         server: "https://social.example".parse().unwrap(),
         max_characters: 500,
+        long: false,
         settle_wait: DEFAULT_SETTLE_WAIT,
     };
     assert_eq!(settings.open(parts([])).unwrap_err().code, "no-credential");
@@ -370,4 +372,133 @@ fn without_a_token_the_account_does_not_open() {
         there,
         [("server", "http://127.0.0.1:1/drill/mastodon".to_owned())]
     );
+}
+
+fn long_post() -> Post {
+    let sentence = "Koka allt vatten som du dricker eller lagar mat med, tills det bubblar. ";
+    post(&format!(
+        "Koka vattnet\n\n{}\n\nNässjö kommun\nhttps://nassjo.se/kris",
+        sentence.repeat(18).trim()
+    ))
+}
+
+fn threads(server: &Server) -> Arc<dyn Channel> {
+    let settings = Mastodon {
+        long: true,
+        ..settings(server)
+    };
+    settings.open(parts([("access_token", "hemlig")])).unwrap()
+}
+
+fn posted(id: &str) -> String {
+    json(
+        200,
+        &json!({"id": id, "url": format!("https://s/{id}"), "visibility": "unlisted"}).to_string(),
+    )
+}
+
+#[tokio::test]
+async fn a_thread_that_was_cut_off_looks_before_it_goes_on() {
+    let post = long_post();
+    let begun = accepted_at().to_string();
+    let known = [("thread", begun.as_str()), ("part-1", "41 https://s/41")];
+    let post = Post {
+        steps: crate::model::Steps::of(known),
+        ..post
+    };
+    let texts = crate::compose::parts::of(&post, "Nässjö kommun", &settings_rule()).unwrap();
+    assert_eq!(texts.len(), 3);
+    let mut second = status("42", 3, &texts[1]);
+    second["in_reply_to_id"] = "41".into();
+    let mut stranger = status("40", 4, &texts[1]);
+    stranger["in_reply_to_id"] = "7".into();
+    let server = Server::start(vec![me(), page(&[stranger, second]), posted("43")]).await;
+    let receipt = threads(&server).publish(&post).await.unwrap();
+    assert_eq!(receipt.remote_id, "41");
+    assert_eq!(receipt.url.as_deref(), Some("https://s/41"));
+    assert_eq!(receipt.version.as_deref(), Some("41 42 43"));
+    let asked = server.asked();
+    assert_eq!(asked.len(), 3);
+    assert_eq!(asked[2].json()["in_reply_to_id"], "42");
+    assert_eq!(asked[2].json()["visibility"], "unlisted");
+    assert_eq!(asked[2].headers["idempotency-key"], format!("{}-3", post.key));
+    assert_eq!(post.steps.get("part-3").as_deref(), Some("43 https://s/43"));
+    // With all parts on disk nothing is asked any more.
+    assert_eq!(
+        threads(&server).settle(&question(post.clone())).await.unwrap(),
+        Settled::Found(receipt)
+    );
+    assert_eq!(server.asked().len(), 3);
+}
+
+fn settings_rule() -> TextRule {
+    TextRule {
+        limit: Some(500),
+        unit: Unit::MastodonCharacters,
+        also: None,
+    }
+}
+
+#[tokio::test]
+async fn settling_asks_for_the_part_that_was_under_way() {
+    let begun = accepted_at().to_string();
+    let with = |known: &[(&'static str, &str)]| Post {
+        steps: crate::model::Steps::of(known.iter().copied()),
+        ..long_post()
+    };
+    let texts = crate::compose::parts::of(&with(&[]), "Nässjö kommun", &settings_rule()).unwrap();
+    let server = Server::start(vec![json(500, "")]).await;
+    let nothing = threads(&server).settle(&question(with(&[]))).await.unwrap();
+    assert_eq!(nothing, Settled::Absent, "nothing had gone");
+    assert!(server.asked().is_empty());
+
+    let one = [("thread", begun.as_str()), ("part-1", "41")];
+    let server = Server::start(vec![me(), page(&[status("42", 1, &texts[1])])]).await;
+    let middle = threads(&server).settle(&question(with(&one))).await.unwrap();
+    assert_eq!(
+        middle,
+        Settled::Absent,
+        "the second of three is there: the thread goes on"
+    );
+
+    let two = [("thread", begun.as_str()), ("part-1", "41"), ("part-2", "42")];
+    let server = Server::start(vec![me(), page(&[status("43", 1, &texts[2])])]).await;
+    let last = threads(&server).settle(&question(with(&two))).await.unwrap();
+    assert!(
+        matches!(&last, Settled::Found(whole) if whole.version.as_deref() == Some("41 42 43")),
+        "{last:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_refused_part_is_told_with_what_residents_already_read() {
+    let server = Server::start(vec![posted("41"), json(422, &error("Validation failed"))]).await;
+    let refused = threads(&server).publish(&long_post()).await.unwrap_err();
+    assert_eq!(refused.as_str(), "refused");
+    assert!(refused.to_string().contains("part 2 of 3"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_pin_that_is_refused_is_looked_at() {
+    for (pinned, done) in [(true, true), (false, false)] {
+        let status = json!({"id": "42", "pinned": pinned}).to_string();
+        let server = Server::start(vec![json(422, &error("Validation failed")), json(200, &status)]).await;
+        let result = account(&server).pin(&Receipt::of("42")).await;
+        assert_eq!(result.is_ok(), done);
+    }
+    for (status, word) in [
+        (401, "credential"),
+        (403, "refused"),
+        (429, "busy"),
+        (500, "not-sent"),
+    ] {
+        let server = Server::start(vec![json(status, "{}")]).await;
+        let err = account(&server).pin(&Receipt::of("42")).await.unwrap_err();
+        assert_eq!(err.as_str(), word, "{status}");
+        let err = account(&server)
+            .edit(&Receipt::of("42"), &post(TEXT))
+            .await
+            .unwrap_err();
+        assert_eq!(err.as_str(), word, "{status}");
+    }
 }

@@ -15,9 +15,12 @@ use url::Url;
 use super::transport::{Answer, Effect};
 use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, Transport, WallSite};
 use crate::compose::TextRule;
-use crate::model::{Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
+use crate::model::{PictureRule, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
 
+mod change;
 mod fault;
+mod parts;
+mod picture;
 mod record;
 mod session;
 
@@ -31,10 +34,10 @@ pub static KIND: Kind = Kind {
     can: Capabilities {
         proof: Proof::Keyed,
         thread: true,
-        edit: false,
+        edit: true,
         retract: true,
-        pin: false,
-        picture: false,
+        pin: true,
+        picture: true,
         link_card: true,
         recipients: false,
         by_hand: false,
@@ -76,6 +79,7 @@ pub static KIND: Kind = Kind {
                 format!("{identifier:?} is not a handle such as nassjo.bsky.social"),
             );
         }
+        let long = section.one_of("long", &["fit", "thread"]) == Some("thread");
         let service = service.or_else(|| Url::parse("https://bsky.social").ok());
         if section.is_broken() {
             return None;
@@ -83,6 +87,7 @@ pub static KIND: Kind = Kind {
         Some(Box::new(Account {
             service: service?,
             identifier: handle.to_owned(),
+            long,
         }))
     },
 };
@@ -91,21 +96,36 @@ pub static KIND: Kind = Kind {
 struct Account {
     service: Url,
     identifier: String,
+    /// Whether a text may be longer than a post.
+    long: bool,
 }
+
+/// What one post takes.
+const POST_RULE: TextRule = TextRule {
+    limit: Some(record::MAX_GRAPHEMES),
+    unit: Unit::Graphemes,
+    also: Some((record::MAX_BYTES, Unit::Bytes)),
+};
+/// Most parts of a long text.
+const PARTS: usize = 10;
 
 impl Settings for Account {
     fn text_rule(&self) -> TextRule {
-        TextRule {
-            limit: Some(record::MAX_GRAPHEMES),
-            unit: Unit::Graphemes,
-            also: Some((record::MAX_BYTES, Unit::Bytes)),
-        }
+        POST_RULE
+    }
+
+    fn parts(&self) -> usize {
+        if self.long { PARTS } else { 1 }
+    }
+
+    fn picture_rule(&self) -> Option<PictureRule> {
+        Some(picture::RULE)
     }
 
     fn at_wall(&self, site: &WallSite) -> Box<dyn Settings> {
         Box::new(Self {
             service: site.base.clone(),
-            identifier: self.identifier.clone(),
+            ..self.clone()
         })
     }
 
@@ -118,6 +138,8 @@ impl Settings for Account {
         Ok(Arc::new(Bluesky {
             sessions: Sessions::new(&self.service, &self.identifier, &parts),
             service: self.service.clone(),
+            long: self.long,
+            sender: parts.sender,
             http: parts.http,
         }))
     }
@@ -127,6 +149,8 @@ impl Settings for Account {
 #[derive(Debug)]
 struct Bluesky {
     service: Url,
+    long: bool,
+    sender: String,
     sessions: Sessions,
     http: Transport,
 }
@@ -164,38 +188,112 @@ impl Bluesky {
         Ok((session, fault))
     }
 
-    /// The record at our key, if there is one.
-    async fn read(&self, post: &Post) -> Result<Option<(Arc<Session>, Found)>, SendError> {
-        let rkey = record::rkey(post);
-        let (session, answer) = self
-            .authorized(Effect::Reads, |session| {
-                self.call(session, Method::GET, "com.atproto.repo.getRecord")
-                    .query(&[("repo", session.did()), ("collection", POSTS), ("rkey", &rkey)])
-            })
-            .await?;
-        match answer {
-            Ok(answer) => {
-                let found = answer.json().as_ref().and_then(Found::read);
-                found
-                    .map(|found| Some((session, found)))
-                    .ok_or_else(|| SendError::NotSent(unreadable(&answer)))
-            }
-            Err(Fault::NotFound) => Ok(None),
-            Err(fault) => Err(fault.into_error(Effect::Reads)),
-        }
-    }
-
-    fn receipt(&self, session: &Session, post: &Post, at: Place) -> Receipt {
+    fn receipt(&self, session: &Session, post: &Post, places: &[Place]) -> Result<Receipt, SendError> {
+        let first = places
+            .first()
+            .ok_or_else(|| SendError::NotSent(Reason::new("no-part", "there is no post")))?;
         let rkey = record::rkey(post);
         let shown = super::transport::below(
             &self.sessions.public_site(),
             ["profile", session.handle(), "post", &rkey],
         );
-        Receipt {
-            remote_id: at.uri,
+        Ok(Receipt {
+            remote_id: first.uri.clone(),
             url: Some(shown.to_string()),
-            version: Some(at.cid),
-            note: None,
+            version: parts::version(places),
+            note: (places.len() > 1).then(|| format!("a thread of {} parts", places.len())),
+        })
+    }
+
+    /// Makes the `n`th post, with its picture if it can be had.
+    async fn put_part(
+        &self,
+        post: &Post,
+        text: &str,
+        before: &[Place],
+    ) -> Result<(Arc<Session>, Place, Option<String>), SendError> {
+        let n = before.len() + 1;
+        let reply = parts::reply(post, before);
+        if n > 1 {
+            let record = record::part(post, text, reply, None).map_err(SendError::Refused)?;
+            let (session, put) = self.put(post, n, text, &record).await?;
+            let place = put.map_err(|fault| fault.into_error(Effect::Writes))?;
+            return Ok((session, place, None));
+        }
+        let mut note = None;
+        for again in [false, true] {
+            let embed = match self.embedded(post, again).await? {
+                Ok(Some(embed)) => embed,
+                Ok(None) => break,
+                Err(why) => {
+                    note = Some(without_picture(&why));
+                    break;
+                }
+            };
+            let record = record::part(post, text, reply.clone(), Some(embed)).map_err(SendError::Refused)?;
+            let (session, put) = self.put(post, n, text, &record).await?;
+            match put {
+                Ok(place) => return Ok((session, place, None)),
+                Err(fault) if picture::is_forgotten(&fault) => {
+                    note = Some(without_picture("the server forgot it as soon as it was uploaded"));
+                }
+                // Nothing was made. Whether it is the picture or the text that it will not have, the text alone tells.
+                Err(Fault::Other(SendError::Refused(reason))) => {
+                    note = Some(without_picture(&reason.text));
+                    break;
+                }
+                Err(fault) => return Err(fault.into_error(Effect::Writes)),
+            }
+        }
+        let card = Some(record::card(post));
+        let record = record::part(post, text, reply, card).map_err(SendError::Refused)?;
+        let (session, put) = self.put(post, n, text, &record).await?;
+        let place = put.map_err(|fault| fault.into_error(Effect::Writes))?;
+        Ok((session, place, note))
+    }
+
+    /// Puts a record where nothing stands yet, or finds it standing there.
+    async fn put(
+        &self,
+        post: &Post,
+        n: usize,
+        text: &str,
+        record: &Value,
+    ) -> Result<(Arc<Session>, Result<Place, Fault>), SendError> {
+        let rkey = record::rkey_of(post, n);
+        let (session, answer) = self
+            .authorized(Effect::Writes, |session| {
+                self.call(session, Method::POST, "com.atproto.repo.putRecord")
+                    .json(&json!({
+                        "repo": session.did(),
+                        "collection": POSTS,
+                        "rkey": rkey,
+                        "validate": true,
+                        "record": record,
+                        // Must stand there as null: only then an existing record is left alone.
+                        "swapRecord": null,
+                    }))
+            })
+            .await?;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(Fault::Swap) => {
+                // The same words with or without the picture are our own earlier attempt.
+                return match self.read_at(POSTS, &rkey).await? {
+                    Some((session, found)) if found.text() == Some(text) => Ok((session, Ok(found.at))),
+                    Some(_) => Err(SendError::Refused(conflict())),
+                    None => Err(SendError::NotSent(Reason::new(
+                        "swap",
+                        "the server said that something stands where this post belongs, and then that nothing does",
+                    ))),
+                };
+            }
+            Err(fault) => return Ok((session, Err(fault))),
+        };
+        // A repeat is answered the same, but without `commit`.
+        match answer.json().as_ref().and_then(Place::read) {
+            Some(place) => Ok((session, Ok(place))),
+            None => Err(SendError::Unknown(unreadable(&answer))),
         }
     }
 }
@@ -225,20 +323,25 @@ impl Place {
 /// A record that was read back.
 struct Found {
     at: Place,
-    text: Option<String>,
+    value: Value,
 }
 
 impl Found {
     fn read(body: &Value) -> Option<Self> {
         Some(Self {
             at: Place::read(body)?,
-            text: body
-                .get("value")?
-                .get("text")
-                .and_then(Value::as_str)
-                .map(str::to_owned),
+            value: body.get("value")?.clone(),
         })
     }
+
+    fn text(&self) -> Option<&str> {
+        self.value.get("text").and_then(Value::as_str)
+    }
+}
+
+fn without_picture(why: &str) -> String {
+    let why: String = why.chars().take(150).collect();
+    format!("without its picture: {why}")
 }
 
 fn unreadable(answer: &Answer) -> Reason {
@@ -258,77 +361,91 @@ fn conflict() -> Reason {
     )
 }
 
+/// What went wrong with a later part, told so that a person knows that residents read the first ones.
+fn after_some(error: SendError, done: usize, total: usize) -> SendError {
+    match error {
+        SendError::Refused(reason) if done > 0 => SendError::Refused(Reason::new(
+            reason.code,
+            format!(
+                "part {} of {total} was refused, those before it are published: {}",
+                done + 1,
+                reason.text
+            ),
+        )),
+        other @ (SendError::NotSent(_)
+        | SendError::Busy { .. }
+        | SendError::Credential(_)
+        | SendError::Refused(_)
+        | SendError::Unknown(_)) => other,
+    }
+}
+
 #[async_trait]
 impl Channel for Bluesky {
     async fn publish(&self, post: &Post) -> Result<Receipt, SendError> {
-        let record = record::of(post).map_err(SendError::Refused)?;
-        let rkey = record::rkey(post);
-        let (session, answer) = self
-            .authorized(Effect::Writes, |session| {
-                self.call(session, Method::POST, "com.atproto.repo.putRecord")
-                    .json(&json!({
-                        "repo": session.did(),
-                        "collection": POSTS,
-                        "rkey": rkey,
-                        "validate": true,
-                        "record": record,
-                        // Must stand there as null: only then an existing record is left alone.
-                        "swapRecord": null,
-                    }))
-            })
-            .await?;
-        match answer {
-            // A repeat is answered the same, but without `commit`.
-            Ok(answer) => match answer.json().as_ref().and_then(Place::read) {
-                Some(place) => Ok(self.receipt(&session, post, place)),
-                None => Err(SendError::Unknown(unreadable(&answer))),
-            },
-            Err(Fault::Swap) => match self.read(post).await? {
-                Some((session, found)) if found.text.as_deref() == Some(&post.rendering.text) => {
-                    Ok(self.receipt(&session, post, found.at))
-                }
-                Some(_) => Err(SendError::Refused(conflict())),
-                None => Err(SendError::NotSent(Reason::new(
-                    "swap",
-                    "the server said that something stands where this post belongs, and then that nothing does",
-                ))),
-            },
-            Err(fault) => Err(fault.into_error(Effect::Writes)),
+        let mut places = parts::done(&post.steps);
+        let texts = self.texts(post, !places.is_empty());
+        let total = texts.len();
+        let mut notes = Vec::new();
+        let mut session = None;
+        for text in texts.iter().skip(places.len()) {
+            let put = self.put_part(post, text, &places).await;
+            let (with, place, note) = put.map_err(|error| after_some(error, places.len(), total))?;
+            if total > 1 {
+                parts::record(&post.steps, places.len() + 1, &place).await?;
+            }
+            places.push(place);
+            notes.extend(note);
+            session = Some(with);
         }
+        let session = match session {
+            Some(session) => session,
+            None => self.sessions.current().await?,
+        };
+        let mut receipt = self.receipt(&session, post, &places)?;
+        let notes: Vec<String> = receipt.note.take().into_iter().chain(notes).collect();
+        receipt.note = (!notes.is_empty()).then(|| notes.join("; "));
+        Ok(receipt)
     }
 
     async fn settle(&self, question: &Question) -> Result<Settled, SendError> {
-        Ok(match self.read(&question.post).await? {
+        let post = &question.post;
+        let mut places = parts::done(&post.steps);
+        let texts = self.texts(post, !places.is_empty());
+        let Some(text) = texts.get(places.len()) else {
+            let session = self.sessions.current().await?;
+            return Ok(Settled::Found(self.receipt(&session, post, &places)?));
+        };
+        let rkey = record::rkey_of(post, places.len() + 1);
+        Ok(match self.read_at(POSTS, &rkey).await? {
             None => Settled::Absent,
-            Some((session, found)) if found.text.as_deref() == Some(&question.post.rendering.text) => {
-                Settled::Found(self.receipt(&session, &question.post, found.at))
+            Some((session, found)) if found.text() == Some(text.as_str()) => {
+                places.push(found.at);
+                if places.len() < texts.len() {
+                    // The thread goes on: the next attempt finds this part at its key.
+                    Settled::Absent
+                } else {
+                    Settled::Found(self.receipt(&session, post, &places)?)
+                }
             }
             Some(_) => Settled::Unclear(conflict()),
         })
     }
 
     async fn retract(&self, receipt: &Receipt) -> Result<(), SendError> {
-        let rkey = receipt
-            .remote_id
-            .rsplit_once(&format!("/{POSTS}/"))
-            .map(|(_, rkey)| rkey)
-            .filter(|rkey| record::is_tid(rkey))
-            .ok_or_else(|| {
-                SendError::Refused(Reason::new(
-                    "receipt",
-                    format!("{} is no post of ours", receipt.remote_id),
-                ))
-            })?;
-        let (_, answer) = self
-            .authorized(Effect::Writes, |session| {
-                self.call(session, Method::POST, "com.atproto.repo.deleteRecord")
-                    .json(&json!({ "repo": session.did(), "collection": POSTS, "rkey": rkey }))
-            })
-            .await?;
-        match answer {
-            Ok(_) | Err(Fault::NotFound) => Ok(()),
-            Err(fault) => Err(fault.into_error(Effect::Writes)),
-        }
+        self.take_away(receipt).await
+    }
+
+    async fn edit(&self, receipt: &Receipt, post: &Post) -> Result<Receipt, SendError> {
+        self.change(receipt, post).await
+    }
+
+    async fn pin(&self, receipt: &Receipt) -> Result<(), SendError> {
+        self.keep_on_top(receipt, true).await
+    }
+
+    async fn unpin(&self, receipt: &Receipt) -> Result<(), SendError> {
+        self.keep_on_top(receipt, false).await
     }
 
     async fn verify(&self) -> Result<Identity, SendError> {

@@ -9,8 +9,8 @@ use http::{HeaderValue, Method, Response};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::Posted;
 use super::sim::{Call, Simulator, reply};
+use super::{Posted, ShownPicture};
 use crate::model::{AccountId, Mode};
 
 mod lexicon;
@@ -23,6 +23,11 @@ const POINTS: &[(i64, u32)] = &[(3600, 5000), (86_400, 35_000)];
 /// Log-ins per account.
 const LOGINS: &[(i64, u32)] = &[(300, 30), (86_400, 300)];
 const POSTS: &str = "app.bsky.feed.post";
+const PROFILE: &str = "app.bsky.actor.profile";
+/// Largest upload of a server as it is delivered.
+const MAX_UPLOAD: usize = 5 * 1024 * 1024;
+/// Uploads per account.
+const UPLOADS: &[(i64, u32)] = &[(86_400, 1000)];
 
 /// One account.
 pub(super) struct Bluesky {
@@ -32,6 +37,12 @@ pub(super) struct Bluesky {
     app_password: String,
     tokens: Tokens,
     records: BTreeMap<String, Value>,
+    /// The versions that a record had before, by its key.
+    earlier: BTreeMap<String, Vec<String>>,
+    profile: Option<Value>,
+    /// Uploaded files by content address.
+    blobs: BTreeMap<String, (String, Vec<u8>)>,
+    uploads: Window,
     writes: Window,
     logins: Window,
 }
@@ -106,6 +117,12 @@ impl Bluesky {
             app_password: [word(0), word(1), word(2), word(3)].join("-"),
             tokens: Tokens::new(),
             records: BTreeMap::new(),
+            earlier: BTreeMap::new(),
+            profile: Some(
+                json!({ "$type": PROFILE, "displayName": "Kommunen", "description": "Övningskonto" }),
+            ),
+            blobs: BTreeMap::new(),
+            uploads: Window::new(UPLOADS),
             writes: Window::new(POINTS),
             logins: Window::new(LOGINS),
         }
@@ -131,6 +148,7 @@ impl Bluesky {
                 self.authorize(call)?;
                 Ok(json!({ "did": self.did, "handle": self.handle(), "active": true }))
             }
+            (&Method::POST, "com.atproto.repo.uploadBlob") => self.upload(call),
             (&Method::POST, "com.atproto.repo.putRecord") => self.put(call),
             (&Method::POST, "com.atproto.repo.createRecord") => self.create(call),
             (&Method::POST, "com.atproto.repo.deleteRecord") => self.delete(call),
@@ -199,10 +217,102 @@ impl Bluesky {
         if repo != self.did && Some(repo) != self.handle.as_deref() {
             return refused(403, "AccountNotFound", "Could not find repo");
         }
-        if text(&body, "collection")? != POSTS {
-            return refused(400, "InvalidRequest", "this practice account keeps posts only");
+        match text(&body, "collection")? {
+            POSTS => Ok(body),
+            PROFILE if call.path.ends_with("putRecord") => Ok(body),
+            _ => refused(
+                400,
+                "InvalidRequest",
+                "this practice account keeps posts and its profile only",
+            ),
         }
-        Ok(body)
+    }
+
+    fn upload(&mut self, call: &Call<'_>) -> Answer {
+        self.authorize(call)?;
+        if !self.uploads.spend(call.now.as_second(), 1).0 {
+            return refused(429, "RateLimitExceeded", "Rate Limit Exceeded");
+        }
+        let said = call.header("content-type").unwrap_or_default();
+        if call.body.len() > MAX_UPLOAD {
+            return refused(413, "PayloadTooLarge", "request entity too large");
+        }
+        let Some(kind) = super::mastodon::media::kind(call.body).filter(|kind| *kind == said) else {
+            return refused(
+                400,
+                "InvalidRequest",
+                format!("this practice account takes no {said}"),
+            );
+        };
+        let hash = hex::encode(Sha256::digest(call.body));
+        let link = format!("bafkrei{}", hash.chars().take(52).collect::<String>());
+        self.blobs
+            .insert(link.clone(), (kind.to_owned(), call.body.to_vec()));
+        Ok(json!({ "blob": {
+            "$type": "blob", "ref": { "$link": link }, "mimeType": kind, "size": call.body.len(),
+        } }))
+    }
+
+    /// The pictures that a record refers to, if they were uploaded and are what it says.
+    fn pictures(&self, record: &Value) -> Result<Vec<ShownPicture>, (u16, &'static str, String)> {
+        let images = record.pointer("/embed/images").and_then(Value::as_array);
+        let images = images.map_or(&[][..], Vec::as_slice).iter();
+        let pictures = images.map(|image| {
+            let link = image
+                .pointer("/image/ref/$link")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            let Some((kind, bytes)) = self.blobs.get(link) else {
+                return refused(400, "BlobNotFound", format!("Could not find blob: {link}"));
+            };
+            let same = image.pointer("/image/mimeType") == Some(&json!(kind))
+                && image.pointer("/image/size") == Some(&json!(bytes.len()));
+            if !same {
+                return refused(400, "InvalidRequest", "the blob is not what the record says");
+            }
+            Ok(ShownPicture {
+                alt: image["alt"].as_str().unwrap_or_default().to_owned(),
+                media_type: kind.clone(),
+                digest: hex::encode(Sha256::digest(bytes)),
+                bytes: bytes.clone(),
+            })
+        });
+        pictures.collect()
+    }
+
+    fn put_profile(&mut self, body: &Map<String, Value>, call: &mut Call<'_>) -> Answer {
+        if text(body, "rkey")? != "self" {
+            return refused(400, "InvalidRequest", "Invalid record key: expected \"self\"");
+        }
+        let record = body.get("record").unwrap_or(&Value::Null);
+        if let Some(fault) = lexicon::profile_fault(record) {
+            return refused(
+                400,
+                "InvalidRequest",
+                format!("Invalid {PROFILE} record: {fault}"),
+            );
+        }
+        let uri = format!("at://{}/{PROFILE}/self", self.did);
+        if self.profile.as_ref() == Some(record) {
+            return Ok(json!({ "uri": uri, "cid": cid(record), "validationStatus": "valid" }));
+        }
+        let swap = match (body.get("swapRecord"), &self.profile) {
+            (None, _) | (Some(Value::Null), None) => true,
+            (Some(Value::String(expected)), Some(standing)) => *expected == cid(standing),
+            (Some(_), _) => false,
+        };
+        if !swap {
+            let was = self.profile.as_ref().map_or_else(|| "null".to_owned(), cid);
+            return refused(400, "InvalidSwap", format!("Record was at {was}"));
+        }
+        self.spend(call, 2)?;
+        let pinned = record.pointer("/pinnedPost/uri").and_then(Value::as_str);
+        for post in &mut call.book.posts {
+            post.pinned = post.deleted_at.is_none() && Some(post.remote_id.as_str()) == pinned;
+        }
+        self.profile = Some(record.clone());
+        let commit = json!({ "cid": cid(record), "rev": tokens::tid(call.now, self.records.len()) });
+        Ok(json!({ "uri": uri, "cid": cid(record), "commit": commit, "validationStatus": "valid" }))
     }
 
     fn record(&self, body: &Map<String, Value>, call: &Call<'_>) -> Answer {
@@ -225,7 +335,12 @@ impl Bluesky {
                 .posts
                 .iter()
                 .any(|p| Some(p.remote_id.as_str()) == place["uri"].as_str());
-            let same = self.records.get(rkey).is_none_or(|r| place["cid"] == cid(r));
+            // A record that was changed is still the one that was answered to.
+            let before = self.earlier.get(rkey).map_or(&[][..], Vec::as_slice);
+            let same = self
+                .records
+                .get(rkey)
+                .is_none_or(|r| place["cid"] == cid(r) || before.iter().any(|cid| place["cid"] == **cid));
             if !known || !same {
                 return refused(
                     400,
@@ -248,8 +363,12 @@ impl Bluesky {
             "swapCommit",
         ];
         let body = self.write(call, &fields)?;
+        if text(&body, "collection")? == PROFILE {
+            return self.put_profile(&body, call);
+        }
         let rkey = key(&body)?.to_owned();
         let record = self.record(&body, call)?;
+        self.pictures(&record)?;
         let standing = self.records.get(&rkey);
         // The server sees that nothing would change before it looks at the swap.
         if standing == Some(&record) {
@@ -274,6 +393,7 @@ impl Bluesky {
             &["repo", "collection", "rkey", "validate", "record", "swapCommit"],
         )?;
         let record = self.record(&body, call)?;
+        self.pictures(&record)?;
         let rkey = match body.get("rkey") {
             Some(_) => key(&body)?.to_owned(),
             None => tokens::tid(call.now, self.records.len()),
@@ -295,6 +415,7 @@ impl Bluesky {
         let uri = self.uri(&rkey);
         let now = call.now;
         for post in call.book.posts.iter_mut().filter(|p| p.remote_id == uri) {
+            post.pinned = false;
             post.deleted_at = post.deleted_at.or(Some(now));
         }
         Ok(json!({ "commit": { "cid": cid(&json!(now)), "rev": tokens::tid(now, 0) } }))
@@ -305,6 +426,12 @@ impl Bluesky {
         let ours = call
             .query("repo")
             .is_some_and(|r| r == self.did || Some(r) == self.handle.as_deref());
+        if let (Some(PROFILE), "self", true, Some(record)) =
+            (call.query("collection"), rkey, ours, &self.profile)
+        {
+            let uri = format!("at://{}/{PROFILE}/self", self.did);
+            return Ok(json!({ "uri": uri, "cid": cid(record), "value": record }));
+        }
         match self.records.get(rkey) {
             Some(record) if ours && call.query("collection") == Some(POSTS) => {
                 Ok(json!({ "uri": self.uri(rkey), "cid": cid(record), "value": record }))
@@ -351,6 +478,7 @@ impl Bluesky {
             .filter_map(|facet| facet.pointer("/features/0/uri")?.as_str().map(str::to_owned))
             .collect();
         let text = record["text"].as_str().unwrap_or_default().to_owned();
+        let pictures = self.pictures(&record).unwrap_or_default();
         let standing = call
             .book
             .posts
@@ -359,6 +487,7 @@ impl Bluesky {
         if let Some(post) = standing {
             post.text = text;
             post.links = links;
+            post.pictures = pictures;
             post.edited_at = Some(call.now);
         } else {
             call.book.posts.push(Posted {
@@ -378,13 +507,15 @@ impl Bluesky {
                 deleted_at: None,
                 edited_at: None,
                 pinned: false,
-                pictures: Vec::new(),
+                pictures,
                 shown: std::collections::BTreeMap::new(),
             });
         }
         let cid = cid(&record);
         let commit = json!({ "cid": cid, "rev": tokens::tid(call.now, self.records.len()) });
-        self.records.insert(rkey, record);
+        if let Some(before) = self.records.insert(rkey.clone(), record) {
+            self.earlier.entry(rkey).or_default().push(self::cid(&before));
+        }
         json!({ "uri": uri, "cid": cid, "commit": commit, "validationStatus": "valid" })
     }
 

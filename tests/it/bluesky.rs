@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use secrecy::ExposeSecret;
 use vardkase::channel::secrets::InMemory;
-use vardkase::model::{SendError, Settled};
+use vardkase::compose::{TextRule, parts};
+use vardkase::model::{Post, Receipt, SendError, Settled, Unit};
 use vardkase::wall::How;
 
 use crate::direct::{Stand, cuts, post, question};
+use crate::social::{LINK, Practice, TEXT, every_cut, long_post, picture};
 
 const KEYS: &str = "channel = \"bluesky\"\nidentifier = \"nassjo.bsky.social\"";
 
@@ -144,4 +146,182 @@ async fn a_wrong_app_password_is_told_and_not_tried_again() {
     assert_eq!(refused.as_str(), "credential");
     assert!(!refused.to_string().contains("dddd"), "{refused}");
     assert_eq!(stand.wall.seen().len(), 1);
+}
+
+async fn threads() -> Practice {
+    let practice = Practice::start(
+        "bluesky",
+        "identifier = \"nassjo.bsky.social\"\nlong = \"thread\"",
+    )
+    .await;
+    // Log-in belongs to no post.
+    practice.channel.verify().await.unwrap();
+    practice
+}
+
+fn expected(post: &Post) -> Vec<String> {
+    let rule = TextRule {
+        limit: Some(300),
+        unit: Unit::Graphemes,
+        also: Some((3000, Unit::Bytes)),
+    };
+    parts::of(post, "Nässjö kommun", &rule).unwrap()
+}
+
+fn with_picture(post: Post) -> Post {
+    Post {
+        picture: Some(picture(900)),
+        ..post
+    }
+}
+
+#[tokio::test]
+async fn a_long_text_is_a_thread_that_is_changed_pinned_and_taken_away_as_one() {
+    let practice = threads().await;
+    let post = with_picture(long_post());
+    let receipt = practice.channel.publish(&post).await.unwrap();
+    let ledger = practice.ledger();
+    let texts: Vec<_> = ledger.iter().map(|posted| posted.text.clone()).collect();
+    assert_eq!(texts, expected(&post));
+    assert!(texts.len() > 2);
+    for pair in ledger.windows(2) {
+        assert_eq!(pair[1].in_reply_to.as_ref(), Some(&pair[0].remote_id));
+    }
+    assert_eq!(ledger[0].pictures[0].alt, post.picture.as_ref().unwrap().alt);
+    assert_eq!(ledger.last().unwrap().links, [LINK]);
+    assert_eq!(
+        practice.channel.publish(&post).await.unwrap().version,
+        receipt.version
+    );
+
+    practice.channel.pin(&receipt).await.unwrap();
+    practice.channel.pin(&receipt).await.unwrap();
+    let pinned: Vec<bool> = practice.ledger().iter().map(|posted| posted.pinned).collect();
+    assert_eq!(pinned.iter().filter(|pinned| **pinned).count(), 1);
+    assert!(pinned[0]);
+    practice.channel.unpin(&receipt).await.unwrap();
+    practice.channel.unpin(&receipt).await.unwrap();
+    assert!(!practice.ledger()[0].pinned);
+
+    // An update answers to the first part, whatever else the receipt remembers.
+    let update = crate::social::reply("Nytt. Nässjö kommun.", &receipt);
+    practice.channel.publish(&update).await.unwrap();
+
+    let short = crate::social::post(TEXT);
+    let changed = practice.channel.edit(&receipt, &short).await.unwrap();
+    assert!(changed.note.as_ref().unwrap().contains("the words of before"));
+    let again = practice.channel.edit(&changed, &short).await.unwrap();
+    assert_eq!(
+        again.version, changed.version,
+        "the same words are no second change"
+    );
+    let standing = practice.standing();
+    assert_eq!(standing.len(), 2, "the parts that are left over are gone");
+    assert_eq!(standing[0].text, TEXT);
+    assert_eq!(
+        standing[0].pictures.len(),
+        1,
+        "an edit of the words leaves the picture alone"
+    );
+    let longer = practice.channel.edit(&changed, &long_post()).await.unwrap_err();
+    assert!(
+        matches!(&longer, SendError::Refused(reason) if reason.code == "edit-longer"),
+        "{longer}"
+    );
+
+    practice.channel.retract(&receipt).await.unwrap();
+    practice.channel.retract(&receipt).await.unwrap();
+    assert_eq!(practice.standing().len(), 1, "the update is another delivery's");
+    let stranger = Receipt::of("at://did:plc:x/app.bsky.feed.post/../self");
+    assert_eq!(
+        practice.channel.pin(&stranger).await.unwrap_err().as_str(),
+        "refused"
+    );
+}
+
+#[tokio::test]
+async fn a_thread_with_a_picture_that_is_cut_anywhere_goes_on_and_repeats_no_part() {
+    let clean = threads().await;
+    let before = clean.requests();
+    clean.channel.publish(&with_picture(long_post())).await.unwrap();
+    let requests = clean.requests() - before;
+    assert!(requests >= 4, "upload and at least three parts");
+    for after in 0..requests {
+        for how in every_cut() {
+            let practice = threads().await;
+            let post = with_picture(long_post());
+            practice.cut_at(after, None, how.clone());
+            let receipt = practice.publish_at_last(&post).await;
+            let ledger = practice.ledger();
+            let texts: Vec<_> = ledger.iter().map(|posted| posted.text.clone()).collect();
+            assert_eq!(texts, expected(&post), "{after} {how:?}");
+            assert_eq!(ledger[0].remote_id, receipt.remote_id, "{after} {how:?}");
+            if after > 0 {
+                assert_eq!(
+                    practice.uploads("uploadBlob"),
+                    1,
+                    "{after} {how:?}: the upload is used again"
+                );
+            }
+            practice.channel.retract(&receipt).await.unwrap();
+            assert!(
+                practice.standing().is_empty(),
+                "{after} {how:?}: all parts are known"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_picture_that_fails_costs_the_picture_and_not_the_text() {
+    for (path, status, name, pictures) in [
+        ("uploadBlob", 413, "PayloadTooLarge", 0),
+        ("uploadBlob", 500, "InternalServerError", 0),
+        ("uploadBlob", 429, "RateLimitExceeded", 0),
+        ("uploadBlob", 400, "InvalidRequest", 0),
+        ("putRecord", 400, "InvalidRequest", 0),
+        // The server forgot the file: it is uploaded once more.
+        ("putRecord", 400, "BlobNotFound", 1),
+    ] {
+        let practice = threads().await;
+        practice.cut_at(0, Some(path), answer(status, name));
+        let receipt = practice
+            .channel
+            .publish(&with_picture(crate::social::post(TEXT)))
+            .await
+            .unwrap();
+        let ledger = practice.ledger();
+        assert_eq!(
+            (ledger.len(), ledger[0].pictures.len()),
+            (1, pictures),
+            "{path} {name}"
+        );
+        let told = receipt
+            .note
+            .is_some_and(|note| note.contains("without its picture"));
+        assert_eq!(told, pictures == 0, "{path} {name}");
+    }
+    let practice = threads().await;
+    practice.cut_at(0, Some("uploadBlob"), answer(401, "AccountTakedown"));
+    let refused = practice
+        .channel
+        .publish(&with_picture(crate::social::post(TEXT)))
+        .await
+        .unwrap_err();
+    assert_eq!(refused.as_str(), "credential");
+}
+
+#[tokio::test]
+async fn a_profile_that_changes_meanwhile_is_not_overwritten() {
+    let practice = threads().await;
+    let receipt = practice
+        .channel
+        .publish(&crate::social::post(TEXT))
+        .await
+        .unwrap();
+    practice.cut_at(0, Some("putRecord"), answer(400, "InvalidSwap"));
+    let retry = practice.channel.pin(&receipt).await.unwrap_err();
+    assert_eq!(retry.as_str(), "not-sent");
+    practice.channel.pin(&receipt).await.unwrap();
+    assert!(practice.ledger()[0].pinned);
 }

@@ -16,12 +16,43 @@ const MAX_LANGS: usize = 3;
 /// The alphabet of record keys that sort by time.
 const TID: &[u8; 32] = b"234567abcdefghijklmnopqrstuvwxyz";
 
-/// The record of a post.
+/// The record of a delivery that is one post without a picture.
+#[cfg(test)]
+fn of(post: &Post) -> Result<Value, Reason> {
+    part(post, &post.rendering.text, reply(post), Some(card(post)))
+}
+
+/// What a delivery answers to: the alert's first post and the latest one.
+pub(super) fn reply(post: &Post) -> Option<Value> {
+    let root = post.root.as_ref().and_then(strong_ref)?;
+    let parent = post.parent.as_ref().and_then(strong_ref);
+    Some(json!({ "root": root, "parent": parent.unwrap_or_else(|| root.clone()) }))
+}
+
+/// The card of the page that the message links to.
+pub(super) fn card(post: &Post) -> Value {
+    let link = &post.rendering.link;
+    let host = link.host_str().unwrap_or_default();
+    let description = match post.rendering.languages.first() {
+        Some(Lang::En) => format!("Read more at {host}"),
+        Some(Lang::Sv) | None => format!("Läs mer på {host}"),
+    };
+    json!({
+        "$type": "app.bsky.embed.external",
+        "external": { "uri": link.as_str(), "title": post.rendering.headline, "description": description },
+    })
+}
+
+/// The record of one post of a delivery.
 ///
 /// # Errors
 /// If the service would refuse it for its length.
-pub(super) fn of(post: &Post) -> Result<Value, Reason> {
-    let text = &post.rendering.text;
+pub(super) fn part(
+    post: &Post,
+    text: &str,
+    reply: Option<Value>,
+    embed: Option<Value>,
+) -> Result<Value, Reason> {
     let graphemes = text.graphemes(true).count();
     if graphemes > MAX_GRAPHEMES || text.len() > MAX_BYTES {
         return Err(Reason::new(
@@ -40,36 +71,30 @@ pub(super) fn of(post: &Post) -> Result<Value, Reason> {
         .map(|lang| lang.as_str())
         .collect();
     let link = post.rendering.link.as_str();
-    let host = post.rendering.link.host_str().unwrap_or_default();
-    let description = match post.rendering.languages.first() {
-        Some(Lang::En) => format!("Read more at {host}"),
-        Some(Lang::Sv) | None => format!("Läs mer på {host}"),
-    };
     let mut record = json!({
         "$type": "app.bsky.feed.post",
         "text": text,
         "createdAt": post.accepted_at.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
         "langs": langs,
         "facets": links(text, link).map(facet).collect::<Vec<_>>(),
-        "embed": {
-            "$type": "app.bsky.embed.external",
-            "external": { "uri": link, "title": post.rendering.headline, "description": description },
-        },
     });
-    if let (Some(root), Some(fields)) = (post.root.as_ref().and_then(strong_ref), record.as_object_mut()) {
-        let parent = post
-            .parent
-            .as_ref()
-            .and_then(strong_ref)
-            .unwrap_or_else(|| root.clone());
-        fields.insert("reply".to_owned(), json!({ "root": root, "parent": parent }));
+    if let Some(fields) = record.as_object_mut() {
+        let more = [("reply", reply), ("embed", embed)].into_iter();
+        fields.extend(more.filter_map(|(name, value)| Some((name.to_owned(), value?))));
     }
     Ok(record)
 }
 
-/// The record's key: the time of acceptance, and in the lowest ten bits a mark of the delivery.
+/// The key of a delivery's first record.
 pub(super) fn rkey(post: &Post) -> String {
+    rkey_of(post, 1)
+}
+
+/// The key of the `n`th record, counted from 1: the time of acceptance, a microsecond later for each part, and in the
+/// lowest ten bits a mark of the delivery.
+pub(super) fn rkey_of(post: &Post, n: usize) -> String {
     let micros = u64::try_from(post.accepted_at.as_microsecond()).unwrap_or(0);
+    let micros = micros.saturating_add(u64::try_from(n.saturating_sub(1)).unwrap_or(0));
     let hash = Sha256::digest(post.key.as_str());
     let mark = hash
         .iter()
@@ -91,8 +116,9 @@ pub(super) fn is_tid(text: &str) -> bool {
         && text.bytes().next().is_some_and(|b| b <= b'j')
 }
 
-fn strong_ref(receipt: &Receipt) -> Option<Value> {
-    let cid = receipt.version.as_ref()?;
+/// Where a receipt's first post stands, and in which version.
+pub(super) fn strong_ref(receipt: &Receipt) -> Option<Value> {
+    let cid = receipt.version.as_ref()?.split(' ').next()?;
     receipt
         .remote_id
         .starts_with("at://")

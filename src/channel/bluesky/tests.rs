@@ -42,6 +42,7 @@ fn open(server: &Server, secrets: &Arc<InMemory>) -> Arc<dyn Channel> {
     let account = Account {
         service: server.base.clone(),
         identifier: "nassjo.test".to_owned(),
+        long: false,
     };
     let mut parts = testing::parts([]);
     parts.secrets = Arc::clone(secrets) as Arc<dyn Secrets>;
@@ -155,6 +156,7 @@ async fn a_session_that_cannot_be_written_down_is_not_used() {
     let account = Account {
         service: server.base.clone(),
         identifier: "nassjo.test".to_owned(),
+        long: false,
     };
     let mut parts = testing::parts([]);
     parts.secrets = Arc::new(Full(InMemory::of([("app_password", "abcd-efgh-ijkl-mnop")])));

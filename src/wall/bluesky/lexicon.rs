@@ -63,7 +63,10 @@ fn check(record: &Value) -> Checked {
         end = facet(one, text, end)?;
     }
     if let Some(embed) = record.get("embed") {
-        external(embed)?;
+        match embed.get("$type").and_then(Value::as_str) {
+            Some("app.bsky.embed.images") => images(embed)?,
+            Some(_) | None => external(embed)?,
+        }
     }
     if let Some(reply) = record.get("reply") {
         let reply = object(reply, "reply")?;
@@ -122,13 +125,92 @@ fn external(embed: &Value) -> Checked {
     let embed = object(embed, "embed")?;
     only(embed, &["$type", "external"], "embed")?;
     if embed.get("$type").and_then(Value::as_str) != Some("app.bsky.embed.external") {
-        return Err("this practice account takes link cards only at $.record.embed".to_owned());
+        return Err("this practice account takes pictures and link cards only at $.record.embed".to_owned());
     }
     let card = object(embed.get("external").unwrap_or(&Value::Null), "external")?;
     only(card, &["uri", "title", "description", "thumb"], "external")?;
     string(card, "title", "external")?;
     string(card, "description", "external")?;
     uri(string(card, "uri", "external")?)
+}
+
+fn images(embed: &Value) -> Checked {
+    let embed = object(embed, "embed")?;
+    only(embed, &["$type", "images"], "embed")?;
+    let images = array(embed, "images")?;
+    if images.is_empty() || images.len() > 4 {
+        return Err("1 to 4 images at $.record.embed.images".to_owned());
+    }
+    for image in images {
+        let image = object(image, "image")?;
+        only(image, &["image", "alt", "aspectRatio"], "image")?;
+        string(image, "alt", "image")?;
+        let blob = object(image.get("image").unwrap_or(&Value::Null), "blob")?;
+        only(blob, &["$type", "ref", "mimeType", "size"], "blob")?;
+        let size = blob.get("size").and_then(Value::as_u64).unwrap_or(u64::MAX);
+        if string(blob, "$type", "blob")? != "blob"
+            || !string(blob, "mimeType", "blob")?.starts_with("image/")
+        {
+            return Err("no image blob at $.record.embed.images".to_owned());
+        }
+        if size > 2_000_000 {
+            return Err(format!("blob too big (maximum 2000000, got {size})"));
+        }
+        let link = object(blob.get("ref").unwrap_or(&Value::Null), "ref")?;
+        only(link, &["$link"], "ref")?;
+        string(link, "$link", "ref")?;
+        if let Some(ratio) = image.get("aspectRatio") {
+            let ratio = object(ratio, "aspectRatio")?;
+            only(ratio, &["width", "height"], "aspectRatio")?;
+            let positive = |name| ratio.get(name).and_then(Value::as_u64).is_some_and(|n| n > 0);
+            if !positive("width") || !positive("height") {
+                return Err("aspectRatio needs width and height".to_owned());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is wrong with a profile, if anything: `app.bsky.actor.profile`.
+pub(super) fn profile_fault(record: &Value) -> Option<String> {
+    profile(record).err()
+}
+
+fn profile(record: &Value) -> Checked {
+    let record = object(record, "record")?;
+    let known = [
+        "$type",
+        "displayName",
+        "description",
+        "pronouns",
+        "website",
+        "avatar",
+        "banner",
+        "labels",
+        "joinedViaStarterPack",
+        "pinnedPost",
+        "createdAt",
+    ];
+    only(record, &known, "record")?;
+    if record.get("$type").and_then(Value::as_str) != Some("app.bsky.actor.profile") {
+        return Err("the $type must be app.bsky.actor.profile".to_owned());
+    }
+    for (name, graphemes, bytes) in [("displayName", 64, 640), ("description", 256, 2560)] {
+        let text = record.get(name).and_then(Value::as_str).unwrap_or_default();
+        if text.len() > bytes || text.graphemes(true).count() > graphemes {
+            return Err(format!("{name} is too long"));
+        }
+    }
+    if let Some(pinned) = record.get("pinnedPost") {
+        let place = object(pinned, "pinnedPost")?;
+        only(place, &["uri", "cid"], "pinnedPost")?;
+        if !string(place, "uri", "pinnedPost")?.starts_with("at://")
+            || string(place, "cid", "pinnedPost")?.is_empty()
+        {
+            return Err("no strong reference at $.record.pinnedPost".to_owned());
+        }
+    }
+    Ok(())
 }
 
 fn uri(text: &str) -> Checked {

@@ -13,7 +13,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use jiff::SignedDuration;
 use reqwest::Method;
 use secrecy::ExposeSecret;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::Sha256;
 use unicode_normalization::UnicodeNormalization;
 use url::Url;
@@ -25,7 +25,11 @@ use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secr
 use crate::clock::Timestamp;
 use crate::compose::TextRule;
 use crate::config::section::Section;
-use crate::model::{AccountId, DeliveryId, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
+use crate::model::{
+    AccountId, DeliveryId, PictureRule, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit,
+};
+
+mod change;
 
 /// A Facebook page.
 pub static KIND: Kind = Kind {
@@ -36,8 +40,8 @@ pub static KIND: Kind = Kind {
         thread: false,
         edit: true,
         retract: true,
-        pin: false,
-        picture: false,
+        pin: true,
+        picture: true,
         link_card: true,
         recipients: false,
         by_hand: false,
@@ -148,6 +152,10 @@ impl Settings for FacebookPage {
         }
     }
 
+    fn picture_rule(&self) -> Option<PictureRule> {
+        Some(change::RULE)
+    }
+
     fn at_wall(&self, site: &WallSite) -> Box<dyn Settings> {
         Box::new(Self {
             page_id: PRACTICE_PAGE.to_owned(),
@@ -193,6 +201,15 @@ struct Account {
     warned: AtomicBool,
 }
 
+/// What stands beside the words.
+enum Beside {
+    Nothing,
+    /// A card of the page that the message links to.
+    Card,
+    /// An uploaded photo.
+    Photo(String),
+}
+
 /// What reading the page back gave.
 enum Search {
     Found(Receipt),
@@ -205,18 +222,37 @@ enum Search {
 #[async_trait]
 impl Channel for Account {
     async fn publish(&self, post: &Post) -> Result<Receipt, SendError> {
-        let with_link = self.unexplained(&post.key) < UNEXPLAINED;
-        match self.create(post, with_link).await? {
-            Ok(receipt) if with_link => Ok(receipt),
-            Ok(receipt) => Ok(without_card(receipt)),
-            // The service will not have the link as a card and has made nothing. The text contains it anyway, and the
-            // text has to get out.
-            Err(Fault::Link(_)) if with_link => match self.create(post, false).await? {
-                Ok(receipt) => Ok(without_card(receipt)),
-                Err(fault) => Err(self.on_create(fault, &post.key)),
+        let explained = self.unexplained(&post.key) < UNEXPLAINED;
+        let mut note = None;
+        // A photo takes the place of the card. What answers code 1 again and again goes out as text alone.
+        let photo = if explained {
+            self.photo(post).await?
+        } else {
+            Ok(None)
+        };
+        match photo {
+            Ok(Some(photo)) => match self.create(post, &Beside::Photo(photo)).await? {
+                Ok(receipt) => return Ok(receipt),
+                // Nothing was made. Whether it is the photo or the text that it will not have, the text alone tells.
+                Err(Fault::Refused(reason) | Fault::Missing(reason) | Fault::Link(reason)) => {
+                    note = Some(change::without_picture(&reason.text));
+                }
+                Err(fault) => return Err(self.on_create(fault, &post.key)),
             },
-            Err(fault) => Err(self.on_create(fault, &post.key)),
+            Ok(None) if post.picture.is_some() => {
+                note = Some(change::without_picture(
+                    "the service gave no reason why the post failed with it",
+                ));
+            }
+            Ok(None) => {}
+            Err(why) => note = Some(change::without_picture(&why)),
         }
+        let mut receipt = self.publish_text(post, explained).await?;
+        receipt.note = match (note, receipt.note.take()) {
+            (Some(one), Some(other)) => Some(format!("{one}; {other}")),
+            (one, other) => one.or(other),
+        };
+        Ok(receipt)
     }
 
     async fn settle(&self, question: &Question) -> Result<Settled, SendError> {
@@ -241,16 +277,19 @@ impl Channel for Account {
     }
 
     async fn retract(&self, receipt: &Receipt) -> Result<(), SendError> {
-        // Taking away twice is harmless, so that a failure never needs settling.
-        let answer = self
-            .send(Method::DELETE, &[&receipt.remote_id], &[], Effect::Reads)
-            .await?;
-        match graph::fault(&answer) {
-            None if answer.json().is_some_and(|body| body["success"] == true) => Ok(()),
-            None => Err(no_sense("it does not say that the post is gone")),
-            Some(Fault::Missing(_)) => Ok(()),
-            Some(fault) => Err(self.on_read(fault)),
-        }
+        self.take_away(receipt).await
+    }
+
+    async fn edit(&self, receipt: &Receipt, post: &Post) -> Result<Receipt, SendError> {
+        self.change(receipt, post).await
+    }
+
+    async fn pin(&self, receipt: &Receipt) -> Result<(), SendError> {
+        self.keep_on_top(receipt, true).await
+    }
+
+    async fn unpin(&self, receipt: &Receipt) -> Result<(), SendError> {
+        self.keep_on_top(receipt, false).await
     }
 
     async fn verify(&self) -> Result<Identity, SendError> {
@@ -298,6 +337,39 @@ impl Account {
         parameters: &[(&str, &str)],
         effect: Effect,
     ) -> Result<Answer, SendError> {
+        let (request, proof) = self.signed(method.clone(), path)?;
+        let mut parameters = parameters.to_vec();
+        if let Some(proof) = &proof {
+            parameters.push(("appsecret_proof", proof));
+        }
+        let request = if method == Method::POST {
+            request.form(&parameters)
+        } else {
+            request.query(&parameters)
+        };
+        let answer = self.http.send(request, effect).await?;
+        self.check_version(&answer);
+        Ok(answer)
+    }
+
+    /// Sends a form with a file. It publishes nothing.
+    async fn send_file(&self, path: &[&str], form: reqwest::multipart::Form) -> Result<Answer, SendError> {
+        let (request, proof) = self.signed(Method::POST, path)?;
+        let form = match proof {
+            Some(proof) => form.text("appsecret_proof", proof),
+            None => form,
+        };
+        let answer = self.http.send(request.multipart(form), Effect::Reads).await?;
+        self.check_version(&answer);
+        Ok(answer)
+    }
+
+    /// A request with the token, and the proof that belongs to it.
+    fn signed(
+        &self,
+        method: Method,
+        path: &[&str],
+    ) -> Result<(reqwest::RequestBuilder, Option<String>), SendError> {
         let token = self
             .secrets
             .require("access_token")
@@ -307,22 +379,9 @@ impl Account {
             .secrets
             .get("app_secret")
             .and_then(|secret| proof(secret.expose_secret(), token));
-        let mut parameters = parameters.to_vec();
-        if let Some(proof) = &proof {
-            parameters.push(("appsecret_proof", proof));
-        }
         let version = std::iter::once(self.settings.version.as_str());
         let url = below(&self.settings.base_url, version.chain(path.iter().copied()));
-        let in_body = method == Method::POST;
-        let request = self.http.request(method, url).bearer_auth(token);
-        let request = if in_body {
-            request.form(&parameters)
-        } else {
-            request.query(&parameters)
-        };
-        let answer = self.http.send(request, effect).await?;
-        self.check_version(&answer);
-        Ok(answer)
+        Ok((self.http.request(method, url).bearer_auth(token), proof))
     }
 
     /// A version that has been retired is served by the oldest one alive, without an error.
@@ -350,15 +409,36 @@ impl Account {
         Ok((body, answer))
     }
 
+    async fn publish_text(&self, post: &Post, with_card: bool) -> Result<Receipt, SendError> {
+        let beside = if with_card { Beside::Card } else { Beside::Nothing };
+        match self.create(post, &beside).await? {
+            Ok(receipt) if with_card => Ok(receipt),
+            Ok(receipt) => Ok(without_card(receipt)),
+            // The service will not have the link as a card and has made nothing. The text contains it anyway, and the
+            // text has to get out.
+            Err(Fault::Link(_)) if with_card => match self.create(post, &Beside::Nothing).await? {
+                Ok(receipt) => Ok(without_card(receipt)),
+                Err(fault) => Err(self.on_create(fault, &post.key)),
+            },
+            Err(fault) => Err(self.on_create(fault, &post.key)),
+        }
+    }
+
     /// Makes the post. The outer error is one of contact, the inner one the service's own.
-    async fn create(&self, post: &Post, with_link: bool) -> Result<Result<Receipt, Fault>, SendError> {
+    async fn create(&self, post: &Post, beside: &Beside) -> Result<Result<Receipt, Fault>, SendError> {
         let link = post.rendering.link.as_str();
         let mut parameters = vec![
             ("message", post.rendering.text.as_str()),
             ("fields", "id,permalink_url"),
         ];
-        if with_link {
-            parameters.push(("link", link));
+        let media = match beside {
+            Beside::Photo(id) => json!([{ "media_fbid": id }]).to_string(),
+            Beside::Nothing | Beside::Card => String::new(),
+        };
+        match beside {
+            Beside::Nothing => {}
+            Beside::Card => parameters.push(("link", link)),
+            Beside::Photo(_) => parameters.push(("attached_media", &media)),
         }
         let path = [self.settings.page_id.as_str(), "feed"];
         let answer = self

@@ -5,17 +5,19 @@ use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderValue, Method, Response};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 use url::Url;
 
-use super::Posted;
 use super::mastodon::text::links;
 use super::sim::{Call, Simulator, page, reply};
+use super::{Posted, ShownPicture, multipart};
 use crate::channel::facebook_page::PRACTICE_PAGE;
 use crate::clock::Timestamp;
 use crate::model::{AccountId, Mode};
 
 const MAX_UTF16: usize = 63_206;
+/// Largest photo, in bytes.
+const MAX_PHOTO: usize = 4 * 1024 * 1024;
 /// How long the same words again are a duplicate.
 const REPEAT: SignedDuration = SignedDuration::from_mins(1);
 /// Parameters that every call takes.
@@ -56,6 +58,15 @@ struct Post {
     deleted: bool,
 }
 
+/// An uploaded photo that stands in no post yet, or in one.
+struct Photo {
+    id: String,
+    alt: String,
+    media_type: &'static str,
+    bytes: Vec<u8>,
+    attached: bool,
+}
+
 /// The page.
 pub struct FacebookPage {
     account: AccountId,
@@ -63,6 +74,7 @@ pub struct FacebookPage {
     token: String,
     app_secret: String,
     posts: Vec<Post>,
+    photos: Vec<Photo>,
 }
 
 impl FacebookPage {
@@ -74,6 +86,7 @@ impl FacebookPage {
             token: hex::encode(rand::random::<[u8; 24]>()),
             app_secret: hex::encode(rand::random::<[u8; 16]>()),
             posts: Vec::new(),
+            photos: Vec::new(),
         }
     }
 
@@ -84,6 +97,7 @@ impl FacebookPage {
         match (call.method, path) {
             (&Method::GET, ["me" | PRACTICE_PAGE]) => self.about(call, parameters),
             (&Method::POST, [PRACTICE_PAGE, "feed"]) => self.create(call, parameters),
+            (&Method::POST, [PRACTICE_PAGE, "photos"]) => self.upload(call, parameters),
             (&Method::GET, [PRACTICE_PAGE, "published_posts" | "posts" | "feed"]) => {
                 self.list(call, parameters)
             }
@@ -150,10 +164,25 @@ impl FacebookPage {
     }
 
     fn create(&mut self, call: &mut Call<'_>, parameters: Parameters<'_>) -> Result<Value, Refusal> {
-        parameters.only(&["message", "link", "published"])?;
+        parameters.only(&["message", "link", "published", "attached_media"])?;
         let message = parameters.get("message").unwrap_or_default();
         let link = parameters.get("link");
-        if message.trim().is_empty() && link.is_none() {
+        let media = media(parameters)?;
+        if link.is_some() && !media.is_empty() {
+            return Err(Refusal::parameter("link and attached_media exclude each other"));
+        }
+        let unknown = |id: &&String| {
+            !self
+                .photos
+                .iter()
+                .any(|photo| photo.id == **id && !photo.attached)
+        };
+        if let Some(id) = media.iter().find(unknown) {
+            return Err(Refusal::parameter(format_args!(
+                "Invalid photo {id} in attached_media"
+            )));
+        }
+        if message.trim().is_empty() && link.is_none() && media.is_empty() {
             return Err(Refusal::parameter(
                 "You must provide a message, link or attached_media",
             ));
@@ -183,6 +212,16 @@ impl FacebookPage {
                 "(#506) Duplicate status message".to_owned(),
             ));
         }
+        let mut pictures = Vec::new();
+        for photo in self.photos.iter_mut().filter(|photo| media.contains(&photo.id)) {
+            photo.attached = true;
+            pictures.push(ShownPicture {
+                alt: photo.alt.clone(),
+                media_type: photo.media_type.to_owned(),
+                digest: hex::encode(Sha256::digest(&photo.bytes)),
+                bytes: photo.bytes.clone(),
+            });
+        }
         let post = Post {
             id: format!("{PRACTICE_PAGE}_{}", 2001 + self.posts.len()),
             message: message.to_owned(),
@@ -208,7 +247,7 @@ impl FacebookPage {
             deleted_at: None,
             edited_at: None,
             pinned: false,
-            pictures: Vec::new(),
+            pictures,
             shown: std::collections::BTreeMap::new(),
         });
         let answer = select(parameters, &show(&post, call.base));
@@ -217,20 +256,83 @@ impl FacebookPage {
     }
 
     fn edit(&mut self, id: &str, call: &mut Call<'_>, parameters: Parameters<'_>) -> Result<Value, Refusal> {
-        parameters.only(&["message"])?;
+        parameters.only(&["message", "is_pinned"])?;
         self.find(id)?;
-        let message = parameters.get("message").unwrap_or_default();
-        if message.trim().is_empty() {
-            return Err(Refusal::parameter("message is required"));
+        let (message, pinned) = (parameters.get("message"), parameters.get("is_pinned"));
+        if message.is_none() && pinned.is_none() {
+            return Err(Refusal::parameter("nothing to change"));
         }
-        for post in self.posts.iter_mut().filter(|post| post.id == id) {
-            message.clone_into(&mut post.message);
+        if message.is_some_and(|message| message.trim().is_empty()) {
+            return Err(Refusal::parameter("message must not be empty"));
         }
-        for posted in call.book.posts.iter_mut().filter(|posted| posted.remote_id == id) {
-            message.clone_into(&mut posted.text);
-            posted.edited_at = Some(call.now);
+        if message.is_some_and(|message| message.encode_utf16().count() > MAX_UTF16) {
+            return Err(Refusal::parameter("Param message is too long"));
+        }
+        let pinned = match pinned {
+            None => None,
+            Some("true") => Some(true),
+            Some("false") => Some(false),
+            Some(_) => return Err(Refusal::parameter("Param is_pinned must be a boolean")),
+        };
+        for posted in &mut call.book.posts {
+            let is_it = posted.remote_id == id;
+            if let Some(message) = message.filter(|message| is_it && *message != posted.text) {
+                message.clone_into(&mut posted.text);
+                posted.links = links(message);
+                posted.edited_at = Some(call.now);
+            }
+            // A page has one place on top.
+            match pinned {
+                Some(true) => posted.pinned = is_it,
+                Some(false) if is_it => posted.pinned = false,
+                Some(false) | None => {}
+            }
+        }
+        if let Some(message) = message {
+            for post in self.posts.iter_mut().filter(|post| post.id == id) {
+                message.clone_into(&mut post.message);
+            }
         }
         Ok(json!({"success": true}))
+    }
+
+    fn upload(&mut self, call: &Call<'_>, parameters: Parameters<'_>) -> Result<Value, Refusal> {
+        parameters.only(&["published", "alt_text_custom"])?;
+        if parameters.get("published") != Some("false") {
+            return Err(Refusal::parameter("published photos are not simulated"));
+        }
+        let form = multipart::fields(call.headers, call.body).unwrap_or_default();
+        let files: Vec<_> = form.iter().filter(|field| field.file_name.is_some()).collect();
+        let [file] = files.as_slice() else {
+            return Err(Refusal(400, 324, None, "(#324) Requires upload file".to_owned()));
+        };
+        if file.name != "source" {
+            return Err(Refusal::parameter(format_args!(
+                "Unknown parameter {}",
+                file.name
+            )));
+        }
+        let kind = super::mastodon::media::kind(file.value);
+        let Some(media_type) = kind.filter(|_| file.value.len() <= MAX_PHOTO) else {
+            let text =
+                "Your photos couldn't be uploaded. Photos should be smaller than 4 MB and saved as JPG, PNG.";
+            return Err(Refusal(400, 324, Some(1_366_046), text.to_owned()));
+        };
+        let alt = parameters.get("alt_text_custom").unwrap_or_default();
+        if alt.trim().is_empty() {
+            return Err(Refusal::parameter(
+                "alt_text_custom must say what the photo shows",
+            ));
+        }
+        let id = (3001 + self.photos.len()).to_string();
+        self.photos.push(Photo {
+            id: id.clone(),
+            alt: alt.to_owned(),
+            media_type,
+            bytes: file.value.to_vec(),
+            attached: false,
+        });
+        Ok(json!({ "id": id }))
     }
 
     fn delete(
@@ -246,6 +348,7 @@ impl FacebookPage {
         }
         for posted in call.book.posts.iter_mut().filter(|posted| posted.remote_id == id) {
             posted.deleted_at = Some(call.now);
+            posted.pinned = false;
         }
         Ok(json!({"success": true}))
     }
@@ -353,12 +456,34 @@ pub(super) fn parameters(call: &Call<'_>) -> Result<Vec<(String, String)>, Refus
     let mut parameters = call.query.clone();
     if call.method == Method::POST {
         let kind = call.header("content-type").unwrap_or_default();
+        if let Some(form) = multipart::fields(call.headers, call.body) {
+            let texts = form.iter().filter(|field| field.file_name.is_none());
+            parameters.extend(texts.filter_map(|field| Some((field.name.clone(), field.text()?))));
+            return Ok(parameters);
+        }
         if !kind.starts_with("application/x-www-form-urlencoded") {
             return Err(Refusal::parameter("the simulator takes forms only"));
         }
         parameters.extend(call.form());
     }
     Ok(parameters)
+}
+
+/// The photos of `attached_media`.
+fn media(parameters: Parameters<'_>) -> Result<Vec<String>, Refusal> {
+    let Some(text) = parameters.get("attached_media") else {
+        return Ok(Vec::new());
+    };
+    let wrong = || Refusal::parameter("Param attached_media must be an array of {\"media_fbid\"}");
+    let list: Vec<Value> = serde_json::from_str(text).map_err(|_| wrong())?;
+    if list.is_empty() || list.len() > 10 {
+        return Err(wrong());
+    }
+    let id = |one: &Value| {
+        let fields = one.as_object().filter(|fields| fields.len() == 1)?;
+        fields.get("media_fbid")?.as_str().map(str::to_owned)
+    };
+    list.iter().map(|one| id(one).ok_or_else(wrong)).collect()
 }
 
 /// A post with every field that we know.

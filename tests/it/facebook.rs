@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use vardkase::model::{SendError, Settled};
+use vardkase::model::{Post, SendError, Settled};
 use vardkase::wall::How;
 
-use crate::social::{LINK, Practice, TEXT, lost_answers, post};
+use crate::social::{LINK, Practice, TEXT, every_cut, lost_answers, picture, post};
 
 async fn practice() -> Practice {
     // Short of patience, so that the tests need not wait for what never came.
@@ -161,4 +161,103 @@ async fn a_text_over_the_limit_is_refused() {
         .publish(&post(&"å".repeat(63_206)))
         .await
         .unwrap();
+}
+
+fn with_picture() -> Post {
+    Post {
+        picture: Some(picture(900)),
+        ..post(TEXT)
+    }
+}
+
+#[tokio::test]
+async fn a_post_is_changed_and_kept_on_top_and_keeps_its_picture() {
+    let practice = practice().await;
+    let post = with_picture();
+    let receipt = practice.channel.publish(&post).await.unwrap();
+    assert_eq!(receipt.note, None);
+    let ledger = practice.ledger();
+    assert_eq!(ledger[0].pictures[0].alt, post.picture.as_ref().unwrap().alt);
+    assert_eq!(ledger[0].links, [LINK], "the link stands in the text");
+    let new = crate::social::post("Nytt: vattnet är rent. Nässjö kommun.");
+    for _ in 0..2 {
+        assert_eq!(practice.channel.edit(&receipt, &new).await.unwrap(), receipt);
+        practice.channel.pin(&receipt).await.unwrap();
+    }
+    let posted = practice.ledger().remove(0);
+    assert_eq!(posted.text, new.rendering.text);
+    assert!(posted.pinned && posted.edited_at.is_some() && posted.pictures.len() == 1);
+    for _ in 0..2 {
+        practice.channel.unpin(&receipt).await.unwrap();
+    }
+    assert!(!practice.ledger()[0].pinned);
+    practice.channel.retract(&receipt).await.unwrap();
+    practice.channel.unpin(&receipt).await.unwrap();
+    assert_eq!(
+        practice.channel.pin(&receipt).await.unwrap_err().as_str(),
+        "refused"
+    );
+    assert_eq!(
+        practice.channel.edit(&receipt, &new).await.unwrap_err().as_str(),
+        "refused"
+    );
+}
+
+#[tokio::test]
+async fn a_post_with_a_picture_that_is_cut_anywhere_stands_once() {
+    for after in 0..2 {
+        for how in every_cut() {
+            let practice = practice().await;
+            let post = with_picture();
+            practice.cut_at(after, None, how.clone());
+            let receipt = practice.publish_at_last(&post).await;
+            let ledger = practice.ledger();
+            assert_eq!(ledger.len(), 1, "{after} {how:?}");
+            assert_eq!(ledger[0].remote_id, receipt.remote_id);
+            if after > 0 {
+                assert_eq!(ledger[0].pictures.len(), 1, "{how:?}");
+                assert_eq!(
+                    practice.uploads("/photos"),
+                    1,
+                    "{how:?}: the upload is used again"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_picture_that_fails_costs_the_picture_and_not_the_text() {
+    let graph = |code: i64| How::Answer {
+        status: 400,
+        headers: Vec::new(),
+        body: Some(serde_json::json!({ "error": { "message": "nej", "code": code } }).to_string()),
+    };
+    for (path, code) in [
+        ("/photos", 324),
+        ("/photos", 1_366_046),
+        ("/photos", 100),
+        ("/photos", 200),
+        ("/photos", 1),
+        ("/photos", 2),
+        ("/feed", 100),
+        ("/feed", 324),
+    ] {
+        let practice = practice().await;
+        practice.cut_at(0, Some(path), graph(code));
+        let receipt = practice.channel.publish(&with_picture()).await.unwrap();
+        assert!(
+            receipt.note.unwrap().contains("without its picture"),
+            "{path} {code}"
+        );
+        let ledger = practice.ledger();
+        assert_eq!((ledger.len(), ledger[0].pictures.len()), (1, 0), "{path} {code}");
+    }
+    for (code, word) in [(190, "credential"), (32, "busy")] {
+        let practice = practice().await;
+        practice.cut_at(0, Some("/photos"), graph(code));
+        let error = practice.channel.publish(&with_picture()).await.unwrap_err();
+        assert_eq!(error.as_str(), word);
+        assert!(practice.ledger().is_empty());
+    }
 }

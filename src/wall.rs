@@ -35,6 +35,7 @@ mod smtp;
 mod state;
 mod threads;
 mod web_push;
+mod webdav;
 mod wordpress;
 mod x;
 

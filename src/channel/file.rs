@@ -1,28 +1,35 @@
-//! A file in a folder or on a mount: a page and a JSON document per alert, for any web server or screen that reads files.
+//! A file in a folder, on a mount or on a WebDAV server: a page and a JSON document per alert, for any web server or screen
+//! that reads files.
 //!
 //! Each file is written under a temporary name in the same folder, flushed, and renamed: a reader sees the old one or the
 //! new one, never a half. The JSON holds every broadcast of the alert, newest first; the page is made from it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use url::Url;
 
-use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, Settings, WallSite};
+use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, WallSite};
 use crate::compose::TextRule;
+use crate::config::section::Section;
 use crate::model::{DeliveryId, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
 
+mod dav;
 pub(super) mod disk;
 mod page;
+mod store;
 
+use dav::Dav;
 use page::{Page, Revision};
+use store::Store;
 
-/// A file in a folder or on a mount.
+/// A file in a folder, on a mount or on a WebDAV server.
 pub static KIND: Kind = Kind {
     id: "file",
-    about: "A file in a folder or on a mount",
+    about: "A file in a folder, on a mount or on a WebDAV server",
     can: Capabilities {
         proof: Proof::ReadBack,
         thread: false,
@@ -34,7 +41,22 @@ pub static KIND: Kind = Kind {
         recipients: false,
         by_hand: false,
     },
-    secrets: &[],
+    // Of the WebDAV server; a folder has none.
+    secrets: {
+        const SECRETS: &[SecretName] = &[
+            SecretName {
+                name: "username",
+                required: false,
+                internal: false,
+            },
+            SecretName {
+                name: "password",
+                required: false,
+                internal: false,
+            },
+        ];
+        SECRETS
+    },
     pace: Pace {
         attempts: 600,
         per: Duration::from_mins(1),
@@ -42,7 +64,7 @@ pub static KIND: Kind = Kind {
         parallel: 1,
     },
     read: |section| {
-        let path: Option<PathBuf> = section.required("path", "an absolute folder such as \"/var/www/kris\"");
+        let place = read_place(section);
         let formats: Option<Vec<String>> = section.optional(
             "formats",
             "a list of \"html\" and \"json\" such as [\"html\", \"json\"]",
@@ -61,18 +83,46 @@ pub static KIND: Kind = Kind {
         if formats.as_ref().is_some_and(Vec::is_empty) {
             section.problem("formats", "is empty: name \"html\", \"json\" or both");
         }
-        let path = path?;
-        if !path.is_absolute() {
-            section.problem("path", format!("{} is not an absolute path", path.display()));
-        }
+        let place = place?;
         (!section.is_broken()).then(|| -> Box<dyn Settings> {
             Box::new(Folder {
-                path,
+                place,
                 formats: wanted,
             })
         })
     },
 };
+
+/// Where the files go: `path` or `webdav`, one of them.
+fn read_place(section: &mut Section<'_>) -> Option<Place> {
+    if section.has("webdav") {
+        let url = section.address("webdav", true)?;
+        if section.has("path") {
+            section.problem(
+                "path",
+                "stands beside webdav; an account has one folder, so leave one of them out",
+            );
+        }
+        return Some(Place::WebDav(url));
+    }
+    let path: PathBuf = section.required(
+        "path",
+        "an absolute folder such as \"/var/www/kris\", or webdav, the address of one on a server",
+    )?;
+    if !path.is_absolute() {
+        section.problem("path", format!("{} is not an absolute path", path.display()));
+    }
+    Some(Place::Path(path))
+}
+
+/// Where the files go.
+#[derive(Debug, Clone)]
+enum Place {
+    /// A folder of this machine, or a mount.
+    Path(PathBuf),
+    /// A folder of a WebDAV server.
+    WebDav(Url),
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Formats {
@@ -82,7 +132,7 @@ struct Formats {
 
 #[derive(Debug, Clone)]
 struct Folder {
-    path: PathBuf,
+    place: Place,
     formats: Formats,
 }
 
@@ -102,21 +152,36 @@ impl Settings for Folder {
             .and_then(|mut segments| segments.rfind(|s| !s.is_empty()))
             .filter(|s| !matches!(*s, "." | ".."))
             .unwrap_or("file");
+        let place = match &self.place {
+            Place::Path(_) => Place::Path(site.folder.join(account)),
+            // The wall serves the same folder over WebDAV.
+            Place::WebDav(_) => Place::WebDav(site.base.clone()),
+        };
         Box::new(Self {
-            path: site.folder.join(account),
+            place,
             formats: self.formats,
         })
     }
 
     fn addresses(&self) -> Vec<(&'static str, String)> {
-        vec![("path", self.path.display().to_string())]
+        match &self.place {
+            Place::Path(path) => vec![("path", path.display().to_string())],
+            Place::WebDav(url) => vec![("webdav", url.to_string())],
+        }
     }
 
     fn open(&self, parts: Parts) -> Result<Arc<dyn Channel>, Reason> {
+        let account = parts.account.to_string();
+        let store = match &self.place {
+            Place::Path(path) => Store::Disk {
+                path: path.clone(),
+                account,
+            },
+            Place::WebDav(url) => Store::Dav(Dav::open(url.clone(), account, parts.secrets, parts.http)?),
+        };
         Ok(Arc::new(Drop {
-            account: parts.account.to_string(),
             sender: parts.sender,
-            path: self.path.clone(),
+            store,
             formats: self.formats,
         }))
     }
@@ -125,9 +190,8 @@ impl Settings for Folder {
 /// The adapter: drops files into the folder.
 #[derive(Debug, Clone)]
 struct Drop {
-    account: String,
     sender: String,
-    path: PathBuf,
+    store: Store,
     formats: Formats,
 }
 
@@ -141,6 +205,10 @@ impl Files {
     fn each(&self) -> impl Iterator<Item = &(String, Vec<u8>)> {
         // The page last: what residents see is complete only when everything else is.
         [&self.json, &self.html].into_iter().flatten()
+    }
+
+    fn all(&self) -> Vec<(String, Vec<u8>)> {
+        self.each().cloned().collect()
     }
 }
 
@@ -171,29 +239,21 @@ impl Drop {
     }
 
     /// The alert as it stands in the folder; empty if there is none, or if it is not kept as JSON.
-    fn standing(&self, alert: &str) -> Result<Page, Reason> {
+    async fn standing(&self, alert: &str) -> Result<Page, SendError> {
         if !self.formats.json {
             return Ok(Page::empty());
         }
-        match disk::read(&self.path, &format!("{alert}.json"))? {
+        match self.store.read(&format!("{alert}.json")).await? {
             None => Ok(Page::empty()),
             // A file that somebody else wrote over: it is replaced, what it held cannot be kept.
             Some(bytes) => Ok(Page::parse(&bytes).unwrap_or_else(Page::empty)),
         }
     }
 
-    fn write(&self, post: &Post) -> Result<Receipt, Reason> {
-        let mut page = self.standing(post.alert.as_str())?;
-        page.put(Revision::of(post, &self.sender));
-        let files = self.files(post.alert.as_str(), &page)?;
-        for (name, bytes) in files.each() {
-            disk::write(&self.path, name, &self.account, bytes)?;
-        }
-        Ok(receipt(&files, &post.key))
-    }
-
-    fn look(&self, post: &Post) -> Result<Settled, Reason> {
-        let mut page = self.standing(post.alert.as_str())?;
+    /// Whether the files stand as this post would leave them.
+    async fn look(&self, post: &Post) -> Result<Settled, SendError> {
+        let alert = post.alert.as_str();
+        let mut page = self.standing(alert).await?;
         if self.formats.json {
             if !page.holds(&Revision::of(post, &self.sender)) {
                 return Ok(Settled::Absent);
@@ -201,20 +261,24 @@ impl Drop {
         } else {
             page.put(Revision::of(post, &self.sender));
         }
-        let files = self.files(post.alert.as_str(), &page)?;
+        let files = self.files(alert, &page).map_err(SendError::NotSent)?;
         for (name, bytes) in files.each() {
-            if disk::read(&self.path, name)?.as_ref() != Some(bytes) {
+            if self.store.read(name).await?.as_ref() != Some(bytes) {
                 return Ok(Settled::Absent);
             }
         }
         Ok(Settled::Found(receipt(&files, &post.key)))
     }
 
-    fn withdraw(&self, alert: &str, delivery: &DeliveryId) -> Result<(), Reason> {
+    async fn withdraw(&self, alert: &str, delivery: &DeliveryId) -> Result<(), SendError> {
         let mut page = if self.formats.json {
-            self.standing(alert)?
+            self.standing(alert).await?
         } else {
-            let html = disk::read(&self.path, &format!("{alert}.html"))?.unwrap_or_default();
+            let html = self
+                .store
+                .read(&format!("{alert}.html"))
+                .await?
+                .unwrap_or_default();
             if page::revision_of_html(&html).as_deref() != Some(delivery.as_str()) {
                 return Ok(()); // a newer broadcast has taken its place, or the file is gone
             }
@@ -222,26 +286,10 @@ impl Drop {
         };
         page.withdraw(delivery);
         if page.is_blank() {
-            for name in self.names(alert) {
-                disk::remove(&self.path, &name)?;
-            }
-            return Ok(());
+            return self.store.remove(self.names(alert)).await;
         }
-        for (name, bytes) in self.files(alert, &page)?.each() {
-            disk::write(&self.path, name, &self.account, bytes)?;
-        }
-        Ok(())
-    }
-
-    /// Runs file work where it may block.
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Self) -> Result<T, Reason> + Send + 'static,
-    ) -> Result<T, Reason> {
-        let folder = self.clone();
-        tokio::task::spawn_blocking(move || work(&folder))
-            .await
-            .unwrap_or_else(|_| Err(Reason::new("disk", "the file work was cut off")))
+        let files = self.files(alert, &page).map_err(SendError::NotSent)?;
+        self.store.write(files.all()).await
     }
 }
 
@@ -272,17 +320,20 @@ fn told(receipt: &Receipt) -> Option<(String, DeliveryId)> {
 #[async_trait]
 impl Channel for Drop {
     async fn publish(&self, post: &Post) -> Result<Receipt, SendError> {
-        let post = post.clone();
-        self.blocking(move |folder| folder.write(&post))
-            .await
-            .map_err(SendError::NotSent)
+        let alert = post.alert.as_str();
+        let mut page = self.standing(alert).await?;
+        page.put(Revision::of(post, &self.sender));
+        let files = self.files(alert, &page).map_err(SendError::NotSent)?;
+        self.store.write(files.all()).await?;
+        Ok(receipt(&files, &post.key))
     }
 
     async fn settle(&self, question: &Question) -> Result<Settled, SendError> {
-        let post = question.post.clone();
-        self.blocking(move |folder| folder.look(&post))
-            .await
-            .map_err(SendError::NotSent)
+        match self.look(&question.post).await {
+            // We may not read: nothing here will ever tell.
+            Err(SendError::Refused(reason)) => Ok(Settled::Unclear(reason)),
+            result => result,
+        }
     }
 
     async fn retract(&self, receipt: &Receipt) -> Result<(), SendError> {
@@ -292,18 +343,17 @@ impl Channel for Drop {
                 format!("{} names no file of ours", receipt.remote_id),
             )));
         };
-        self.blocking(move |folder| folder.withdraw(&alert, &delivery))
-            .await
-            .map_err(SendError::NotSent)
+        // Taking away twice is harmless, so that a failure never needs settling.
+        match self.withdraw(&alert, &delivery).await {
+            Err(SendError::Unknown(reason)) => Err(SendError::NotSent(reason)),
+            result => result,
+        }
     }
 
     async fn verify(&self) -> Result<Identity, SendError> {
-        self.blocking(|folder| disk::try_out(&folder.path, &folder.account))
-            .await
-            .map_err(SendError::NotSent)?;
-        let path: &Path = &self.path;
+        self.store.try_out().await?;
         Ok(Identity {
-            name: path.display().to_string(),
+            name: self.store.shown(),
             facts: BTreeMap::from([("writable".to_owned(), "yes".to_owned())]),
         })
     }

@@ -15,8 +15,8 @@ use crate::model::AccountId;
 
 type Make = fn(&AccountId, &str) -> Box<dyn Simulator>;
 
-/// Every simulator that speaks HTTP. `file` and `email` are read from the folder and the SMTP sink, and nothing is sent
-/// to `manual` accounts; those three have no row.
+/// Every simulator that speaks HTTP. `file` has a WebDAV server over its own folder, `email` is read from the SMTP sink, and
+/// nothing is sent to `manual` accounts; those three have no row.
 const SIMULATORS: &[(&str, Make)] = &[
     ("bluesky", |account, _| Box::new(Bluesky::new(account))),
     ("http-json", |account, _| Box::new(Receiver::http_json(account))),

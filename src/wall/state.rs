@@ -11,6 +11,7 @@ use url::Url;
 
 use super::faults::{Faults, Strike};
 use super::sim::{Book, Call, Simulator};
+use super::webdav::WebDav;
 use super::{Fault, Posted, Seen, Simulated, folder, registry};
 use crate::channel::{Kind, WallSite};
 use crate::clock::SharedClock;
@@ -121,6 +122,11 @@ impl Shared {
         {
             tracing::error!(account.id = %account, %error, "the wall cannot make the folder of an account");
         }
+        let simulator = if kind.id == "file" {
+            Box::new(WebDav::new(folder.clone()))
+        } else {
+            registry::simulator(kind.id, account, name)
+        };
         #[allow(
             clippy::expect_used,
             reason = "ids and modes hold nothing that a path has to escape"
@@ -134,7 +140,7 @@ impl Shared {
             base,
             folder,
             inside: Mutex::new(Inside {
-                simulator: registry::simulator(kind.id, account, name),
+                simulator,
                 book: Book::default(),
             }),
         }

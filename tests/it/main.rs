@@ -29,5 +29,6 @@ mod unit_file;
 mod vault;
 mod wall;
 mod web_push;
+mod webdav;
 mod wordpress;
 mod x;

@@ -1,4 +1,5 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 
 use super::*;
 use crate::channel::testing::{self, parts, post, with_key};
@@ -9,7 +10,7 @@ const SECOND: &str = "0193f5b0-0000-7000-8000-000000000002";
 
 fn folder(path: &Path, html: bool, json: bool) -> Arc<dyn Channel> {
     let settings = Folder {
-        path: path.to_owned(),
+        place: Place::Path(path.to_owned()),
         formats: Formats { html, json },
     };
     settings.open(parts([])).unwrap()
@@ -203,7 +204,7 @@ async fn verifying_leaves_nothing_behind() {
 #[test]
 fn at_the_wall_each_account_has_a_folder_of_its_own() {
     let settings = Folder {
-        path: "/var/www/kris".into(),
+        place: Place::Path("/var/www/kris".into()),
         formats: Formats {
             html: true,
             json: true,
@@ -217,6 +218,14 @@ fn at_the_wall_each_account_has_a_folder_of_its_own() {
     assert_eq!(
         settings.at_wall(&site).addresses(),
         [("path", "/tmp/wall/skarm".to_owned())]
+    );
+    let served = Folder {
+        place: Place::WebDav("https://nassjo.se/dav/kris".parse().unwrap()),
+        ..settings
+    };
+    assert_eq!(
+        served.at_wall(&site).addresses(),
+        [("webdav", "http://127.0.0.1:1/drill/skarm".to_owned())]
     );
 }
 

@@ -24,6 +24,7 @@ pub mod file;
 mod graph;
 mod html;
 pub mod http_json;
+pub mod instagram;
 pub mod manual;
 pub mod mastodon;
 mod patience;
@@ -48,6 +49,7 @@ pub const REGISTRY: &[&Kind] = &[
     &facebook_page::KIND,
     &file::KIND,
     &http_json::KIND,
+    &instagram::KIND,
     &manual::KIND,
     &mastodon::KIND,
     &threads::KIND,

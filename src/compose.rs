@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::model::{Kind, Lang, MessageId, Mode, Unit};
 
+pub mod card;
 pub mod count;
 #[cfg(test)]
 pub(crate) mod examples;

@@ -21,6 +21,7 @@ mod control;
 mod facebook_page;
 mod faults;
 mod folder;
+mod instagram;
 mod mastodon;
 mod meta;
 mod mime;

@@ -4,6 +4,7 @@ use http::Response;
 
 use super::bluesky::Bluesky;
 use super::facebook_page::FacebookPage;
+use super::instagram::Instagram;
 use super::mastodon::Mastodon;
 use super::receiver::Receiver;
 use super::sim::{Call, Simulator, error};
@@ -22,6 +23,9 @@ const SIMULATORS: &[(&str, Make)] = &[
     ("http-json", |account, _| Box::new(Receiver::http_json(account))),
     ("facebook-page", |account, name| {
         Box::new(FacebookPage::new(account, name))
+    }),
+    ("instagram", |account, name| {
+        Box::new(Instagram::new(account, name))
     }),
     ("mastodon", |account, name| Box::new(Mastodon::new(account, name))),
     ("threads", |account, name| Box::new(Threads::new(account, name))),

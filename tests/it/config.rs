@@ -172,6 +172,7 @@ fn every_key_is_explained_in_the_configuration_that_comes_with_the_program() {
         "[account.bluesky-nassjo]",
         "[account.facebook-nassjo]",
         "[account.threads-nassjo]",
+        "[account.instagram-nassjo]",
         "[account.intranat]",
         "[account.informationsskarmar]",
         "[account.epost-press]",

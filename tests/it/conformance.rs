@@ -60,6 +60,28 @@ const PROPERTIES: &[(&str, Check)] = &[
     }),
 ];
 
+/// Whether anything can be clicked in a post.
+const CLICKABLE: fn(&Kind) -> bool = |kind| kind.id != "instagram";
+
+/// A picture of the smallest size that every service takes.
+pub(crate) fn small_picture() -> Arc<vardkase::model::Picture> {
+    static PICTURE: std::sync::OnceLock<Arc<vardkase::model::Picture>> = std::sync::OnceLock::new();
+    let made = PICTURE.get_or_init(|| {
+        let mut bytes = Vec::new();
+        image::RgbImage::new(320, 320)
+            .write_to(&mut std::io::Cursor::new(&mut bytes), image::ImageFormat::Jpeg)
+            .unwrap();
+        Arc::new(vardkase::model::Picture {
+            bytes,
+            media_type: "image/jpeg",
+            width: 320,
+            height: 320,
+            alt: "En svart ruta".to_owned(),
+        })
+    });
+    Arc::clone(made)
+}
+
 const NOT_HERE: &str = "–";
 
 /// The channels that are held to it.
@@ -142,6 +164,9 @@ async fn link_and_sender(http: &Transport, kind: &'static Kind) -> Verdict {
     ensure(posted.text.contains(LINK), || {
         format!("no link in {:?}", posted.text)
     })?;
+    if !CLICKABLE(kind) {
+        return Ok("ok (as text)".into());
+    }
     ensure(posted.links.iter().any(|link| link == LINK), || {
         format!("nothing to click: {:?}", posted.links)
     })?;

@@ -17,6 +17,7 @@ mod e2e;
 mod email;
 mod facebook;
 mod faults;
+mod instagram;
 mod mastodon;
 mod postgres;
 mod smtp_tls;

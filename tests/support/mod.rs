@@ -265,6 +265,11 @@ impl World {
                 "mastodon" => format!("server = \"{}\"", site.base),
                 "bluesky" => format!("service = \"{}\"\nidentifier = \"nassjo.se\"", site.base),
                 "facebook-page" => format!("base_url = \"{}\"\npage_id = \"1055\"", site.base),
+                "instagram" => format!(
+                    "base_url = \"{0}\"\nuser_id = \"1784\"\npublic_url = \"{0}/public\"\npublic_folder = \"{1}\"",
+                    site.base,
+                    site.folder.join(&account.id).join("public").display()
+                ),
                 "threads" => format!("base_url = \"{}\"\nuser_id = \"1780\"", site.base),
                 "http-json" | "webhook" => format!("endpoint = \"{}\"", site.base),
                 "file" => format!("path = \"{}\"", site.folder.join(&account.id).display()),

@@ -207,7 +207,7 @@ fn with_echo(kind: &str, how: How, secrets: &str) -> How {
     };
     let text = format!("the token {secrets} is not valid");
     let said = match kind {
-        "facebook-page" | "threads" => serde_json::json!({
+        "facebook-page" | "instagram" | "threads" => serde_json::json!({
             "error": { "message": text, "type": "OAuthException", "code": 190, "fbtrace_id": "A" },
         }),
         "x" => {

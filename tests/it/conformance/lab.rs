@@ -42,6 +42,9 @@ fn section(kind: &Kind) -> &'static str {
         "facebook-page" => "page_id = \"1234567890\"",
         "file" => "path = \"/var/www/kris\"",
         "http-json" | "webhook" => "endpoint = \"https://nassjo.se/mottagare\"",
+        "instagram" => {
+            "user_id = \"1234567890\"\npublic_folder = \"/srv/bilder\"\npublic_url = \"https://nassjo.se/bilder\""
+        }
         "manual" => "instructions = \"Ring radion på 010-123 45 67.\"",
         "mastodon" => "server = \"https://mastodon.social\"",
         "threads" => "user_id = \"1234567890\"",
@@ -194,7 +197,12 @@ impl Lab {
             valid_until: later(now, Duration::from_hours(1)),
             root: None,
             parent: None,
-            picture: None,
+            // Where there is no post without one, drawing a card each time would take longer than all the rest.
+            picture: self
+                .settings
+                .picture_rule()
+                .filter(|rule| rule.required)
+                .map(|_| super::small_picture()),
             steps: vardkase::model::Steps::default(),
         }
     }

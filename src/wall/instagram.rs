@@ -1,0 +1,208 @@
+//! A simulated professional Instagram account behind the Graph API: `docs/channels/instagram.md` as a program. Stricter
+//! than the real one: it refuses parameters that it does not know, and takes the token in its header only. The app's proof
+//! is not asked for.
+
+use http::{Method, Response};
+use serde_json::{Value, json};
+
+use super::ShownPicture;
+use super::facebook_page::{Parameters, Refusal, parameters};
+use super::meta::{Container, Media, Outlet, Tokens, fetch, fields, serve};
+use super::sim::{Call, Simulator, page, reply};
+use crate::channel::instagram::{MAX_ALT, MAX_CAPTION, PRACTICE_USER};
+use crate::model::AccountId;
+
+const POSTS_A_DAY: usize = 50;
+const MAX_HASHTAGS: usize = 30;
+const MAX_MENTIONS: usize = 20;
+
+/// The account.
+pub(super) struct Instagram {
+    name: String,
+    tokens: Tokens,
+    outlet: Outlet,
+}
+
+impl Instagram {
+    /// An account without posts.
+    pub fn new(account: &AccountId, name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            tokens: Tokens::new(),
+            outlet: Outlet::new(account),
+        }
+    }
+
+    fn route(&mut self, call: &mut Call<'_>, path: &[&str]) -> Result<Value, Refusal> {
+        let parameters = parameters(call)?;
+        let parameters = Parameters(&parameters);
+        self.tokens.check(call)?;
+        match (call.method, path) {
+            (&Method::GET, ["refresh_access_token"]) => {
+                self.tokens.renew(call, parameters, "ig_refresh_token")
+            }
+            (&Method::GET, [_, "me" | PRACTICE_USER]) => {
+                parameters.only(&[])?;
+                fields(parameters, &self.profile(), "IGUser")
+            }
+            (&Method::POST, [_, PRACTICE_USER, "media"]) => self.make(call, parameters),
+            (&Method::POST, [_, PRACTICE_USER, "media_publish"]) => {
+                parameters.only(&["creation_id"])?;
+                if self.outlet.used(call.now, false) >= POSTS_A_DAY {
+                    let text = "The user has reached the maximum number of posts".to_owned();
+                    return Err(Refusal(400, 9, Some(2_207_042), text));
+                }
+                let container = parameters.get("creation_id").unwrap_or_default();
+                let id = self.outlet.publish(container, call, lost())?;
+                Ok(json!({ "id": id }))
+            }
+            (&Method::GET, [_, PRACTICE_USER, "media"]) => {
+                let base = call.base;
+                self.outlet.list(
+                    call,
+                    parameters,
+                    |_| true,
+                    |media| fields(parameters, &show(media, base), "IGMedia").unwrap_or_default(),
+                )
+            }
+            (&Method::GET, [_, PRACTICE_USER, "content_publishing_limit"]) => {
+                parameters.only(&[])?;
+                Ok(json!({"data": [{
+                    "quota_usage": self.outlet.used(call.now, false),
+                    "config": {"quota_total": POSTS_A_DAY, "quota_duration": 86_400},
+                }]}))
+            }
+            (&Method::GET, [_, id]) => {
+                parameters.only(&[])?;
+                if let Some(status) = self.outlet.status(id, call.now) {
+                    let container = json!({
+                        "id": id, "status_code": status, "status": format!("{status}: as told by the simulator"),
+                    });
+                    return fields(parameters, &container, "IGContainer");
+                }
+                let media = self.outlet.find(id).ok_or_else(|| Refusal::missing(id))?;
+                fields(parameters, &show(media, call.base), "IGMedia")
+            }
+            (&Method::DELETE, [_, id]) => {
+                parameters.only(&[])?;
+                self.outlet.delete(id, call)?;
+                Ok(json!({"success": true}))
+            }
+            _ => {
+                let text = format!("Unknown path components: {}", call.path);
+                Err(Refusal(400, 2500, None, text))
+            }
+        }
+    }
+
+    fn profile(&self) -> Value {
+        json!({
+            "id": PRACTICE_USER, "user_id": PRACTICE_USER, "username": "nassjokommun", "name": self.name,
+            "biography": "Officiell profil.", "website": "https://nassjo.se", "account_type": "BUSINESS",
+        })
+    }
+
+    fn make(&mut self, call: &Call<'_>, parameters: Parameters<'_>) -> Result<Value, Refusal> {
+        parameters.only(&["image_url", "caption", "alt_text"])?;
+        let caption = parameters.get("caption").unwrap_or_default();
+        let starting = |sign: char| {
+            caption
+                .split_whitespace()
+                .filter(|word| word.starts_with(sign))
+                .count()
+        };
+        if caption.encode_utf16().count() > MAX_CAPTION {
+            return Err(Refusal(
+                400,
+                36_004,
+                Some(2_207_010),
+                "The caption is too long".to_owned(),
+            ));
+        }
+        if starting('#') > MAX_HASHTAGS || starting('@') > MAX_MENTIONS {
+            return Err(Refusal::parameter("Too many hashtags or mentions"));
+        }
+        Ok(self.outlet.make(Container {
+            id: String::new(),
+            text: caption.to_owned(),
+            // Nothing can be clicked in a caption.
+            links: Vec::new(),
+            picture: Some(picture(call, parameters)?),
+            answer_to: None,
+            made: call.now,
+            looks: 0,
+            published: false,
+        }))
+    }
+}
+
+fn picture(call: &Call<'_>, parameters: Parameters<'_>) -> Result<ShownPicture, Refusal> {
+    let alt = parameters.get("alt_text").unwrap_or_default();
+    if alt.chars().count() > MAX_ALT {
+        return Err(Refusal::parameter(
+            "Param alt_text must be at most 1000 characters long.",
+        ));
+    }
+    let url = parameters
+        .get("image_url")
+        .ok_or_else(|| Refusal::parameter("The parameter image_url is required"))?;
+    let fetched = fetch(call, url, alt)?;
+    if fetched.shown.media_type != "image/jpeg" {
+        return Err(Refusal(
+            400,
+            36_001,
+            Some(2_207_005),
+            "The image format is not supported".to_owned(),
+        ));
+    }
+    let shape = f64::from(fetched.width) / f64::from(fetched.height.max(1));
+    if !(0.8..=1.91).contains(&shape) || !(320..=1440).contains(&fetched.width) {
+        let text = "The submitted image with aspect ratio cannot be published".to_owned();
+        return Err(Refusal(400, 36_003, Some(2_207_009), text));
+    }
+    Ok(fetched.shown)
+}
+
+fn lost() -> Refusal {
+    Refusal(
+        400,
+        24,
+        Some(2_207_006),
+        "The requested resource does not exist".to_owned(),
+    )
+}
+
+fn show(media: &Media, base: &str) -> Value {
+    json!({
+        "id": media.id,
+        "media_type": "IMAGE",
+        "caption": media.text,
+        "timestamp": media.at.strftime("%Y-%m-%dT%H:%M:%S+0000").to_string(),
+        "permalink": format!("{base}/p/{}/", media.id),
+        "shortcode": media.id,
+    })
+}
+
+impl Simulator for Instagram {
+    fn secrets(&self) -> Vec<(String, String)> {
+        vec![("access_token".to_owned(), self.tokens.first())]
+    }
+
+    fn answer(&mut self, mut call: Call<'_>) -> Response<Vec<u8>> {
+        let path: Vec<&str> = call.path.trim_matches('/').split('/').collect();
+        match (call.method, path.as_slice()) {
+            (&Method::GET, ["p", id]) => {
+                return page(self.outlet.find(id).map(|media| media.text.as_str()));
+            }
+            (&Method::GET, ["public", name]) => return serve(&call, name),
+            (_, [version, _, ..]) if !version.starts_with('v') => {
+                return Refusal(400, 2500, None, "Unknown path components".to_owned()).answer();
+            }
+            _ => {}
+        }
+        match self.route(&mut call, &path) {
+            Ok(body) => reply(200, &body),
+            Err(refusal) => refusal.answer(),
+        }
+    }
+}

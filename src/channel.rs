@@ -21,6 +21,7 @@ pub mod document;
 pub mod email;
 pub mod facebook_page;
 pub mod file;
+mod hook;
 mod graph;
 mod html;
 pub mod http_json;
@@ -30,6 +31,7 @@ pub mod mastodon;
 mod patience;
 pub(crate) mod public_folder;
 pub mod secrets;
+pub mod telegram;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod threads;
@@ -52,6 +54,7 @@ pub const REGISTRY: &[&Kind] = &[
     &instagram::KIND,
     &manual::KIND,
     &mastodon::KIND,
+    &telegram::KIND,
     &threads::KIND,
     &web_push::KIND,
     &webhook::KIND,

@@ -34,6 +34,7 @@ mod server;
 pub mod sim;
 mod smtp;
 mod state;
+mod telegram;
 mod threads;
 mod web_push;
 mod webdav;

@@ -23,7 +23,7 @@ use crate::config::section::Section;
 use crate::model::{PictureRule, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
 
 mod change;
-mod html;
+pub(super) mod html;
 mod media;
 mod thread;
 mod verdict;

@@ -8,6 +8,7 @@ use super::instagram::Instagram;
 use super::mastodon::Mastodon;
 use super::receiver::Receiver;
 use super::sim::{Call, Simulator, error};
+use super::telegram::Telegram;
 use super::threads::Threads;
 use super::web_push::WebPush;
 use super::wordpress::WordPress;
@@ -28,6 +29,7 @@ const SIMULATORS: &[(&str, Make)] = &[
         Box::new(Instagram::new(account, name))
     }),
     ("mastodon", |account, name| Box::new(Mastodon::new(account, name))),
+    ("telegram", |account, name| Box::new(Telegram::new(account, name))),
     ("threads", |account, name| Box::new(Threads::new(account, name))),
     ("web-push", |account, _| Box::new(WebPush::new(account))),
     ("webhook", |account, _| Box::new(Receiver::webhook(account))),

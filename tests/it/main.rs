@@ -25,6 +25,7 @@ mod social;
 mod store;
 #[path = "../support/mod.rs"]
 mod support;
+mod telegram;
 mod threads;
 mod unit_file;
 mod vault;

@@ -4,7 +4,7 @@
 use unicode_normalization::UnicodeNormalization;
 
 /// The text of an HTML fragment: tags dropped, line breaks kept, entities decoded.
-pub(super) fn text(html: &str) -> String {
+pub(crate) fn text(html: &str) -> String {
     let mut text = String::new();
     let mut rest = html;
     while let Some(at) = rest.find(['<', '&']) {
@@ -23,7 +23,7 @@ pub(super) fn text(html: &str) -> String {
 }
 
 /// One form for all ways of writing the same words: composed characters, single spaces.
-pub(super) fn normal(text: &str) -> String {
+pub(crate) fn normal(text: &str) -> String {
     let composed: String = text.nfc().collect();
     composed.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -290,5 +290,7 @@ fn each_broken_configuration_says_where_it_is_wrong_and_what_to_do() {
         writeln!(all, "# {what}\n{faults}\n").unwrap();
     }
     assert!(CASES.len() >= 40);
-    insta::assert_snapshot!(all);
+    // The list of channels grows with each one.
+    let known: Vec<&str> = vardkase::channel::REGISTRY.iter().map(|kind| kind.id).collect();
+    insta::assert_snapshot!(all.replace(&known.join(", "), "(every channel)"));
 }

@@ -214,6 +214,7 @@ fn with_echo(kind: &str, how: How, secrets: &str) -> How {
             serde_json::json!({"title": "Unauthorized", "detail": text, "type": "about:blank", "status": 401})
         }
         "bluesky" => serde_json::json!({ "error": "InvalidToken", "message": text }),
+        "telegram" => serde_json::json!({ "ok": false, "error_code": status, "description": text }),
         _ => serde_json::json!({ "error": text, "error_description": text, "message": text }),
     };
     How::Answer {

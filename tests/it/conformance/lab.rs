@@ -47,6 +47,7 @@ fn section(kind: &Kind) -> &'static str {
         }
         "manual" => "instructions = \"Ring radion på 010-123 45 67.\"",
         "mastodon" => "server = \"https://mastodon.social\"",
+        "telegram" => "chat = \"@nassjokommun\"",
         "threads" => "user_id = \"1234567890\"",
         "web-push" => "list = \"invanare\"\nsubject = \"mailto:kris@nassjo.se\"",
         "wordpress" => "site = \"https://krisinfo.nassjo.se\"\npage = \"kris\"",

@@ -17,6 +17,7 @@ use crate::config::section::Section;
 use crate::model::{AccountId, PictureRule, Post, Proof, Question, Reason, Receipt, SendError, Settled};
 
 pub mod bluesky;
+pub mod discord;
 pub mod document;
 pub mod email;
 pub mod facebook_page;
@@ -31,6 +32,7 @@ pub mod mastodon;
 mod patience;
 pub(crate) mod public_folder;
 pub mod secrets;
+pub mod slack;
 pub mod telegram;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -47,6 +49,7 @@ pub use transport::Transport;
 /// Every channel that we speak: a file, its `mod` line, a row here.
 pub const REGISTRY: &[&Kind] = &[
     &bluesky::KIND,
+    &discord::KIND,
     &email::KIND,
     &facebook_page::KIND,
     &file::KIND,
@@ -54,6 +57,7 @@ pub const REGISTRY: &[&Kind] = &[
     &instagram::KIND,
     &manual::KIND,
     &mastodon::KIND,
+    &slack::KIND,
     &telegram::KIND,
     &threads::KIND,
     &web_push::KIND,

@@ -18,6 +18,7 @@ use crate::model::{AccountId, Mode};
 
 pub(crate) mod bluesky;
 mod control;
+mod discord;
 mod facebook_page;
 mod faults;
 mod folder;
@@ -32,6 +33,7 @@ mod receiver;
 mod registry;
 mod server;
 pub mod sim;
+mod slack;
 mod smtp;
 mod state;
 mod telegram;

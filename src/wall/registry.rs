@@ -3,11 +3,13 @@
 use http::Response;
 
 use super::bluesky::Bluesky;
+use super::discord::Discord;
 use super::facebook_page::FacebookPage;
 use super::instagram::Instagram;
 use super::mastodon::Mastodon;
 use super::receiver::Receiver;
 use super::sim::{Call, Simulator, error};
+use super::slack::Slack;
 use super::telegram::Telegram;
 use super::threads::Threads;
 use super::web_push::WebPush;
@@ -21,6 +23,7 @@ type Make = fn(&AccountId, &str) -> Box<dyn Simulator>;
 /// nothing is sent to `manual` accounts; those three have no row.
 const SIMULATORS: &[(&str, Make)] = &[
     ("bluesky", |account, _| Box::new(Bluesky::new(account))),
+    ("discord", |account, name| Box::new(Discord::new(account, name))),
     ("http-json", |account, _| Box::new(Receiver::http_json(account))),
     ("facebook-page", |account, name| {
         Box::new(FacebookPage::new(account, name))
@@ -29,6 +32,7 @@ const SIMULATORS: &[(&str, Make)] = &[
         Box::new(Instagram::new(account, name))
     }),
     ("mastodon", |account, name| Box::new(Mastodon::new(account, name))),
+    ("slack", |account, _| Box::new(Slack::new(account))),
     ("telegram", |account, name| Box::new(Telegram::new(account, name))),
     ("threads", |account, name| Box::new(Threads::new(account, name))),
     ("web-push", |account, _| Box::new(WebPush::new(account))),

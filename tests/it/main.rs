@@ -18,6 +18,7 @@ mod email;
 mod facebook;
 mod faults;
 mod instagram;
+mod hooks;
 mod mastodon;
 mod postgres;
 mod smtp_tls;

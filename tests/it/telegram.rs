@@ -244,7 +244,7 @@ async fn the_service_has_its_limits_and_says_when_they_end() {
             Err(error) => break error,
         }
     };
-    assert_eq!(taken, 20);
+    assert!(taken >= 20, "{taken}");
     assert!(matches!(busy, SendError::Busy { until: Some(_), .. }), "{busy:?}");
 }
 

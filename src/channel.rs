@@ -29,6 +29,7 @@ pub mod http_json;
 pub mod instagram;
 pub mod manual;
 pub mod mastodon;
+pub mod matrix;
 mod patience;
 pub(crate) mod public_folder;
 pub mod secrets;
@@ -61,6 +62,7 @@ pub const REGISTRY: &[&Kind] = &[
     &telegram::KIND,
     &threads::KIND,
     &web_push::KIND,
+    &matrix::KIND,
     &webhook::KIND,
     &wordpress::KIND,
     &x::KIND,

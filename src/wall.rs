@@ -25,6 +25,7 @@ mod folder;
 mod instagram;
 mod mastodon;
 mod meta;
+mod matrix;
 mod mime;
 mod misbehave;
 mod multipart;

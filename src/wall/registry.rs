@@ -7,6 +7,7 @@ use super::discord::Discord;
 use super::facebook_page::FacebookPage;
 use super::instagram::Instagram;
 use super::mastodon::Mastodon;
+use super::matrix::Matrix;
 use super::receiver::Receiver;
 use super::sim::{Call, Simulator, error};
 use super::slack::Slack;
@@ -36,6 +37,7 @@ const SIMULATORS: &[(&str, Make)] = &[
     ("telegram", |account, name| Box::new(Telegram::new(account, name))),
     ("threads", |account, name| Box::new(Threads::new(account, name))),
     ("web-push", |account, _| Box::new(WebPush::new(account))),
+    ("matrix", |account, _| Box::new(Matrix::new(account))),
     ("webhook", |account, _| Box::new(Receiver::webhook(account))),
     ("wordpress", |account, name| {
         Box::new(WordPress::new(account, name))

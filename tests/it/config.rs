@@ -169,6 +169,7 @@ fn every_key_is_explained_in_the_configuration_that_comes_with_the_program() {
         "[list.press]",
         "[account.webb-nassjo]",
         "[account.mastodon-nassjo]",
+        "[account.matrix-nassjo]",
         "[account.bluesky-nassjo]",
         "[account.facebook-nassjo]",
         "[account.threads-nassjo]",

@@ -20,6 +20,7 @@ mod faults;
 mod instagram;
 mod hooks;
 mod mastodon;
+mod matrix;
 mod postgres;
 mod smtp_tls;
 mod social;

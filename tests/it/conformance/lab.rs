@@ -51,6 +51,7 @@ fn section(kind: &Kind) -> &'static str {
         "telegram" => "chat = \"@nassjokommun\"",
         "threads" => "user_id = \"1234567890\"",
         "web-push" => "list = \"invanare\"\nsubject = \"mailto:kris@nassjo.se\"",
+        "matrix" => "server = \"https://matrix.nassjo.se\"\nroom = \"!kris:nassjo.se\"",
         "wordpress" => "site = \"https://krisinfo.nassjo.se\"\npage = \"kris\"",
         "x" => "user_id = \"1234567890\"",
         other => panic!("say here what a section of {other} looks like"),
@@ -157,6 +158,7 @@ impl Lab {
                 "hmac_key" | "app_secret" | "consumer_secret" | "access_token_secret" | "vapid_private_key"
             )
         };
+        let kept_back = |name: &str| matches!(name, "hmac_key" | "app_secret" | "refresh_token");
         let keys = self.site.secrets.iter().filter(|(name, _)| kept_back(name));
         let keys: Vec<&String> = keys.map(|(_, value)| value).collect();
         let mut secrets = self.canaries();

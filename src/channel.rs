@@ -28,13 +28,18 @@ mod html;
 pub mod http_json;
 pub mod instagram;
 pub mod manual;
+mod markdown;
 pub mod mastodon;
 pub mod matrix;
+pub mod mattermost;
+pub mod ntfy;
 mod patience;
 pub(crate) mod public_folder;
+mod secret_address;
 pub mod secrets;
 pub mod slack;
 pub mod telegram;
+pub mod teams;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod threads;
@@ -63,6 +68,9 @@ pub const REGISTRY: &[&Kind] = &[
     &threads::KIND,
     &web_push::KIND,
     &matrix::KIND,
+    &mattermost::KIND,
+    &ntfy::KIND,
+    &teams::KIND,
     &webhook::KIND,
     &wordpress::KIND,
     &x::KIND,

@@ -8,12 +8,15 @@ use super::facebook_page::FacebookPage;
 use super::instagram::Instagram;
 use super::mastodon::Mastodon;
 use super::matrix::Matrix;
+use super::mattermost::Mattermost;
+use super::ntfy::Ntfy;
 use super::receiver::Receiver;
 use super::sim::{Call, Simulator, error};
 use super::slack::Slack;
 use super::telegram::Telegram;
 use super::threads::Threads;
 use super::web_push::WebPush;
+use super::teams::Teams;
 use super::wordpress::WordPress;
 use super::x::X;
 use crate::model::AccountId;
@@ -38,6 +41,9 @@ const SIMULATORS: &[(&str, Make)] = &[
     ("threads", |account, name| Box::new(Threads::new(account, name))),
     ("web-push", |account, _| Box::new(WebPush::new(account))),
     ("matrix", |account, _| Box::new(Matrix::new(account))),
+    ("mattermost", |account, _| Box::new(Mattermost::new(account))),
+    ("ntfy", |account, _| Box::new(Ntfy::new(account))),
+    ("teams", |account, _| Box::new(Teams::new(account))),
     ("webhook", |account, _| Box::new(Receiver::webhook(account))),
     ("wordpress", |account, name| {
         Box::new(WordPress::new(account, name))

@@ -51,6 +51,8 @@ fn section(kind: &Kind) -> &'static str {
         "telegram" => "chat = \"@nassjokommun\"",
         "threads" => "user_id = \"1234567890\"",
         "web-push" => "list = \"invanare\"\nsubject = \"mailto:kris@nassjo.se\"",
+        "mattermost" | "teams" => "",
+        "ntfy" => "server = \"https://ntfy.sh\"\ntopic = \"nassjo-kris\"",
         "matrix" => "server = \"https://matrix.nassjo.se\"\nroom = \"!kris:nassjo.se\"",
         "wordpress" => "site = \"https://krisinfo.nassjo.se\"\npage = \"kris\"",
         "x" => "user_id = \"1234567890\"",
@@ -271,6 +273,7 @@ impl Lab {
         if self.kind.id == "slack" {
             return true;
         }
+        let by_key = matches!(self.kind.id, "email" | "mattermost" | "webhook");
         receipt.remote_id == posted.remote_id || (by_key && posted.key.as_ref() == Some(&receipt.remote_id))
     }
 }

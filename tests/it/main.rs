@@ -24,6 +24,7 @@ mod mastodon;
 mod matrix;
 mod ntfy;
 mod postgres;
+mod real_matrix;
 mod smtp_tls;
 mod social;
 mod store;

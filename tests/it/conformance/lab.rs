@@ -157,10 +157,14 @@ impl Lab {
         let kept_back = |name: &str| {
             matches!(
                 name,
-                "hmac_key" | "app_secret" | "consumer_secret" | "access_token_secret" | "vapid_private_key"
+                "hmac_key"
+                    | "app_secret"
+                    | "consumer_secret"
+                    | "access_token_secret"
+                    | "vapid_private_key"
+                    | "refresh_token"
             )
         };
-        let kept_back = |name: &str| matches!(name, "hmac_key" | "app_secret" | "refresh_token");
         let keys = self.site.secrets.iter().filter(|(name, _)| kept_back(name));
         let keys: Vec<&String> = keys.map(|(_, value)| value).collect();
         let mut secrets = self.canaries();

@@ -18,6 +18,7 @@ pub mod layout;
 pub mod messages;
 pub mod parts;
 pub mod plan;
+pub mod sms;
 pub mod template;
 
 pub use plan::{Plan, alternative, plan};

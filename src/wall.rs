@@ -38,6 +38,7 @@ mod registry;
 mod server;
 pub mod sim;
 mod slack;
+mod sms_46elks;
 mod smtp;
 mod state;
 mod telegram;

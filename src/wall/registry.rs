@@ -14,6 +14,7 @@ use super::receiver::Receiver;
 use super::sim::{Call, Simulator, error};
 use super::slack::Slack;
 use super::telegram::Telegram;
+use super::sms_46elks::Sms;
 use super::threads::Threads;
 use super::web_push::WebPush;
 use super::teams::Teams;
@@ -38,6 +39,7 @@ const SIMULATORS: &[(&str, Make)] = &[
     ("mastodon", |account, name| Box::new(Mastodon::new(account, name))),
     ("slack", |account, _| Box::new(Slack::new(account))),
     ("telegram", |account, name| Box::new(Telegram::new(account, name))),
+    ("sms-46elks", |account, name| Box::new(Sms::new(account, name))),
     ("threads", |account, name| Box::new(Threads::new(account, name))),
     ("web-push", |account, _| Box::new(WebPush::new(account))),
     ("matrix", |account, _| Box::new(Matrix::new(account))),

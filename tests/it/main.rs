@@ -25,6 +25,7 @@ mod matrix;
 mod ntfy;
 mod postgres;
 mod real_matrix;
+mod sms;
 mod smtp_tls;
 mod social;
 mod store;

@@ -20,6 +20,9 @@ pub const SENDER: &str = "Nässjö kommun";
 pub const LINK: &str = "https://nassjo.se/kris/koka-vattnet";
 pub const LETTERS: &str = "Åsa, Örjan och Ärla ska koka vattnet 🚰🇸🇪 – é, ß, “så”";
 
+/// A number that belongs to nobody (PTS keeps it for fiction).
+pub const NUMBER: &str = "+46701740605";
+
 /// Whoever the SMTP sink asks to log in.
 pub const LOGIN: (&str, &str) = ("vardkase-relay", "kanarie-7f3a9c51e2");
 
@@ -55,6 +58,7 @@ fn section(kind: &Kind) -> &'static str {
         "ntfy" => "server = \"https://ntfy.sh\"\ntopic = \"nassjo-kris\"",
         "matrix" => "server = \"https://matrix.nassjo.se\"\nroom = \"!kris:nassjo.se\"",
         "wordpress" => "site = \"https://krisinfo.nassjo.se\"\npage = \"kris\"",
+        "sms-46elks" => "from = \"Nassjo\"\nlist = \"invanare\"",
         "x" => "user_id = \"1234567890\"",
         other => panic!("say here what a section of {other} looks like"),
     }
@@ -203,6 +207,13 @@ impl Lab {
                 .can
                 .recipients
                 .then(|| Recipient::new(recipient(self.kind))),
+            recipient: self.kind.can.recipients.then(|| {
+                Recipient::new(if Self::is_mail(self.kind) {
+                    "anna@example.se"
+                } else {
+                    NUMBER
+                })
+            }),
             accepted_at: now,
             valid_until: later(now, Duration::from_hours(1)),
             root: None,

@@ -51,6 +51,7 @@ pub mod threads;
 pub mod transport;
 pub mod web_push;
 pub mod webhook;
+pub mod whatsapp;
 pub mod wordpress;
 pub mod x;
 
@@ -78,6 +79,7 @@ pub const REGISTRY: &[&Kind] = &[
     &ntfy::KIND,
     &teams::KIND,
     &webhook::KIND,
+    &whatsapp::KIND,
     &wordpress::KIND,
     &x::KIND,
 ];

@@ -46,6 +46,7 @@ mod threads;
 mod web_push;
 mod webdav;
 mod teams;
+mod whatsapp;
 mod wordpress;
 mod x;
 

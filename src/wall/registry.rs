@@ -18,6 +18,7 @@ use super::sms_46elks::Sms;
 use super::threads::Threads;
 use super::web_push::WebPush;
 use super::teams::Teams;
+use super::whatsapp::WhatsApp;
 use super::wordpress::WordPress;
 use super::x::X;
 use crate::model::AccountId;
@@ -47,6 +48,7 @@ const SIMULATORS: &[(&str, Make)] = &[
     ("ntfy", |account, _| Box::new(Ntfy::new(account))),
     ("teams", |account, _| Box::new(Teams::new(account))),
     ("webhook", |account, _| Box::new(Receiver::webhook(account))),
+    ("whatsapp", |account, name| Box::new(WhatsApp::new(account, name))),
     ("wordpress", |account, name| {
         Box::new(WordPress::new(account, name))
     }),

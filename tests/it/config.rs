@@ -181,6 +181,7 @@ fn every_key_is_explained_in_the_configuration_that_comes_with_the_program() {
         "[account.informationsskarmar]",
         "[account.epost-press]",
         "[account.sms-krisgrupp]",
+        "[account.whatsapp-krisgrupp]",
         "[account.p4-jonkoping]",
         "[account.krisblogg]",
         "[account.webbnotiser]",

@@ -38,5 +38,6 @@ mod vault;
 mod wall;
 mod web_push;
 mod webdav;
+mod whatsapp;
 mod wordpress;
 mod x;

@@ -58,6 +58,7 @@ fn section(kind: &Kind) -> &'static str {
         "ntfy" => "server = \"https://ntfy.sh\"\ntopic = \"nassjo-kris\"",
         "matrix" => "server = \"https://matrix.nassjo.se\"\nroom = \"!kris:nassjo.se\"",
         "wordpress" => "site = \"https://krisinfo.nassjo.se\"\npage = \"kris\"",
+        "whatsapp" => "phone_number_id = \"1065\"\ntemplate = \"kris\"\nlist = \"invanare\"",
         "sms-46elks" => "from = \"Nassjo\"\nlist = \"invanare\"",
         "x" => "user_id = \"1234567890\"",
         other => panic!("say here what a section of {other} looks like"),

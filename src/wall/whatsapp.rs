@@ -1,0 +1,325 @@
+//! A simulated WhatsApp number behind the Cloud API: `docs/channels/whatsapp.md` as a program. Stricter than the real one in
+//! one point: it refuses fields that it does not know.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{Method, Response};
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use super::Posted;
+use super::page::links;
+use super::sim::{Call, Simulator, reply};
+use crate::channel::whatsapp::{PRACTICE_ACCOUNT, PRACTICE_NUMBER, PRACTICE_TEMPLATE};
+use crate::clock::Timestamp;
+use crate::model::{AccountId, Mode};
+
+/// What a filled template may come to.
+const MAX_BODY: usize = 1024;
+const MAX_CALLBACK: usize = 512;
+/// So many messages may go to the same person at once, and one more every six seconds.
+const PAIR_BURST: u32 = 45;
+const PAIR_REFILL: SignedDuration = SignedDuration::from_secs(6);
+const LANGUAGE: &str = "sv";
+/// The approved templates: `krisinformation_1`, `krisinformation_2`.
+const TEMPLATES: [&str; 2] = ["Viktigt: {{1}} Slut.", "Viktigt: {{1}} {{2}} Slut."];
+
+/// What the service says no with: HTTP status, code, message, details.
+struct Refusal(u16, i64, &'static str, String);
+
+impl Refusal {
+    fn parameter(details: impl Into<String>) -> Self {
+        Self(400, 100, "(#100) Invalid parameter", details.into())
+    }
+
+    fn answer(self) -> Response<Vec<u8>> {
+        let Self(status, code, message, details) = self;
+        let error = json!({
+            "message": message, "type": "OAuthException", "code": code,
+            "error_data": {"messaging_product": "whatsapp", "details": details}, "fbtrace_id": "AbCdEf",
+        });
+        reply(status, &json!({ "error": error }))
+    }
+}
+
+/// How much one person has been written to.
+struct Pair {
+    used: u32,
+    since: Timestamp,
+}
+
+/// The number.
+pub struct WhatsApp {
+    account: AccountId,
+    name: String,
+    token: String,
+    pairs: BTreeMap<String, Pair>,
+}
+
+impl WhatsApp {
+    /// A number that has sent nothing. `name` is its owner's.
+    pub fn new(account: &AccountId, name: &str) -> Self {
+        Self {
+            account: account.clone(),
+            name: name.to_owned(),
+            token: hex::encode(rand::random::<[u8; 24]>()),
+            pairs: BTreeMap::new(),
+        }
+    }
+
+    fn route(&mut self, call: &mut Call<'_>) -> Result<Value, Refusal> {
+        match call.bearer() {
+            None => {
+                return Err(Refusal(
+                    401,
+                    0,
+                    "Authentication Error",
+                    "no access token".to_owned(),
+                ));
+            }
+            Some(token) if token != self.token => {
+                return Err(Refusal(401, 190, "Error validating access token", String::new()));
+            }
+            Some(_) => {}
+        }
+        let path: Vec<&str> = call.path.trim_matches('/').split('/').collect();
+        let rest = match path.split_first() {
+            Some((version, rest)) if version.starts_with('v') => rest,
+            _ => {
+                return Err(Refusal(
+                    400,
+                    2500,
+                    "Unknown path components",
+                    call.path.to_owned(),
+                ));
+            }
+        };
+        match (call.method, rest) {
+            (&Method::POST, [PRACTICE_NUMBER, "messages"]) => self.send(call),
+            (&Method::GET, [PRACTICE_NUMBER]) => Ok(json!({
+                "id": PRACTICE_NUMBER, "verified_name": self.name, "display_phone_number": "+46 70 174 06 99",
+                "quality_rating": "GREEN", "messaging_limit_tier": "TIER_100K",
+                "health_status": {"can_send_message": "AVAILABLE", "entities": []},
+            })),
+            (&Method::GET, [PRACTICE_ACCOUNT, "message_templates"]) => Ok(templates(call)),
+            (_, [id, ..]) => {
+                let details = format!("Object with ID '{id}' does not exist");
+                Err(Refusal(400, 100, "Unsupported request", details))
+            }
+            (_, []) => Err(Refusal(400, 2500, "Unknown path components", String::new())),
+        }
+    }
+
+    fn send(&mut self, call: &mut Call<'_>) -> Result<Value, Refusal> {
+        let body = call
+            .json()
+            .ok_or_else(|| Refusal::parameter("the body is not JSON"))?;
+        only(
+            &body,
+            &[
+                "messaging_product",
+                "recipient_type",
+                "to",
+                "type",
+                "template",
+                "biz_opaque_callback_data",
+            ],
+        )?;
+        if body["messaging_product"] != "whatsapp" {
+            return Err(Refusal::parameter("messaging_product must be whatsapp"));
+        }
+        if body
+            .get("recipient_type")
+            .is_some_and(|kind| kind != "individual")
+        {
+            return Err(Refusal::parameter("recipient_type must be individual"));
+        }
+        if body["type"] != "template" {
+            let details = "Message failed to send because more than 24 hours have passed since the customer last replied";
+            return Err(Refusal(400, 131_047, "Re-engagement message", details.to_owned()));
+        }
+        let callback = body
+            .get("biz_opaque_callback_data")
+            .map(|data| data.as_str().unwrap_or_default());
+        if callback.is_some_and(|data| data.is_empty() || data.chars().count() > MAX_CALLBACK) {
+            return Err(Refusal::parameter("biz_opaque_callback_data"));
+        }
+        let to = body["to"].as_str().unwrap_or_default().trim_start_matches('+');
+        let is_number = (8..=15).contains(&to.len()) && to.bytes().all(|b| b.is_ascii_digit());
+        if !is_number {
+            return Err(Refusal::parameter("to must be a phone number"));
+        }
+        if to.starts_with('0') {
+            return Err(Refusal(400, 131_026, "Message undeliverable", String::new()));
+        }
+        let (name, text) = filled(&body["template"])?;
+        self.take(to, call.now)?;
+        let id = format!("wamid.{}", STANDARD.encode(rand::random::<[u8; 24]>()));
+        call.book.posts.push(Posted {
+            account: self.account.clone(),
+            mode: Mode::Live,
+            remote_id: id.clone(),
+            links: links(&text),
+            text,
+            key: callback.map(str::to_owned),
+            in_reply_to: None,
+            recipient: Some(format!("+{to}")),
+            subject: None,
+            at: call.now,
+            deleted_at: None,
+            edited_at: None,
+            pinned: false,
+            pictures: Vec::new(),
+            shown: BTreeMap::from([("template".to_owned(), name)]),
+        });
+        Ok(json!({
+            "messaging_product": "whatsapp",
+            "contacts": [{"input": body["to"], "wa_id": to}],
+            "messages": [{"id": id, "message_status": "accepted"}],
+        }))
+    }
+
+    /// Counts a message to a person.
+    fn take(&mut self, to: &str, now: Timestamp) -> Result<(), Refusal> {
+        let pair = self
+            .pairs
+            .entry(to.to_owned())
+            .or_insert(Pair { used: 0, since: now });
+        let regained = now.duration_since(pair.since).as_secs() / PAIR_REFILL.as_secs();
+        if let Ok(regained @ 1..) = u32::try_from(regained) {
+            pair.used = pair.used.saturating_sub(regained);
+            pair.since = now;
+        }
+        if pair.used >= PAIR_BURST {
+            let details = "Too many messages sent from this phone number to the same phone number";
+            return Err(Refusal(
+                400,
+                131_056,
+                "(#131056) Pair rate limit hit",
+                details.to_owned(),
+            ));
+        }
+        pair.used += 1;
+        Ok(())
+    }
+}
+
+impl Simulator for WhatsApp {
+    fn secrets(&self) -> Vec<(String, String)> {
+        vec![("access_token".to_owned(), self.token.clone())]
+    }
+
+    fn answer(&mut self, mut call: Call<'_>) -> Response<Vec<u8>> {
+        match self.route(&mut call) {
+            Ok(body) => reply(200, &body),
+            Err(refusal) => refusal.answer(),
+        }
+    }
+}
+
+/// Refuses every field besides `known`.
+fn only(object: &Value, known: &[&str]) -> Result<(), Refusal> {
+    let fields = object
+        .as_object()
+        .ok_or_else(|| Refusal::parameter("expected an object"))?;
+    match fields.keys().find(|key| !known.contains(&key.as_str())) {
+        Some(key) => Err(Refusal::parameter(format!("Unexpected key \"{key}\""))),
+        None => Ok(()),
+    }
+}
+
+/// A template's name and its text with all variables filled.
+fn filled(template: &Value) -> Result<(String, String), Refusal> {
+    only(template, &["name", "language", "components"])?;
+    only(&template["language"], &["policy", "code"])?;
+    if template["language"]["policy"] != "deterministic" {
+        return Err(Refusal::parameter("language.policy must be deterministic"));
+    }
+    let name = template["name"].as_str().unwrap_or_default();
+    let number: Option<usize> = name.strip_prefix(PRACTICE_TEMPLATE).and_then(|n| n.parse().ok());
+    let text = number
+        .and_then(|number| TEMPLATES.get(number.checked_sub(1)?))
+        .filter(|_| template["language"]["code"] == LANGUAGE)
+        .ok_or_else(|| {
+            let details = format!(
+                "template name ({name}) does not exist in {}",
+                template["language"]["code"]
+            );
+            Refusal(
+                404,
+                132_001,
+                "(#132001) Template name does not exist in the translation",
+                details,
+            )
+        })?;
+    let empty = Vec::new();
+    let components = template["components"].as_array().unwrap_or(&empty);
+    let [component] = components.as_slice() else {
+        return Err(Refusal(
+            400,
+            132_000,
+            "(#132000) Number of parameters does not match",
+            String::new(),
+        ));
+    };
+    only(component, &["type", "parameters"])?;
+    let parameters = component["parameters"].as_array().unwrap_or(&empty);
+    if component["type"] != "body" || Some(parameters.len()) != number {
+        let details = format!(
+            "number of parameters ({}) does not match the expected one",
+            parameters.len()
+        );
+        return Err(Refusal(
+            400,
+            132_000,
+            "(#132000) Number of parameters does not match",
+            details,
+        ));
+    }
+    let mut text = (*text).to_owned();
+    for (n, parameter) in parameters.iter().enumerate() {
+        only(parameter, &["type", "text"])?;
+        let given = parameter["text"].as_str().filter(|_| parameter["type"] == "text");
+        let given = given.filter(|given| !given.is_empty());
+        let given = given.ok_or_else(|| Refusal::parameter("a parameter needs a text"))?;
+        if given.contains(['\n', '\r', '\t']) || given.contains("     ") {
+            let details = "Param text cannot have new-line/tab characters or more than 4 consecutive spaces";
+            return Err(Refusal(
+                400,
+                132_018,
+                "(#132018) Invalid parameter",
+                details.to_owned(),
+            ));
+        }
+        text = text.replacen(&format!("{{{{{}}}}}", n + 1), given, 1);
+    }
+    if text.encode_utf16().count() > MAX_BODY {
+        let details = "the translated text is too long".to_owned();
+        return Err(Refusal(
+            400,
+            132_005,
+            "(#132005) Translated text too long",
+            details,
+        ));
+    }
+    Ok((name.to_owned(), text))
+}
+
+fn templates(call: &Call<'_>) -> Value {
+    let wanted = call.query("name").unwrap_or_default();
+    let data: Vec<Value> = TEMPLATES
+        .iter()
+        .enumerate()
+        .map(|(n, text)| (format!("{PRACTICE_TEMPLATE}{}", n + 1), text))
+        .filter(|(name, _)| name.contains(wanted))
+        .map(|(name, text)| {
+            json!({
+                "id": format!("92{name}"), "name": name, "status": "APPROVED", "category": "UTILITY",
+                "language": LANGUAGE, "components": [{"type": "BODY", "text": text}],
+            })
+        })
+        .collect();
+    json!({ "data": data })
+}

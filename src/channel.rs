@@ -13,8 +13,11 @@ use async_trait::async_trait;
 use url::Url;
 
 use crate::compose::TextRule;
+use crate::config::AddressKind;
 use crate::config::section::Section;
-use crate::model::{AccountId, PictureRule, Post, Proof, Question, Reason, Receipt, SendError, Settled};
+use crate::model::{
+    AccountId, Cost, PictureRule, Post, Proof, Question, Reason, Receipt, SendError, Settled,
+};
 
 pub mod bluesky;
 pub mod document;
@@ -27,8 +30,10 @@ pub mod http_json;
 pub mod manual;
 pub mod mastodon;
 mod patience;
+mod phone;
 pub(crate) mod public_folder;
 pub mod secrets;
+pub mod sms_46elks;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod threads;
@@ -50,6 +55,7 @@ pub const REGISTRY: &[&Kind] = &[
     &http_json::KIND,
     &manual::KIND,
     &mastodon::KIND,
+    &sms_46elks::KIND,
     &threads::KIND,
     &web_push::KIND,
     &webhook::KIND,
@@ -147,6 +153,11 @@ pub trait Settings: fmt::Debug + Send + Sync {
         None
     }
 
+    /// What the addresses of its list are, if it is a list channel.
+    fn addresses_of(&self) -> AddressKind {
+        AddressKind::Mail
+    }
+
     /// How surely a second post is avoided on this account, where that differs from what its kind can.
     fn proof(&self) -> Option<Proof> {
         None
@@ -154,6 +165,11 @@ pub trait Settings: fmt::Debug + Send + Sync {
 
     /// What it takes as a picture; `None` if it takes none.
     fn picture_rule(&self) -> Option<PictureRule> {
+        None
+    }
+
+    /// What a text comes to for so many recipients, on channels that are paid by the piece.
+    fn cost(&self, _text: &str, _recipients: usize) -> Option<Cost> {
         None
     }
 

@@ -16,6 +16,7 @@ pub mod length;
 pub mod link;
 pub mod marking;
 pub mod sender;
+pub mod typography;
 pub mod validity;
 
 /// How much a finding weighs.
@@ -31,7 +32,7 @@ pub enum Level {
 /// What a check says of a command, or of one account's rendering.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// The check: `length`, `sender`, `link`, `marking`, `validity`.
+    /// The check: `length`, `sender`, `link`, `marking`, `validity`, `typography`.
     pub check: String,
     /// How much it weighs.
     pub level: Level,
@@ -96,6 +97,7 @@ pub const CHECKS: &[Check] = &[
     link::CHECK,
     marking::CHECK,
     validity::CHECK,
+    typography::CHECK,
 ];
 
 /// What all checks say; blocks first. Empty if there is nothing to say.

@@ -17,6 +17,7 @@ pub mod layout;
 pub mod messages;
 pub mod parts;
 pub mod plan;
+pub mod sms;
 pub mod template;
 
 pub use plan::{Plan, plan};

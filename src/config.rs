@@ -22,6 +22,8 @@ pub mod source;
 #[cfg(test)]
 mod tests;
 
+pub use links::AddressKind;
+
 /// Everything that `config.toml` and the prepared messages say, valid as a whole.
 #[derive(Debug, Clone)]
 pub struct Config {

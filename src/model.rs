@@ -1,6 +1,7 @@
 //! The plain data that every step shares: ids, an alert and its broadcasts, deliveries and their states. No I/O.
 
 pub mod broadcast;
+pub mod cost;
 pub mod delivery;
 pub mod ids;
 pub mod outcome;
@@ -12,6 +13,7 @@ pub mod steps;
 pub use broadcast::{
     Actor, AlertState, Broadcast, BroadcastState, Kind, Lang, Mode, Rendering, Unit, Variant,
 };
+pub use cost::{Cost, Price};
 pub use delivery::{Delivery, Post, Proof, Purpose, Question, Receipt, Recipient, Settled, Work};
 pub use ids::{AccountId, AlertId, BroadcastId, DeliveryId, GroupId, LaneId, ListId, MessageId};
 pub use outcome::{Reason, SendError};

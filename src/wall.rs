@@ -30,6 +30,7 @@ mod receiver;
 mod registry;
 mod server;
 pub mod sim;
+mod sms_46elks;
 mod smtp;
 mod state;
 mod threads;

@@ -173,6 +173,10 @@ pub async fn preview(
                 count: rendering.map(|r| r.count),
                 limit: rendering.map_or(rule.limit, |r| r.limit),
                 unit: rule.unit,
+                cost: rendering.and_then(|r| {
+                    let recipients = super::recipients(config, account).map_or(1, <[_]>::len);
+                    account.settings.cost(&r.text, recipients)
+                }),
                 findings: draft
                     .findings
                     .iter()

@@ -9,7 +9,7 @@ use crate::channel::Capabilities;
 use crate::check::Finding;
 use crate::clock::Timestamp;
 use crate::model::{
-    AccountId, AlertId, BroadcastId, BroadcastReport, DeliveryId, GroupId, Kind, Lang, MessageId, Mode,
+    AccountId, AlertId, BroadcastId, BroadcastReport, Cost, DeliveryId, GroupId, Kind, Lang, MessageId, Mode,
     Proof, Reason, State, Unit, Variant,
 };
 
@@ -101,6 +101,9 @@ pub struct AccountPreview {
     pub limit: Option<usize>,
     /// What both count.
     pub unit: Unit,
+    /// What it costs, on channels that are paid by the piece.
+    #[serde(default)]
+    pub cost: Option<Cost>,
     /// Findings for this account.
     pub findings: Vec<Finding>,
 }

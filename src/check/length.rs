@@ -38,5 +38,6 @@ pub fn unit_word(unit: Unit) -> &'static str {
         Unit::ThreadsCharacters => "tecken (en emoji räknas som flera)",
         Unit::WeightedCharacters => "tecken (länk räknas som 23, emoji som 2)",
         Unit::Bytes => "byte",
+        Unit::SmsParts => "sms-delar",
     }
 }

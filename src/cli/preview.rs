@@ -7,6 +7,7 @@ use super::{Exit, Outcome};
 use crate::app::plan;
 use crate::check::{Finding, Level};
 use crate::clock::{Clock, SystemClock};
+use crate::model::Cost;
 
 /// Arguments of `preview`.
 #[derive(Debug, clap::Args)]
@@ -57,6 +58,9 @@ pub async fn run(path: &Path, args: &Args) -> Outcome {
                 account.proof
             );
             outln!("   {variant}, {count} {limit}");
+            if let Some(cost) = &account.cost {
+                outln!("   {}", cost_line(cost));
+            }
             let posts = account.parts.len();
             if posts > 1 {
                 outln!("   a thread of {posts} posts");
@@ -83,6 +87,13 @@ pub async fn run(path: &Path, args: &Args) -> Outcome {
         }
     }
     Ok(if preview.blocked { Exit::Stopped } else { Exit::Ok })
+}
+
+fn cost_line(cost: &Cost) -> String {
+    match (&cost.each, &cost.total) {
+        (Some(each), Some(total)) => format!("{}; {each} a recipient, {total} in all", cost.counted),
+        _ => format!("{}; the account names no price", cost.counted),
+    }
 }
 
 fn line(finding: &Finding) -> String {

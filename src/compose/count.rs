@@ -21,6 +21,7 @@ pub fn count(text: &str, unit: Unit) -> usize {
         Unit::ThreadsCharacters => text.chars().map(as_threads_counts).sum(),
         Unit::WeightedCharacters => weighted::count(text),
         Unit::Bytes => text.len(),
+        Unit::SmsParts => super::sms::size(text).parts,
     }
 }
 

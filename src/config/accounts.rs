@@ -157,7 +157,7 @@ pub fn lists(root: &mut Section<'_>) -> Lists {
         let id = name_of::<ListId>(&s, &name);
         let given = s.required_strings(
             "recipients",
-            "a list of mail addresses such as [\"nyhetstips@p4.example\"]",
+            "a list of mail addresses such as [\"nyhetstips@p4.example\"], or of phone numbers",
         );
         if given.as_ref().is_some_and(Vec::is_empty) {
             s.problem("recipients", "is empty; a list has at least one address");
@@ -184,15 +184,29 @@ pub fn lists(root: &mut Section<'_>) -> Lists {
     all
 }
 
-/// Mail addresses and browsers' subscriptions, without repetition and in the order given; a problem for each that is
-/// neither.
+/// Mail addresses, phone numbers and browsers' subscriptions, without repetition and in the order given, one kind after
+/// the other; a problem for each that is none of them.
 fn addresses(s: &Section<'_>, key: &str, given: &[Placed<String>]) -> Vec<Recipient> {
-    let mut endpoints = BTreeSet::new();
-    let (subscriptions, mails): (Vec<_>, Vec<_>) = given
+    let (mut endpoints, mut phones) = (BTreeSet::new(), BTreeSet::new());
+    let (subscriptions, others): (Vec<_>, Vec<_>) = given
         .iter()
         .cloned()
         .partition(|entry| entry.value.trim_start().starts_with('{'));
+    let (numbers, mails): (Vec<_>, Vec<_>) = others.into_iter().partition(|entry| {
+        let text = &entry.value;
+        text.starts_with(|c: char| c.is_ascii_digit() || "+( ".contains(c)) && !text.contains('@')
+    });
     let mut all = recipients(s, key, &mails);
+    for entry in &numbers {
+        match phone_number(&entry.value) {
+            Ok(number) => {
+                if phones.insert(number.clone()) {
+                    all.push(Recipient::new(number));
+                }
+            }
+            Err(wrong) => s.problem_at(entry.place, key, wrong),
+        }
+    }
     for entry in &subscriptions {
         match Subscription::parse(&entry.value) {
             // One browser has one endpoint, whatever else stands beside it.
@@ -209,6 +223,38 @@ fn addresses(s: &Section<'_>, key: &str, given: &[Placed<String>]) -> Vec<Recipi
         }
     }
     all
+}
+
+/// A phone number as E.164 writes it. Takes the ways in which Swedes write theirs: `070-174 06 05`, `0046…`, `+46 (0)70…`.
+///
+/// # Errors
+/// If it is none.
+pub fn phone_number(text: &str) -> Result<String, String> {
+    let bare: String = text
+        .replace("(0)", "")
+        .chars()
+        .filter(|c| !matches!(c, ' ' | '-' | '\u{2013}' | '(' | ')' | '/' | '\u{a0}'))
+        .collect();
+    let number = if let Some(rest) = bare.strip_prefix("00") {
+        format!("+{rest}")
+    } else if let Some(rest) = bare.strip_prefix('0') {
+        format!("+46{rest}")
+    } else {
+        bare
+    };
+    let digits = number.strip_prefix('+').unwrap_or_default();
+    let fits = (8..=15).contains(&digits.len())
+        && digits.bytes().all(|b| b.is_ascii_digit())
+        && !digits.starts_with('0')
+        && !number.starts_with("+460");
+    if fits {
+        Ok(number)
+    } else {
+        Err(format!(
+            "found {}, expected a phone number such as \"+46701740605\" or \"070-174 06 05\"",
+            quoted(text)
+        ))
+    }
 }
 
 /// The addresses without repetition, in the order given; a problem for each that is none.
@@ -437,6 +483,40 @@ fn refuse_secrets(s: &mut Section<'_>, owner: &str) {
     for name in all {
         if !s.knows(name) {
             s.not_here(name, &format!("is a secret, and secrets do not belong in this file; remove the line, then give it to the vault with `vardkase credentials set {owner}`"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_swedish_number_is_read_in_each_of_its_forms() {
+        for text in [
+            "+46701740605",
+            "0701740605",
+            "070-174 06 05",
+            "070–174\u{a0}06\u{a0}05",
+            "0046701740605",
+            "+46 (0)70 174 06 05",
+            "(070) 174 06 05",
+            "070/1740605",
+        ] {
+            assert_eq!(phone_number(text).as_deref(), Ok("+46701740605"), "{text}");
+        }
+        assert_eq!(phone_number("+358 40 123 4567").as_deref(), Ok("+358401234567"));
+        for text in [
+            "",
+            "+",
+            "112",
+            "+460701740605",
+            "070-ABC",
+            "+46 70 174 06 05 99 88 77",
+            "070+1740605",
+            "000701740605",
+        ] {
+            assert!(phone_number(text).is_err(), "{text}");
         }
     }
 }

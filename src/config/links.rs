@@ -12,10 +12,43 @@ use crate::compose::messages::Target;
 /// The name under which the confirmation's own deliveries stand in store and log.
 const RESERVED: &str = "confirmation";
 
+/// What an address of a list channel is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressKind {
+    /// A mail address.
+    Mail,
+    /// A phone number with its country, as E.164 writes it.
+    Phone,
+    /// A browser's subscription, as JSON.
+    Subscription,
+}
+
+impl AddressKind {
+    /// What an address of a list, which has been read, is.
+    pub fn of(address: &str) -> Self {
+        if address.starts_with('{') {
+            Self::Subscription
+        } else if address.contains('@') {
+            Self::Mail
+        } else {
+            Self::Phone
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Mail => "mail addresses",
+            Self::Phone => "phone numbers",
+            Self::Subscription => "subscriptions of browsers",
+        }
+    }
+}
+
 /// Reports every reference that leads nowhere and every name that is taken twice.
 pub fn check(source: &Source, accounts: &Accounts, relays: &Relays, lists: &Lists, drills: &Drills) {
     names(source, accounts, relays);
     fallbacks(source, accounts);
+    addresses(source, accounts, lists);
     let relay_names: Vec<&str> = relays
         .names
         .iter()
@@ -117,6 +150,41 @@ fn names(source: &Source, accounts: &Accounts, relays: &Relays) {
                 format!(
                     "the name {} already belongs to {other}; a group needs one of its own",
                     quoted(name)
+                ),
+            );
+        }
+    }
+}
+
+/// A list holds what its channel can reach.
+fn addresses(source: &Source, accounts: &Accounts, lists: &Lists) {
+    for reference in &accounts.lists {
+        let account = accounts
+            .read
+            .values()
+            .find(|account| format!("account.{}.list", account.id) == reference.key);
+        let list = lists
+            .lists
+            .values()
+            .find(|list| list.id.as_str() == reference.name.value);
+        let (Some(account), Some(list)) = (account, list) else {
+            continue;
+        };
+        let kind = account.settings.addresses_of();
+        let mut others = list
+            .recipients
+            .iter()
+            .filter(|recipient| AddressKind::of(recipient.address()) != kind);
+        if let Some(first) = others.next() {
+            let others = 1 + others.count();
+            source.report(
+                reference.name.place,
+                reference.key.clone(),
+                format!(
+                    "the list {} holds {others} addresses that are no {}, the first of them {first}; {} takes nothing else",
+                    quoted(list.id.as_str()),
+                    kind.words(),
+                    account.channel.id
                 ),
             );
         }

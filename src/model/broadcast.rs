@@ -132,6 +132,8 @@ words!(
         WeightedCharacters = "weighted characters",
         /// UTF-8 bytes.
         Bytes = "bytes",
+        /// The text messages that it goes in.
+        SmsParts = "sms parts",
     }
 );
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::Posted;
 use super::state::Shared;
-use crate::model::Mode;
+use crate::model::{Mode, Recipient};
 
 const FEED: &str = include_str!("../../templates/wall/feed.html");
 const SITE: &str = include_str!("../../templates/wall/site.html");
@@ -39,6 +39,8 @@ struct Entry {
     iso: String,
     subject: Option<String>,
     recipient: Option<String>,
+    /// What else is to be seen of it, in words.
+    shown: Vec<String>,
     is_answer: bool,
     is_deleted: bool,
     is_edited: bool,
@@ -125,12 +127,32 @@ fn entry(posted: &Posted, zone: &TimeZone) -> Entry {
             .to_string(),
         iso: posted.at.to_string(),
         subject: posted.subject.clone(),
-        recipient: posted.recipient.clone(),
+        recipient: posted
+            .recipient
+            .as_ref()
+            .map(|recipient| Recipient::new(recipient.as_str()).masked()),
+        shown: posted
+            .shown
+            .iter()
+            .map(|(name, value)| format!("{}: {value}", word(name)))
+            .collect(),
         is_answer: posted.in_reply_to.is_some(),
         is_deleted: posted.deleted_at.is_some(),
         is_edited: posted.edited_at.is_some(),
         text: inline,
         links,
+    }
+}
+
+/// What a name in `shown` is called on the page.
+fn word(name: &str) -> &str {
+    match name {
+        "alphabet" => "alfabet",
+        "cost" => "kostnad",
+        "from" => "avsändare",
+        "parts" => "antal sms",
+        "template" => "mall",
+        other => other,
     }
 }
 

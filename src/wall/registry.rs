@@ -7,6 +7,7 @@ use super::facebook_page::FacebookPage;
 use super::mastodon::Mastodon;
 use super::receiver::Receiver;
 use super::sim::{Call, Simulator, error};
+use super::sms_46elks::Sms;
 use super::threads::Threads;
 use super::web_push::WebPush;
 use super::wordpress::WordPress;
@@ -24,6 +25,7 @@ const SIMULATORS: &[(&str, Make)] = &[
         Box::new(FacebookPage::new(account, name))
     }),
     ("mastodon", |account, name| Box::new(Mastodon::new(account, name))),
+    ("sms-46elks", |account, name| Box::new(Sms::new(account, name))),
     ("threads", |account, name| Box::new(Threads::new(account, name))),
     ("web-push", |account, _| Box::new(WebPush::new(account))),
     ("webhook", |account, _| Box::new(Receiver::webhook(account))),

@@ -125,7 +125,7 @@ fn the_configuration_that_comes_with_the_program_loads() {
     assert_eq!(config.relays.len(), 2);
     assert!(!config.confirmation.to.is_empty());
     assert_eq!(config.drills.len(), 1);
-    assert_eq!(config.lists.len(), 3);
+    assert_eq!(config.lists.len(), 4);
     assert_eq!(config.messages.len(), 12);
     assert_eq!(config.accounts["webb-nassjo"].stage, Stage::First);
     // Nobody changes the file and leaves the defaults in its comments behind.
@@ -175,6 +175,7 @@ fn every_key_is_explained_in_the_configuration_that_comes_with_the_program() {
         "[account.intranat]",
         "[account.informationsskarmar]",
         "[account.epost-press]",
+        "[account.sms-krisgrupp]",
         "[account.p4-jonkoping]",
         "[account.krisblogg]",
         "[account.webbnotiser]",

@@ -19,6 +19,7 @@ mod facebook;
 mod faults;
 mod mastodon;
 mod postgres;
+mod sms;
 mod smtp_tls;
 mod social;
 mod store;

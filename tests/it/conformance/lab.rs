@@ -20,6 +20,9 @@ pub const SENDER: &str = "Nässjö kommun";
 pub const LINK: &str = "https://nassjo.se/kris/koka-vattnet";
 pub const LETTERS: &str = "Åsa, Örjan och Ärla ska koka vattnet 🚰🇸🇪 – é, ß, “så”";
 
+/// A number that belongs to nobody (PTS keeps it for fiction).
+pub const NUMBER: &str = "+46701740605";
+
 /// Whoever the SMTP sink asks to log in.
 pub const LOGIN: (&str, &str) = ("vardkase-relay", "kanarie-7f3a9c51e2");
 
@@ -47,6 +50,7 @@ fn section(kind: &Kind) -> &'static str {
         "threads" => "user_id = \"1234567890\"",
         "web-push" => "list = \"invanare\"\nsubject = \"mailto:kris@nassjo.se\"",
         "wordpress" => "site = \"https://krisinfo.nassjo.se\"\npage = \"kris\"",
+        "sms-46elks" => "from = \"Nassjo\"\nlist = \"invanare\"",
         "x" => "user_id = \"1234567890\"",
         other => panic!("say here what a section of {other} looks like"),
     }
@@ -58,6 +62,7 @@ fn recipient(kind: &Kind) -> &'static str {
         "web-push" => {
             r#"{"endpoint":"https://web.push.apple.com/QabC","keys":{"p256dh":"BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4","auth":"BTBZMqHH6r4Tts7J_aSIgg"}}"#
         }
+        "sms-46elks" => NUMBER,
         _ => "anna@example.se",
     }
 }

@@ -42,9 +42,9 @@ pub(crate) mod public_folder;
 mod secret_address;
 pub mod secrets;
 pub mod slack;
-pub mod telegram;
-pub mod teams;
 pub mod sms_46elks;
+pub mod teams;
+pub mod telegram;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod threads;

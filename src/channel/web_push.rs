@@ -24,6 +24,7 @@ use super::transport::{Answer, Effect, Transport, below};
 use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, WallSite};
 use crate::clock::Timestamp;
 use crate::compose::TextRule;
+use crate::config::AddressKind;
 use crate::config::section::{Section, is_loopback_host, quoted};
 use crate::model::{
     Kind as Does, ListId, Mode, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit,
@@ -170,6 +171,10 @@ impl Settings for WebPush {
 
     fn list(&self) -> Option<&ListId> {
         Some(&self.list)
+    }
+
+    fn addresses_of(&self) -> AddressKind {
+        AddressKind::Subscription
     }
 
     fn proof(&self) -> Option<Proof> {

@@ -19,12 +19,16 @@ pub enum AddressKind {
     Mail,
     /// A phone number with its country, as E.164 writes it.
     Phone,
+    /// A browser's subscription, as JSON.
+    Subscription,
 }
 
 impl AddressKind {
     /// What an address of a list, which has been read, is.
     pub fn of(address: &str) -> Self {
-        if address.contains('@') {
+        if address.starts_with('{') {
+            Self::Subscription
+        } else if address.contains('@') {
             Self::Mail
         } else {
             Self::Phone
@@ -35,6 +39,7 @@ impl AddressKind {
         match self {
             Self::Mail => "mail addresses",
             Self::Phone => "phone numbers",
+            Self::Subscription => "subscriptions of browsers",
         }
     }
 }

@@ -17,9 +17,8 @@ mod e2e;
 mod email;
 mod facebook;
 mod faults;
-mod instagram;
 mod hooks;
-mod staff_hooks;
+mod instagram;
 mod mastodon;
 mod matrix;
 mod ntfy;
@@ -28,6 +27,7 @@ mod real_matrix;
 mod sms;
 mod smtp_tls;
 mod social;
+mod staff_hooks;
 mod store;
 #[path = "../support/mod.rs"]
 mod support;

@@ -201,11 +201,7 @@ impl Exchange<'_> {
 
     /// From now on the part goes out without its picture, if there is such a thing.
     async fn leave_picture_out(&self, part: usize, draft: &Draft, reason: &Reason) -> Result<(), SendError> {
-        if draft
-            .picture
-            .as_ref()
-            .is_some_and(|picture| picture.without.is_none())
-        {
+        if needs_picture(draft) {
             return Err(SendError::Refused(reason.clone()));
         }
         let note = format!("without its picture: {reason}");
@@ -251,6 +247,10 @@ impl Exchange<'_> {
                 Some(Trouble::Fetch(_)) if with_picture && fetches + 1 < AGAIN => {
                     fetches += 1;
                     tokio::time::sleep(self.form.pauses.look).await;
+                }
+                // What cannot be fetched now may be fetched later, where there is no post without it.
+                Some(Trouble::Fetch(reason)) if with_picture && needs_picture(draft) => {
+                    return Err(SendError::NotSent(reason));
                 }
                 Some(Trouble::Fetch(reason) | Trouble::Media(reason)) if with_picture => {
                     self.leave_picture_out(part, draft, &reason).await?;
@@ -481,4 +481,9 @@ fn made(answer: &Answer) -> Option<String> {
 fn unreadable(answer: &Answer) -> SendError {
     let text = format!("the service answered {} without a readable post", answer.status);
     SendError::Unknown(Reason::new("unreadable", text))
+}
+/// Whether there is no post without its picture.
+fn needs_picture(draft: &Draft) -> bool {
+    let picture = draft.picture.as_ref();
+    picture.is_some_and(|picture| picture.without.is_none())
 }

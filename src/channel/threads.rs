@@ -239,7 +239,7 @@ impl Channel for Account {
             return Ok(Settled::Found(receipt));
         };
         let taken: Vec<String> = question.taken.iter().chain(&known).cloned().collect();
-        let look = self.look(post, part, text, question.since, &taken);
+        let look = Self::look(post, part, text, question.since, &taken);
         let patience = Patience::of(self.settings.settle_wait);
         match exchange.settle(part, look, question, patience).await? {
             Settled::Found(found) if part == texts.len() => {
@@ -389,7 +389,6 @@ impl Account {
     }
 
     fn look<'a>(
-        &self,
         post: &Post,
         part: usize,
         wanted: &'a str,
@@ -420,7 +419,7 @@ impl Account {
         part: usize,
         text: &str,
     ) -> Result<String, SendError> {
-        let look = self.look(post, part, text, post.accepted_at, &[]);
+        let look = Self::look(post, part, text, post.accepted_at, &[]);
         let id = match readback::search(&self.graph, look).await? {
             Search::Found(receipt) => receipt.remote_id,
             Search::NotThere | Search::TooMuch => {
@@ -457,15 +456,19 @@ fn receipt(ids: &[String]) -> Option<Receipt> {
 
 /// Says how far a thread came that a refusal ended: what is out stays out until a person decides.
 fn in_the_middle(error: SendError, part: usize, total: usize) -> SendError {
-    match error {
+    match &error {
         SendError::Refused(reason) if part > 1 => {
             let text = format!(
                 "part {part} of {total}; those before it are published: {}",
                 reason.text
             );
-            SendError::Refused(Reason::new(reason.code, text))
+            SendError::Refused(Reason::new(reason.code.clone(), text))
         }
-        other => other,
+        SendError::NotSent(_)
+        | SendError::Busy { .. }
+        | SendError::Credential(_)
+        | SendError::Refused(_)
+        | SendError::Unknown(_) => error,
     }
 }
 

@@ -105,7 +105,7 @@ impl Mattermost {
 
     fn book(&mut self, call: &mut Call<'_>, text: &str, mark: Option<&str>, priority: Option<&str>) {
         let mut subject = None;
-        let mut lines = Vec::new();
+        let mut rest = Vec::new();
         let mut links: Vec<String> = Vec::new();
         for line in text.lines() {
             if let (Some(heading), true) = (line.strip_prefix("#### "), subject.is_none()) {
@@ -113,7 +113,7 @@ impl Mattermost {
                 continue;
             }
             let (seen, found) = super::markdown::read(line);
-            lines.push(seen);
+            rest.push(seen);
             for link in found {
                 if !links.contains(&link) {
                     links.push(link);
@@ -126,7 +126,7 @@ impl Mattermost {
             account: self.account.clone(),
             mode: Mode::Live,
             remote_id: format!("post{}", self.posts),
-            text: lines.join("\n").trim().to_owned(),
+            text: rest.join("\n").trim().to_owned(),
             links,
             key: mark.map(str::to_owned),
             in_reply_to: None,

@@ -203,15 +203,16 @@ impl Ntfy {
                 Err(_) => return refused(40008, "invalid request: since parameter"),
             },
         };
-        let lines: String = self
+        let lines = self
             .kept
             .iter()
             .filter(|message| {
                 let at = message["time"].as_i64().unwrap_or(0);
                 at >= since && at + CACHE > now
             })
-            .map(|message| format!("{message}\n"))
-            .collect();
+            .fold(String::new(), |lines, message| {
+                lines + &message.to_string() + "\n"
+            });
         let mut answer = reply(200, &Value::Null);
         *answer.body_mut() = lines.into_bytes();
         answer

@@ -154,7 +154,10 @@ impl Dav {
 }
 
 fn media_type(name: &str) -> &'static str {
-    if name.ends_with(".json") {
+    if std::path::Path::new(name)
+        .extension()
+        .is_some_and(|ending| ending == "json")
+    {
         "application/json"
     } else {
         "text/html; charset=utf-8"

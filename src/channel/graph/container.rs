@@ -285,7 +285,11 @@ impl Exchange<'_> {
                     gone += 1;
                     tokio::time::sleep(pauses.lost).await;
                 }
-                standing => return Ok(standing),
+                standing @ (Standing::InProgress
+                | Standing::Ready
+                | Standing::Published
+                | Standing::Gone(_)
+                | Standing::Broken { .. }) => return Ok(standing),
             }
         }
         Ok(Standing::InProgress)
@@ -423,7 +427,10 @@ impl Exchange<'_> {
             match readback::search(self.graph, look).await {
                 Ok(Search::Found(receipt)) => return Ok(Settled::Found(receipt)),
                 Ok(Search::NotThere) => {}
-                Ok(Search::TooMuch) if published => return Ok(Settled::Found(nameless(&container))),
+                // Too much, or we may not read: of the post itself nothing will ever be told, but its container was.
+                Ok(Search::TooMuch) | Err(SendError::Refused(_)) if published => {
+                    return Ok(Settled::Found(nameless(&container)));
+                }
                 Ok(Search::TooMuch) => {
                     let text = format!(
                         "not among {} posts since then, and there are more",
@@ -431,15 +438,13 @@ impl Exchange<'_> {
                     );
                     return Ok(Settled::Unclear(Reason::new("read-back-incomplete", text)));
                 }
-                // We may not read: of the post itself nothing will ever be told, but its container was.
-                Err(SendError::Refused(_)) if published => return Ok(Settled::Found(nameless(&container))),
                 Err(SendError::Refused(reason)) => return Ok(Settled::Unclear(reason)),
                 Err(other) => return Err(other),
             }
         }
         match patience.absent(question)? {
             Settled::Absent if published => Ok(Settled::Found(nameless(&container))),
-            settled => Ok(settled),
+            settled @ (Settled::Found(_) | Settled::Absent | Settled::Unclear(_)) => Ok(settled),
         }
     }
 

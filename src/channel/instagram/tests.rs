@@ -308,7 +308,7 @@ fn a_card_says_what_the_caption_says_and_its_alternative_text_what_it_shows() {
 /// Reads a section and says what is wrong with it.
 fn problems(keys: &str) -> Vec<String> {
     let sound = "user_id = \"1\"\npublic_folder = \"/srv/b\"\npublic_url = \"https://nassjo.se/b\"\n";
-    let source = Source::new("config.toml", &format!("{sound}{keys}"));
+    let source = Source::new("config.toml", format!("{sound}{keys}"));
     let table = source.parse();
     let mut section = Section::root(&source, &table);
     let read = read(&mut section);

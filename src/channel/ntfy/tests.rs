@@ -169,7 +169,7 @@ async fn a_message_is_found_by_its_words_its_link_and_its_time() {
         kept("annan-lank", |m| m["click"] = "https://nassjo.se".into()),
         kept("annat-amne", |m| m["topic"] = "nassjo".into()),
         kept("for-gammal", |m| {
-            m["time"] = (accepted_at().as_second() - 3600).into()
+            m["time"] = (accepted_at().as_second() - 3600).into();
         }),
         kept("ingen-handelse", |m| m["event"] = "keepalive".into()),
         kept("annans", |_| {}),

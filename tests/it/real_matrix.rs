@@ -88,7 +88,7 @@ impl Synapse {
             token: String::new(),
             room: String::new(),
             _process: process,
-            folder: folder,
+            folder,
         };
         let begun = Instant::now();
         while synapse

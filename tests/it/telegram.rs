@@ -143,7 +143,7 @@ async fn cut_at_any_request_a_long_text_with_picture_is_out_once() {
                     Settled::Found(receipt) => outcome = Ok(receipt),
                     // Nothing can tell: a person decides, and here decides to send it again.
                     Settled::Unclear(_) if *how == How::Cut => {
-                        outcome = practice.channel.publish(&post).await
+                        outcome = practice.channel.publish(&post).await;
                     }
                     other @ (Settled::Absent | Settled::Unclear(_)) => panic!("{request} {how:?}: {other:?}"),
                 }

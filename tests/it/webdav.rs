@@ -148,14 +148,14 @@ async fn a_real_server_takes_the_files_and_gives_them_back() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("root");
     std::fs::create_dir_all(root.join("kris")).unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
+    let number = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap()
         .port();
     let config = dir.path().join("wsgidav.yaml");
     let yaml = format!(
-        "host: 127.0.0.1\nport: {port}\nprovider_mapping:\n  '/': '{}'\nhttp_authenticator:\n  accept_basic: true\n  \
+        "host: 127.0.0.1\nport: {number}\nprovider_mapping:\n  '/': '{}'\nhttp_authenticator:\n  accept_basic: true\n  \
          accept_digest: false\n  default_to_digest: false\nsimple_dc:\n  user_mapping:\n    '*':\n      kris:\n        \
          password: hemlig\nlock_storage: false\n",
         root.display()
@@ -169,7 +169,7 @@ async fn a_real_server_takes_the_files_and_gives_them_back() {
         .spawn()
         .unwrap();
     let _server = WsgiDav(child);
-    let account = account(&format!("http://127.0.0.1:{port}/kris"));
+    let account = account(&format!("http://127.0.0.1:{number}/kris"));
     let post = post(TEXT);
     let mut last = None;
     for _ in 0..200 {

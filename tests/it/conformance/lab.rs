@@ -50,17 +50,15 @@ fn section(kind: &Kind) -> &'static str {
         }
         "manual" => "instructions = \"Ring radion på 010-123 45 67.\"",
         "mastodon" => "server = \"https://mastodon.social\"",
-        "discord" | "slack" => "",
+        "discord" | "mattermost" | "slack" | "teams" => "",
         "telegram" => "chat = \"@nassjokommun\"",
-        "threads" => "user_id = \"1234567890\"",
+        "threads" | "x" => "user_id = \"1234567890\"",
         "web-push" => "list = \"invanare\"\nsubject = \"mailto:kris@nassjo.se\"",
-        "mattermost" | "teams" => "",
         "ntfy" => "server = \"https://ntfy.sh\"\ntopic = \"nassjo-kris\"",
         "matrix" => "server = \"https://matrix.nassjo.se\"\nroom = \"!kris:nassjo.se\"",
         "wordpress" => "site = \"https://krisinfo.nassjo.se\"\npage = \"kris\"",
         "whatsapp" => "phone_number_id = \"1065\"\ntemplate = \"kris\"\nlist = \"invanare\"",
         "sms-46elks" => "from = \"Nassjo\"\nlist = \"invanare\"",
-        "x" => "user_id = \"1234567890\"",
         other => panic!("say here what a section of {other} looks like"),
     }
 }

@@ -39,7 +39,6 @@ pub mod ntfy;
 mod patience;
 mod phone;
 pub(crate) mod public_folder;
-mod secret_address;
 pub mod secrets;
 pub mod slack;
 pub mod sms_46elks;

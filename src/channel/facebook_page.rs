@@ -19,7 +19,7 @@ use unicode_normalization::UnicodeNormalization;
 use url::Url;
 
 use super::graph::{self, Fault};
-use super::patience::Patience;
+use super::patience::{Patience, Search};
 use super::transport::{Answer, Effect, Transport, below};
 use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, WallSite};
 use crate::clock::Timestamp;
@@ -210,15 +210,6 @@ enum Beside {
     Photo(String),
 }
 
-/// What reading the page back gave.
-enum Search {
-    Found(Receipt),
-    /// Everything since the attempt was seen.
-    NotThere,
-    /// There was more than we read.
-    TooMuch,
-}
-
 #[async_trait]
 impl Channel for Account {
     async fn publish(&self, post: &Post) -> Result<Receipt, SendError> {
@@ -258,19 +249,9 @@ impl Channel for Account {
     async fn settle(&self, question: &Question) -> Result<Settled, SendError> {
         let patience = Patience::of(self.settings.settle_wait);
         for look in 0..Patience::LOOKS {
-            if look > 0 {
-                tokio::time::sleep(patience.step).await;
-            }
-            match self.search(question).await {
-                Ok(Search::Found(receipt)) => return Ok(Settled::Found(receipt)),
-                Ok(Search::NotThere) => {}
-                Ok(Search::TooMuch) => {
-                    let text = format!("not among {} posts since then, and there are more", PAGE * PAGES);
-                    return Ok(Settled::Unclear(Reason::new("read-back-incomplete", text)));
-                }
-                // We may not read: nothing here will ever tell.
-                Err(SendError::Refused(reason)) => return Ok(Settled::Unclear(reason)),
-                Err(other) => return Err(other),
+            patience.before(look).await;
+            if let Some(settled) = Search::settles(self.search(question).await, PAGE * PAGES)? {
+                return Ok(settled);
             }
         }
         patience.absent(question)

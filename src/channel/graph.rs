@@ -134,7 +134,7 @@ fn says(error: &Value, words: &str) -> bool {
 
 /// When the service will have us back: the longest of the waits in its usage header, in minutes there, or what a
 /// proxy says.
-fn regain(answer: &Answer) -> Option<Timestamp> {
+pub(super) fn regain(answer: &Answer) -> Option<Timestamp> {
     let usage = answer.header("x-business-use-case-usage");
     let usage: Value = usage
         .and_then(|text| serde_json::from_str(text).ok())

@@ -108,6 +108,20 @@ mod tests {
     }
 
     #[test]
+    fn path_and_query_stay_byte_for_byte_wherever_they_are_sent() {
+        let path = "/workflows/a%2Fb/paths/invoke?sp=%2Ftriggers%2Fmanual%2Frun&sig=a-b_c%2Bd%3D";
+        let whole = format!("https://prod-01.westeurope.logic.azure.com{path}");
+        assert_eq!(read(&format!(" {whole}\n"), None).unwrap().url().as_str(), whole);
+        assert_eq!(
+            read(&whole, Some("http://127.0.0.1:1/drill/x"))
+                .unwrap()
+                .url()
+                .as_str(),
+            format!("http://127.0.0.1:1/drill/x{path}")
+        );
+    }
+
+    #[test]
     fn nothing_of_it_is_shown() {
         let hook = read(HOOK, None).unwrap();
         assert_eq!(format!("{hook:?}"), "Hook(hooks.slack.com, [redacted])");

@@ -12,11 +12,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use url::Url;
 
+use super::hook::{self, Hook};
 use super::transport::{Answer, Effect, Transport};
-use super::{
-    Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, WallSite, markdown,
-    secret_address,
-};
+use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, WallSite, markdown};
 use crate::clock::{Timestamp, later};
 use crate::compose::TextRule;
 use crate::config::section::Section;
@@ -39,7 +37,7 @@ pub static KIND: Kind = Kind {
     },
     secrets: {
         const SECRETS: &[SecretName] = &[SecretName {
-            name: secret_address::SECRET,
+            name: hook::SECRET,
             required: true,
             internal: false,
         }];
@@ -102,10 +100,10 @@ impl Settings for Mattermost {
     }
 
     fn open(&self, parts: Parts) -> Result<Arc<dyn Channel>, Reason> {
-        secret_address::address(parts.secrets.as_ref(), None)?;
+        let hook = Hook::read(parts.secrets.as_ref(), self.base_url.as_ref())?;
         Ok(Arc::new(Account {
             settings: self.clone(),
-            secrets: parts.secrets,
+            hook,
             http: parts.http,
         }))
     }
@@ -115,7 +113,7 @@ impl Settings for Mattermost {
 #[derive(Debug)]
 struct Account {
     settings: Mattermost,
-    secrets: Arc<dyn Secrets>,
+    hook: Hook,
     http: Transport,
 }
 
@@ -155,23 +153,19 @@ impl Channel for Account {
                 | SendError::Refused(_)) => other,
             });
         }
-        let address = self.address()?;
-        let host = address.host_str().unwrap_or_default();
         Ok(Identity {
-            name: format!("webhook at {host}"),
+            name: format!("webhook at {}", self.hook.host()),
             facts: BTreeMap::from([("hook".to_owned(), "the server knows it".to_owned())]),
         })
     }
 }
 
 impl Account {
-    fn address(&self) -> Result<Url, SendError> {
-        secret_address::address(self.secrets.as_ref(), self.settings.base_url.as_ref())
-            .map_err(SendError::Credential)
-    }
-
     async fn send(&self, message: &Value, effect: Effect) -> Result<Answer, SendError> {
-        let request = self.http.request(Method::POST, self.address()?).json(message);
+        let request = self
+            .http
+            .request(Method::POST, self.hook.url().clone())
+            .json(message);
         self.http.send(request, effect).await
     }
 

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::clock;
-use crate::model::{Question, Reason, SendError, Settled};
+use crate::model::{Question, Reason, Receipt, SendError, Settled};
 
 /// Longest pause between two looks within one call.
 const LONGEST_STEP: Duration = Duration::from_secs(5);
@@ -20,6 +20,37 @@ pub(super) struct Patience {
     pub(super) step: Duration,
 }
 
+/// What one look at an account gave.
+#[derive(Debug)]
+pub(super) enum Search {
+    /// Our post, and nobody else's.
+    Found(Receipt),
+    /// Everything since the attempt was seen.
+    NotThere,
+    /// There was more than we read.
+    TooMuch,
+}
+
+impl Search {
+    /// What one look settles, if anything. `most` is how many posts a look sees.
+    pub(super) fn settles(
+        looked: Result<Self, SendError>,
+        most: usize,
+    ) -> Result<Option<Settled>, SendError> {
+        match looked {
+            Ok(Self::Found(receipt)) => Ok(Some(Settled::Found(receipt))),
+            Ok(Self::NotThere) => Ok(None),
+            Ok(Self::TooMuch) => {
+                let text = format!("not among {most} posts since then, and there are more");
+                Ok(Some(Settled::Unclear(Reason::new("read-back-incomplete", text))))
+            }
+            // We may not read: nothing here will ever tell.
+            Err(SendError::Refused(reason)) => Ok(Some(Settled::Unclear(reason))),
+            Err(other) => Err(other),
+        }
+    }
+}
+
 impl Patience {
     /// Looks per call.
     pub(super) const LOOKS: u32 = 2;
@@ -29,6 +60,13 @@ impl Patience {
         Self {
             wait,
             step: (wait / 5).min(LONGEST_STEP),
+        }
+    }
+
+    /// Waits before a look of a call, the first of which is 0.
+    pub(super) async fn before(self, look: u32) {
+        if look > 0 {
+            tokio::time::sleep(self.step).await;
         }
     }
 

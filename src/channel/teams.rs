@@ -13,11 +13,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use url::Url;
 
+use super::hook::{self, Hook};
 use super::transport::{Answer, Effect, Transport};
-use super::{
-    Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, WallSite, markdown,
-    secret_address,
-};
+use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, WallSite, markdown};
 use crate::compose::TextRule;
 use crate::config::section::Section;
 use crate::model::{Lang, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
@@ -39,7 +37,7 @@ pub static KIND: Kind = Kind {
     },
     secrets: {
         const SECRETS: &[SecretName] = &[SecretName {
-            name: secret_address::SECRET,
+            name: hook::SECRET,
             required: true,
             internal: false,
         }];
@@ -104,10 +102,9 @@ impl Settings for Teams {
     }
 
     fn open(&self, parts: Parts) -> Result<Arc<dyn Channel>, Reason> {
-        secret_address::address(parts.secrets.as_ref(), None)?;
+        let hook = Hook::read(parts.secrets.as_ref(), self.base_url.as_ref())?;
         Ok(Arc::new(Account {
-            settings: self.clone(),
-            secrets: parts.secrets,
+            hook,
             http: parts.http,
         }))
     }
@@ -116,8 +113,7 @@ impl Settings for Teams {
 /// The adapter of one account.
 #[derive(Debug)]
 struct Account {
-    settings: Teams,
-    secrets: Arc<dyn Secrets>,
+    hook: Hook,
     http: Transport,
 }
 
@@ -134,7 +130,7 @@ impl Channel for Account {
         }
         let request = self
             .http
-            .request(Method::POST, self.address()?)
+            .request(Method::POST, self.hook.url().clone())
             .header("content-type", "application/json")
             .body(body);
         let answer = self.http.send(request, Effect::Writes).await?;
@@ -161,15 +157,13 @@ impl Channel for Account {
     async fn verify(&self) -> Result<Identity, SendError> {
         // Whatever would prove that the flow posts is a post. This asks without starting it: an answer that names the
         // flow as gone counts, any other shows only that the service is there.
-        let address = self.address()?;
-        let host = address.host_str().unwrap_or_default().to_owned();
-        let request = self.http.request(Method::OPTIONS, address);
+        let request = self.http.request(Method::OPTIONS, self.hook.url().clone());
         let answer = self.http.send(request, Effect::Reads).await?;
         if error_code(&answer).is_some_and(|code| DEAD.contains(&code.as_str())) {
             return Err(failure(&answer));
         }
         Ok(Identity {
-            name: format!("flow at {host}"),
+            name: format!("flow at {}", self.hook.host()),
             facts: BTreeMap::from([
                 ("answered".to_owned(), answer.status.to_string()),
                 (
@@ -178,13 +172,6 @@ impl Channel for Account {
                 ),
             ]),
         })
-    }
-}
-
-impl Account {
-    fn address(&self) -> Result<Url, SendError> {
-        secret_address::address(self.secrets.as_ref(), self.settings.base_url.as_ref())
-            .map_err(SendError::Credential)
     }
 }
 

@@ -12,9 +12,9 @@ use url::Url;
 
 use super::graph::client::{Graph, brief, no_sense};
 use super::graph::container::{Draft, Exchange, Form, Out, Pauses, Picture, is_nameless};
-use super::graph::readback::{self, Look, Search};
+use super::graph::readback::{self, Look};
 use super::graph::renewal;
-use super::patience::Patience;
+use super::patience::{Patience, Search};
 use super::public_folder::PublicFolder;
 use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, WallSite};
 use crate::compose::{TextRule, parts};

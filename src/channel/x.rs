@@ -14,7 +14,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::patience::Patience;
+use super::patience::{Patience, Search};
 use super::transport::{Answer, Effect, Transport, below, blank};
 use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, WallSite};
 use crate::clock::Timestamp;
@@ -200,15 +200,6 @@ struct Account {
     http: Transport,
 }
 
-/// What reading the account back gave.
-enum Search {
-    Found(Receipt),
-    /// Everything since the attempt was seen.
-    NotThere,
-    /// There was more than we read.
-    TooMuch,
-}
-
 #[async_trait]
 impl Channel for Account {
     async fn publish(&self, post: &Post) -> Result<Receipt, SendError> {
@@ -272,19 +263,9 @@ impl Channel for Account {
         }
         let patience = Patience::of(self.settings.settle_wait);
         for look in 0..Patience::LOOKS {
-            if look > 0 {
-                tokio::time::sleep(patience.step).await;
-            }
-            match self.search(question).await {
-                Ok(Search::Found(receipt)) => return Ok(Settled::Found(receipt)),
-                Ok(Search::NotThere) => {}
-                Ok(Search::TooMuch) => {
-                    let text = format!("not among {} posts since then, and there are more", PAGE * PAGES);
-                    return Ok(Settled::Unclear(Reason::new("read-back-incomplete", text)));
-                }
-                // We may not read: nothing here will ever tell.
-                Err(SendError::Refused(reason)) => return Ok(Settled::Unclear(reason)),
-                Err(other) => return Err(other),
+            patience.before(look).await;
+            if let Some(settled) = Search::settles(self.search(question).await, PAGE * PAGES)? {
+                return Ok(settled);
             }
         }
         patience.absent(question)

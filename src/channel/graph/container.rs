@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use super::Fault;
 use super::client::{Graph, Trouble, id, trouble};
-use super::readback::{self, Look, Search};
-use crate::channel::patience::Patience;
+use super::readback::{self, Look};
+use crate::channel::patience::{Patience, Search};
 use crate::channel::transport::{Answer, Effect};
 use crate::model::{Question, Reason, Receipt, SendError, Settled, Steps};
 
@@ -413,9 +413,7 @@ impl Exchange<'_> {
         };
         let mut published = false;
         for again in 0..Patience::LOOKS {
-            if again > 0 {
-                tokio::time::sleep(patience.step).await;
-            }
+            patience.before(again).await;
             match self.standing(&container).await {
                 // The container can be published once only: the next attempt goes on with it.
                 Ok(Standing::Ready | Standing::InProgress) => return Ok(Settled::Absent),
@@ -425,21 +423,15 @@ impl Exchange<'_> {
                 Err(other) => return Err(other),
             }
             match readback::search(self.graph, look).await {
-                Ok(Search::Found(receipt)) => return Ok(Settled::Found(receipt)),
-                Ok(Search::NotThere) => {}
                 // Too much, or we may not read: of the post itself nothing will ever be told, but its container was.
                 Ok(Search::TooMuch) | Err(SendError::Refused(_)) if published => {
                     return Ok(Settled::Found(nameless(&container)));
                 }
-                Ok(Search::TooMuch) => {
-                    let text = format!(
-                        "not among {} posts since then, and there are more",
-                        readback::MOST
-                    );
-                    return Ok(Settled::Unclear(Reason::new("read-back-incomplete", text)));
+                looked => {
+                    if let Some(settled) = Search::settles(looked, readback::MOST)? {
+                        return Ok(settled);
+                    }
                 }
-                Err(SendError::Refused(reason)) => return Ok(Settled::Unclear(reason)),
-                Err(other) => return Err(other),
             }
         }
         match patience.absent(question)? {

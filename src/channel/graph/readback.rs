@@ -6,6 +6,7 @@ use unicode_normalization::UnicodeNormalization;
 use url::Url;
 
 use super::client::{Graph, id, no_sense};
+use crate::channel::patience::Search;
 use crate::clock::Timestamp;
 use crate::model::{Receipt, SendError};
 
@@ -29,16 +30,6 @@ pub(in crate::channel) struct Look<'a> {
     pub since: Timestamp,
     /// Ids of others.
     pub taken: &'a [String],
-}
-
-/// What reading back gave.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::channel) enum Search {
-    Found(Receipt),
-    /// Everything since then was seen.
-    NotThere,
-    /// There was more than we read.
-    TooMuch,
 }
 
 /// How much is read at most, for people.

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::channel::graph::regain;
 use crate::channel::transport::Answer;
-use crate::clock::{Timestamp, later};
+use crate::clock::later;
 use crate::model::{Reason, Recipient, SendError};
 
 /// The least wait after each kind of throttle.
@@ -130,24 +131,4 @@ fn reason(error: &Value, code: i64, hint: &str, to: Option<&Recipient>) -> Reaso
 /// What a service says, short enough to show.
 pub(super) fn brief(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(100).collect()
-}
-
-/// When the service will have us back: the longest of the waits in its usage header, in minutes there, or what a proxy
-/// says.
-fn regain(answer: &Answer) -> Option<Timestamp> {
-    let usage = answer.header("x-business-use-case-usage");
-    let usage: Value = usage
-        .and_then(|text| serde_json::from_str(text).ok())
-        .unwrap_or(Value::Null);
-    let minutes = usage
-        .as_object()
-        .into_iter()
-        .flat_map(|objects| objects.values())
-        .filter_map(Value::as_array)
-        .flatten()
-        .filter_map(|entry| entry["estimated_time_to_regain_access"].as_u64())
-        .max()
-        .filter(|minutes| *minutes > 0);
-    let minutes = minutes.map(|minutes| later(answer.at, Duration::from_secs(minutes.saturating_mul(60))));
-    minutes.max(answer.retry_after())
 }

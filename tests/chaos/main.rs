@@ -2,7 +2,7 @@
 //! it says against the wall's own ledger (promises R1, R2 and R3).
 //!
 //! `scripts/chaos N` runs it on the release binary. `VARDKASE_CHAOS_KILLS` says how often it is killed at random (60),
-//! `VARDKASE_CHAOS_DATABASE` gives a PostgreSQL address (SQLite otherwise).
+//! `VARDKASE_CHAOS_DATABASE` is a PostgreSQL address (SQLite otherwise) whose user may create databases.
 #![allow(
     clippy::unwrap_used,
     reason = "this crate is a test throughout; the lint knows only functions marked so"
@@ -60,6 +60,7 @@ async fn r1_r2_r3_killed_at_random_nothing_is_lost_and_nothing_provable_is_poste
             };
             arena.kill(how, &mut tally).await;
         }
+        arena.close().await;
         left -= now;
     }
     told("CHAOS", &tally);
@@ -82,6 +83,7 @@ async fn r1_killed_at_every_named_point_nothing_is_lost_and_nothing_provable_is_
             Box::pin(arena.fail_at(name, nth, &mut tally)).await;
         }
     }
+    arena.close().await;
     told("FAILPOINTS", &tally);
     holds(&tally);
     assert_eq!(

@@ -11,6 +11,36 @@ use vardkase::wall;
 use crate::support::{Account, Daemon, PATIENCE, Plan, World, list};
 use crate::tally::Tally;
 
+/// A database of PostgreSQL for one arena: accounts of another one must not find their deliveries in it.
+struct Database {
+    server: String,
+    name: String,
+}
+
+impl Database {
+    async fn create(server: String) -> Self {
+        let name = format!("chaos_{}", uuid::Uuid::new_v4().simple());
+        let database = Self { server, name };
+        database.admin(format!("CREATE DATABASE {}", database.name)).await;
+        database
+    }
+
+    fn url(&self) -> String {
+        let (server, _) = self
+            .server
+            .rsplit_once('/')
+            .expect("the address names a database");
+        format!("{server}/{}", self.name)
+    }
+
+    async fn admin(&self, sql: String) {
+        use sqlx::{AssertSqlSafe, Connection, Executor};
+        let mut conn = sqlx::PgConnection::connect(&self.server).await.unwrap();
+        conn.execute(AssertSqlSafe(sql)).await.unwrap();
+        conn.close().await.unwrap();
+    }
+}
+
 /// When the process is killed.
 #[derive(Debug, Clone, Copy)]
 pub enum How {
@@ -36,6 +66,8 @@ struct Watch {
 pub struct Arena {
     world: World,
     daemon: Option<Daemon>,
+    /// `None` on SQLite.
+    database: Option<Database>,
     watch: Arc<Mutex<Watch>>,
     sent: usize,
     /// How long an undisturbed fan-out takes.
@@ -82,7 +114,11 @@ impl Arena {
     pub async fn open() -> Self {
         let mut plan = Plan::of(accounts());
         assert_eq!(plan.accounts.len(), 30);
-        plan.database = std::env::var("VARDKASE_CHAOS_DATABASE").ok();
+        let database = match std::env::var("VARDKASE_CHAOS_DATABASE") {
+            Ok(server) => Some(Database::create(server).await),
+            Err(_) => None,
+        };
+        plan.database = database.as_ref().map(Database::url);
         let world = World::open(plan).await;
         let watch = Arc::new(Mutex::new(Watch::default()));
         let hook = Arc::clone(&watch);
@@ -91,6 +127,7 @@ impl Arena {
         let mut arena = Self {
             world,
             daemon: Some(daemon),
+            database,
             watch,
             sent: 0,
             fan_out: Duration::ZERO,
@@ -104,6 +141,16 @@ impl Arena {
             arena.fan_out = started.elapsed();
         }
         arena
+    }
+
+    /// Stops the daemon and removes what it was made of. After a failure all of it is left, to be looked at.
+    pub async fn close(self) {
+        drop(self.daemon);
+        if let Some(database) = self.database {
+            database
+                .admin(format!("DROP DATABASE {} WITH (FORCE)", database.name))
+                .await;
+        }
     }
 
     /// Sends a broadcast, kills the daemon meanwhile, starts it again and compares.
@@ -346,8 +393,8 @@ impl Arena {
         const SQL: &str = "SELECT d.account, d.recipient, r.body FROM delivery d \
              JOIN rendering r ON r.id = d.rendering \
              WHERE d.state IN ('sending', 'unknown') AND d.purpose = 'publish'";
-        let rows: Vec<(String, String, String)> = if let Ok(url) = std::env::var("VARDKASE_CHAOS_DATABASE") {
-            let pool = sqlx::PgPool::connect(&url).await.unwrap();
+        let rows: Vec<(String, String, String)> = if let Some(database) = &self.database {
+            let pool = sqlx::PgPool::connect(&database.url()).await.unwrap();
             sqlx::query_as(SQL).fetch_all(&pool).await.unwrap()
         } else {
             let file = self.world.data_dir.join("vardkase.db");

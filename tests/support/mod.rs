@@ -23,8 +23,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
-use vardkase::channel;
+use vardkase::channel::{self, WallSite};
 use vardkase::clock::SystemClock;
+use vardkase::config::section::Section;
+use vardkase::config::source::Source;
 use vardkase::model::{AccountId, Mode};
 use vardkase::wall::{Fault, How, Posted, Simulated, Wall};
 
@@ -40,6 +42,52 @@ pub const PRESS: [&str; 2] = ["redaktion@hoglandsnytt.example", "tips@smalandspo
 pub const RELAY_LOGIN: (&str, &str) = ("vardkase-relay", "kanarie-9c41d7e2aa03");
 /// Longest wait for anything.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Who is on the list `telefoner`: numbers that belong to nobody (PTS keeps them for fiction).
+pub const NUMBERS: &[&str] = &["+46701740605", "+46701740606"];
+/// Who is on the list `webblasare`.
+pub const BROWSERS: &[&str] = &[
+    r#"{"endpoint":"https://web.push.apple.com/QabC","keys":{"p256dh":"BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4","auth":"BTBZMqHH6r4Tts7J_aSIgg"}}"#,
+];
+
+/// What `[account.<id>]` says of an account of each channel, with the addresses of the real services.
+pub fn section(channel: &str) -> &'static str {
+    match channel {
+        "bluesky" => "service = \"https://bsky.social\"\nidentifier = \"nassjo.se\"",
+        "email" => "from = \"kris@nassjo.se\"\nlist = \"press\"",
+        "facebook-page" => "page_id = \"1234567890\"",
+        "file" => "path = \"/var/www/kris\"",
+        "http-json" | "webhook" => "endpoint = \"https://nassjo.se/mottagare\"",
+        "instagram" => {
+            "user_id = \"1234567890\"\npublic_folder = \"/srv/bilder\"\npublic_url = \"https://nassjo.se/bilder\""
+        }
+        "manual" => "instructions = \"Ring radion på 010-123 45 67.\"",
+        "mastodon" => "server = \"https://mastodon.social\"",
+        "discord" | "mattermost" | "slack" | "teams" => "",
+        "telegram" => "chat = \"@nassjokommun\"",
+        "threads" | "x" => "user_id = \"1234567890\"",
+        "web-push" => "list = \"webblasare\"\nsubject = \"mailto:kris@nassjo.se\"",
+        "ntfy" => "server = \"https://ntfy.sh\"\ntopic = \"nassjo-kris\"",
+        "matrix" => "server = \"https://matrix.nassjo.se\"\nroom = \"!kris:nassjo.se\"",
+        "wordpress" => "site = \"https://krisinfo.nassjo.se\"\npage = \"kris\"",
+        "whatsapp" => "phone_number_id = \"1065\"\ntemplate = \"kris\"\nlist = \"telefoner\"",
+        "sms-46elks" => "from = \"Nassjo\"\nlist = \"telefoner\"",
+        other => panic!("say here what a section of {other} looks like"),
+    }
+}
+
+/// The same account, at its simulator.
+fn at_wall(channel: &str, site: &WallSite) -> toml::Table {
+    let kind = channel::kind(channel).unwrap();
+    let source = Source::new("config.toml", section(channel));
+    let parsed = source.parse();
+    let settings = (kind.read)(&mut Section::root(&source, &parsed)).unwrap();
+    let mut keys: toml::Table = section(channel).parse().unwrap();
+    for (key, address) in settings.at_wall(site).addresses() {
+        keys.insert(key.to_owned(), address.into());
+    }
+    keys
+}
 
 /// An account of the world.
 #[derive(Debug, Clone)]
@@ -259,30 +307,30 @@ impl World {
             quoted(&PRESS),
         )
         .unwrap();
+        for (list, recipients) in [("telefoner", NUMBERS), ("webblasare", BROWSERS)] {
+            let is_used = |account: &Account| section(account.channel).contains(list);
+            if self.plan.accounts.iter().any(is_used) {
+                let recipients = serde_json::to_string(recipients).unwrap();
+                write!(text, "\n[list.{list}]\nrecipients = {recipients}\n").unwrap();
+            }
+        }
         for account in &self.plan.accounts {
             let site = &self.simulated(&account.id).site;
-            let keys = match account.channel {
-                "mastodon" => format!("server = \"{}\"", site.base),
-                "bluesky" => format!("service = \"{}\"\nidentifier = \"nassjo.se\"", site.base),
-                "facebook-page" => format!("base_url = \"{}\"\npage_id = \"1055\"", site.base),
-                "instagram" => format!(
-                    "base_url = \"{0}\"\nuser_id = \"1784\"\npublic_url = \"{0}/public\"\npublic_folder = \"{1}\"",
-                    site.base,
-                    site.folder.join(&account.id).join("public").display()
-                ),
-                "threads" => format!("base_url = \"{}\"\nuser_id = \"1780\"", site.base),
-                "http-json" | "webhook" => format!("endpoint = \"{}\"", site.base),
-                "file" => format!("path = \"{}\"", site.folder.join(&account.id).display()),
-                "email" => "from = \"kris@nassjo.se\"\nlist = \"press\"".to_owned(),
-                "manual" => "instructions = \"Ring radion. Numret står i krispärmen.\"".to_owned(),
-                other => panic!("say here what a section of {other} looks like"),
-            };
             write!(
                 text,
-                "\n[account.{}]\nchannel = \"{}\"\n{keys}\n{}",
-                account.id, account.channel, account.more
+                "\n[account.{}]\nchannel = \"{}\"\n",
+                account.id, account.channel
             )
             .unwrap();
+            let mut keys = at_wall(account.channel, site);
+            if account.channel == "file" {
+                let folder = site.folder.join(&account.id);
+                keys.insert("path".to_owned(), folder.display().to_string().into());
+            }
+            for (key, value) in keys {
+                writeln!(text, "{key} = {value}").unwrap();
+            }
+            text.push_str(&account.more);
         }
         text
     }

@@ -16,12 +16,11 @@ use vardkase::model::{
 };
 use vardkase::wall::{Fault, How, Posted, Seen, Simulated, Wall};
 
+use crate::support::{BROWSERS, NUMBERS, section};
+
 pub const SENDER: &str = "Nässjö kommun";
 pub const LINK: &str = "https://nassjo.se/kris/koka-vattnet";
 pub const LETTERS: &str = "Åsa, Örjan och Ärla ska koka vattnet 🚰🇸🇪 – é, ß, “så”";
-
-/// A number that belongs to nobody (PTS keeps it for fiction).
-pub const NUMBER: &str = "+46701740605";
 
 /// Whoever the SMTP sink asks to log in.
 pub const LOGIN: (&str, &str) = ("vardkase-relay", "kanarie-7f3a9c51e2");
@@ -37,39 +36,11 @@ pub struct Lab {
     _folder: TempDir,
 }
 
-/// What `[account.<id>]` says of an account of each kind.
-fn section(kind: &Kind) -> &'static str {
-    match kind.id {
-        "bluesky" => "service = \"https://bsky.social\"\nidentifier = \"nassjo.se\"",
-        "email" => "from = \"kris@nassjo.se\"\nlist = \"invanare\"",
-        "facebook-page" => "page_id = \"1234567890\"",
-        "file" => "path = \"/var/www/kris\"",
-        "http-json" | "webhook" => "endpoint = \"https://nassjo.se/mottagare\"",
-        "instagram" => {
-            "user_id = \"1234567890\"\npublic_folder = \"/srv/bilder\"\npublic_url = \"https://nassjo.se/bilder\""
-        }
-        "manual" => "instructions = \"Ring radion på 010-123 45 67.\"",
-        "mastodon" => "server = \"https://mastodon.social\"",
-        "discord" | "mattermost" | "slack" | "teams" => "",
-        "telegram" => "chat = \"@nassjokommun\"",
-        "threads" | "x" => "user_id = \"1234567890\"",
-        "web-push" => "list = \"invanare\"\nsubject = \"mailto:kris@nassjo.se\"",
-        "ntfy" => "server = \"https://ntfy.sh\"\ntopic = \"nassjo-kris\"",
-        "matrix" => "server = \"https://matrix.nassjo.se\"\nroom = \"!kris:nassjo.se\"",
-        "wordpress" => "site = \"https://krisinfo.nassjo.se\"\npage = \"kris\"",
-        "whatsapp" => "phone_number_id = \"1065\"\ntemplate = \"kris\"\nlist = \"invanare\"",
-        "sms-46elks" => "from = \"Nassjo\"\nlist = \"invanare\"",
-        other => panic!("say here what a section of {other} looks like"),
-    }
-}
-
 /// Whom a post on a list channel is for.
 fn recipient(kind: &Kind) -> &'static str {
     match kind.id {
-        "web-push" => {
-            r#"{"endpoint":"https://web.push.apple.com/QabC","keys":{"p256dh":"BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4","auth":"BTBZMqHH6r4Tts7J_aSIgg"}}"#
-        }
-        "sms-46elks" | "whatsapp" => NUMBER,
+        "web-push" => BROWSERS[0],
+        "sms-46elks" | "whatsapp" => NUMBERS[0],
         _ => "anna@example.se",
     }
 }
@@ -91,7 +62,7 @@ impl Lab {
         if Self::is_mail(kind) {
             wall.require_smtp_login(LOGIN.0, LOGIN.1);
         }
-        let source = Source::new("config.toml", section(kind));
+        let source = Source::new("config.toml", section(kind.id));
         let table = source.parse();
         let mut section = Section::root(&source, &table);
         let read = (kind.read)(&mut section);

@@ -11,6 +11,7 @@
 
 use vardkase::failpoint;
 
+mod exchange;
 mod round;
 #[path = "../support/mod.rs"]
 mod support;
@@ -91,4 +92,35 @@ async fn r1_killed_at_every_named_point_nothing_is_lost_and_nothing_provable_is_
         2 * failpoint::NAMES.len(),
         "each point kills the process each time"
     );
+}
+
+/// Worlds at once: each is a daemon and a wall, and most of their time they wait.
+const WORLDS: usize = 6;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r1_every_channel_killed_at_every_request_of_its_exchange_publishes_once() {
+    use futures::StreamExt;
+    let runs = exchange::channels().map(|kind| tokio::spawn(exchange::cut_everywhere(kind)));
+    let mut all: Vec<exchange::Cuts> = futures::stream::iter(runs)
+        .buffer_unordered(WORLDS)
+        .map(Result::unwrap)
+        .collect()
+        .await;
+    all.sort_by_key(|cuts| cuts.channel);
+    println!(
+        "{:<14} {:<10} {:>8} {:>5} {:>4} {:>7} {:>7}",
+        "channel", "proof", "requests", "kills", "lost", "doubled", "unknown"
+    );
+    for cuts in &all {
+        println!(
+            "{:<14} {:<10} {:>8} {:>5} {:>4} {:>7} {:>7}",
+            cuts.channel, cuts.proof, cuts.requests, cuts.kills, cuts.lost, cuts.doubled, cuts.unknown
+        );
+    }
+    let faults: Vec<_> = all
+        .iter()
+        .flat_map(|cuts| cuts.faults.iter().map(move |fault| (cuts.channel, fault)))
+        .collect();
+    assert!(faults.is_empty(), "{faults:#?}");
+    assert!(all.iter().all(|cuts| cuts.lost == 0 && cuts.doubled == 0));
 }

@@ -454,7 +454,8 @@ fn recipient(address: Option<&str>) -> String {
     address.map_or_else(String::new, |address| Recipient::new(address).masked())
 }
 
-fn is_resting(report: &Value) -> bool {
+/// Whether the daemon has nothing more to do with any of them.
+pub fn is_resting(report: &Value) -> bool {
     let open = ["queued", "sending", "unknown"];
     let deliveries = list(report, "deliveries");
     let is_open = |d: &Value| open.contains(&d["state"].as_str().unwrap_or_default());

@@ -1,7 +1,8 @@
 //! Every row of the reference page's error table, and settling, against a service that answers as told.
 
 use serde_json::json;
-
+use jiff::SignedDuration;
+use super::request::proof;
 use super::*;
 use crate::channel::testing::{Server, accepted_at, answer, clock, json, parts, post, question, with_key};
 

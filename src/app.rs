@@ -15,12 +15,14 @@ use crate::clock::{SharedClock, Timestamp};
 use crate::config::{Account, Config, Database, Problems};
 use crate::dispatch::{Dispatcher, LanePlan};
 use crate::model::{
-    AccountId, Actor, AlertId, BroadcastId, BroadcastReport, DeliveryId, LaneId, Proof, Reason, State,
+    AccountId, Actor, AlertId, Broadcast, BroadcastId, BroadcastReport, DeliveryId, LaneId, Proof, Reason,
+    State,
 };
 use crate::store::{ChainReport, Changed, Entry, Record, Store, StoreError};
 use crate::vault::Vault;
 use crate::wall::Wall;
 
+pub mod arrivals;
 pub mod confirmations;
 pub mod decisions;
 pub mod lanes;
@@ -261,18 +263,14 @@ impl App {
 
     /// How a broadcast stands.
     pub async fn report(&self, id: &BroadcastId) -> Result<BroadcastReport, AppError> {
-        let broadcast = self.store.broadcast(id).await?;
-        Ok(BroadcastReport::of(&broadcast, &self.store.deliveries(id).await?))
+        self.report_of(&self.store.broadcast(id).await?).await
     }
 
     /// How the latest broadcasts stand, newest first.
     pub async fn reports(&self, limit: usize) -> Result<Vec<BroadcastReport>, AppError> {
         let mut reports = Vec::new();
         for broadcast in self.store.broadcasts(limit).await? {
-            reports.push(BroadcastReport::of(
-                &broadcast,
-                &self.store.deliveries(&broadcast.id).await?,
-            ));
+            reports.push(self.report_of(&broadcast).await?);
         }
         Ok(reports)
     }
@@ -281,12 +279,17 @@ impl App {
     pub async fn alert(&self, id: &AlertId) -> Result<Vec<BroadcastReport>, AppError> {
         let mut reports = Vec::new();
         for broadcast in self.store.alert(id).await?.broadcasts {
-            reports.push(BroadcastReport::of(
-                &broadcast,
-                &self.store.deliveries(&broadcast.id).await?,
-            ));
+            reports.push(self.report_of(&broadcast).await?);
         }
         Ok(reports)
+    }
+
+    async fn report_of(&self, broadcast: &Broadcast) -> Result<BroadcastReport, AppError> {
+        let deliveries = self.store.deliveries(&broadcast.id).await?;
+        Ok(BroadcastReport {
+            arrivals: self.store.arrivals(&broadcast.id).await?,
+            ..BroadcastReport::of(broadcast, &deliveries)
+        })
     }
 
     /// One delivery whole: its report, its exact text, its attempts, and for a handed-over one what the person does.

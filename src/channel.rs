@@ -16,7 +16,7 @@ use crate::compose::TextRule;
 use crate::config::AddressKind;
 use crate::config::section::Section;
 use crate::model::{
-    AccountId, Cost, PictureRule, Post, Proof, Question, Reason, Receipt, SendError, Settled,
+    AccountId, Arrival, Cost, PictureRule, Post, Proof, Question, Reason, Receipt, SendError, Settled,
 };
 
 pub mod bluesky;
@@ -274,6 +274,15 @@ pub trait Channel: Send + Sync + fmt::Debug {
             "no-pin",
             format!("this channel cannot unpin {}", receipt.remote_id),
         )))
+    }
+
+    /// Reads what the service tells later of a message that it took: the query and the form of its call. Believes
+    /// nothing that it cannot prove.
+    ///
+    /// # Errors
+    /// Why it is not taken.
+    fn arrival(&self, _query: &[(String, String)], _form: &[(String, String)]) -> Result<Arrival, Reason> {
+        Err(Reason::new("no-reports", "this channel gets no delivery reports"))
     }
 
     /// Proves that the account works. Publishes nothing. Returns who the service says we are.

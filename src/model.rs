@@ -1,5 +1,6 @@
 //! The plain data that every step shares: ids, an alert and its broadcasts, deliveries and their states. No I/O.
 
+pub mod arrival;
 pub mod broadcast;
 pub mod cost;
 pub mod delivery;
@@ -10,6 +11,7 @@ pub mod report;
 pub mod state;
 pub mod steps;
 
+pub use arrival::{Arrival, Arrivals, Arrived};
 pub use broadcast::{
     Actor, AlertState, Broadcast, BroadcastState, Kind, Lang, Mode, Rendering, Unit, Variant,
 };

@@ -1,10 +1,12 @@
 //! How a broadcast stands, as people and programs read it: the object of `send --json --wait`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountId, AlertId, Broadcast, BroadcastId, BroadcastState, Delivery, DeliveryId, Kind, MessageId, Mode,
-    Proof, Purpose, Reason, State,
+    AccountId, AlertId, Arrivals, Broadcast, BroadcastId, BroadcastState, Delivery, DeliveryId, Kind,
+    MessageId, Mode, Proof, Purpose, Reason, State,
 };
 use crate::clock::Timestamp;
 
@@ -45,6 +47,9 @@ pub struct BroadcastReport {
     /// The mails that tell the crisis organisation.
     #[serde(default)]
     pub confirmations: Vec<DeliveryReport>,
+    /// How far messages have come, where a service reports it: by account.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub arrivals: BTreeMap<AccountId, Arrivals>,
 }
 
 /// One delivery in a report.
@@ -145,6 +150,7 @@ impl BroadcastReport {
                 .collect(),
             retractions: pick(|p| p == Purpose::Retract),
             confirmations: pick(Purpose::is_confirmation),
+            arrivals: BTreeMap::new(),
         }
     }
 }

@@ -8,11 +8,11 @@ use super::db::{Conn, Engine};
 use super::journal::Chain;
 use super::{
     Acceptance, Accepted, Change, Changed, Entry, Extra, LaneNotes, Lease, Opened, Stage, StepMade,
-    StoreError, accept, extra, lanes, restore, sql,
+    StoreError, accept, arrival, extra, lanes, restore, sql,
 };
 use crate::clock::{SharedClock, Timestamp};
 use crate::failpoint;
-use crate::model::{BroadcastId, LaneId, State};
+use crate::model::{Arrival, BroadcastId, LaneId, State};
 
 /// Requests that may wait before callers have to.
 pub(super) const WAITING: usize = 4096;
@@ -44,6 +44,7 @@ pub(super) enum Request {
     Change(Vec<Change>, oneshot::Sender<Vec<Result<State, StoreError>>>),
     Note(LaneId, i64, LaneNotes, Reply<()>),
     Step(StepMade, Reply<()>),
+    Arrival(Arrival, Timestamp, Reply<bool>),
     Release(BroadcastId, Stage, Timestamp, Entry, Reply<Vec<LaneId>>),
     Finish(
         BroadcastId,
@@ -67,6 +68,7 @@ impl Request {
             Self::Renew { leases, .. } => leases.len(),
             Self::Note(..)
             | Self::Step(..)
+            | Self::Arrival(..)
             | Self::Release(..)
             | Self::Record(..)
             | Self::Ping(_)
@@ -335,6 +337,7 @@ fn refuse(group: Vec<Request>, error: &StoreError, answers: &mut Vec<Answer>) {
             Request::Note(.., reply) | Request::Step(_, reply) | Request::Ping(reply) => {
                 answer(reply, Err(error.clone()))
             }
+            Request::Arrival(.., reply) => answer(reply, Err(error.clone())),
             Request::Finish(.., reply) => answer(reply, Err(error.clone())),
             Request::Record(_, reply) => answer(reply, Err(error.clone())),
             Request::Close(done) => Box::new(|_| drop(done)),
@@ -453,6 +456,7 @@ async fn single(tx: &mut Tx<'_>, request: Request, answers: &mut Vec<Answer>) ->
             extra::release(tx, &broadcast, stage, at, entry).await,
             answers,
         ),
+        Request::Arrival(arrival, at, reply) => keep(reply, arrival::record(tx, &arrival, at).await, answers),
         Request::Step(made, reply) => keep(reply, change::made(tx, &made).await, answers),
         Request::Note(lane, epoch, notes, reply) => {
             keep(reply, lanes::note(tx.conn, &lane, epoch, &notes).await, answers)

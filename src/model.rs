@@ -16,7 +16,9 @@ pub use broadcast::{
     Actor, AlertState, Broadcast, BroadcastState, Kind, Lang, Mode, Rendering, Unit, Variant,
 };
 pub use cost::{Cost, Price};
-pub use delivery::{Delivery, ExpansionState, Post, Proof, Purpose, Question, Receipt, Recipient, Settled, Work};
+pub use delivery::{
+    Delivery, ExpansionState, Post, Proof, Purpose, Question, Receipt, Recipient, Settled, Work,
+};
 pub use ids::{AccountId, AlertId, BroadcastId, DeliveryId, GroupId, LaneId, ListId, MessageId};
 pub use outcome::{Reason, SendError};
 pub use picture::{Picture, PictureRule};

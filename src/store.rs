@@ -17,8 +17,9 @@ use self::writer::{DecideLists, Reply, Request, Writer};
 use crate::clock::{SharedClock, Timestamp, from_micros};
 use crate::config::Database;
 use crate::model::{
-    AccountId, Actor, AlertId, AlertState, Broadcast, BroadcastId, Delivery, DeliveryId, Event, ExpansionState, Kind, LaneId,
-    MessageId, Mode, Proof, Purpose, Reason, Receipt, Recipient, Rendering, State, Work, WrongTransition,
+    AccountId, Actor, AlertId, AlertState, Broadcast, BroadcastId, Delivery, DeliveryId, Event,
+    ExpansionState, Kind, LaneId, MessageId, Mode, Proof, Purpose, Reason, Receipt, Recipient, Rendering,
+    State, Work, WrongTransition,
 };
 
 mod accept;

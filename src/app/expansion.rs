@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::App;
 use crate::clock::{Timestamp, from_micros};
-use crate::model::{BroadcastReport, RecipientsReport, State};
 use crate::model::{Broadcast, ExpansionState};
+use crate::model::{BroadcastReport, RecipientsReport, State};
 use crate::store::{Expansion, Forgotten, ListedState, Summary};
 
 /// How soon a lane that had enough before it is looked at again, at first and at last.
@@ -86,7 +86,11 @@ pub(super) fn report(broadcast: &Broadcast, summary: &Summary) -> BroadcastRepor
         counted.push(of_expansion(one, state));
     }
     for state in &summary.listed {
-        if summary.expansions.iter().all(|one| one.lane.account != state.account) {
+        if summary
+            .expansions
+            .iter()
+            .all(|one| one.lane.account != state.account)
+        {
             counted.push(of_state(state, summary));
         }
     }

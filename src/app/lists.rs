@@ -34,7 +34,11 @@ impl Stamp {
         let about = |path: &Path| {
             let about = std::fs::metadata(path).ok();
             let length = about.as_ref().map_or(0, std::fs::Metadata::len);
-            (path.to_owned(), length, about.and_then(|about| about.modified().ok()))
+            (
+                path.to_owned(),
+                length,
+                about.and_then(|about| about.modified().ok()),
+            )
         };
         let mut all = vec![about(&files.place)];
         if files.folder {
@@ -97,19 +101,19 @@ impl App {
             self.store.stage(&id, first, bodies, self.now()).await?;
             first += many;
         }
-        let read = reading
+        let (hash, found) = reading
             .await
             .map_err(|_| AppError::Conflict(format!("the list {} could not be read", list.id)))?;
-        if let Some(why) = read.found.useless() {
+        if let Some(why) = found.useless() {
             return Ok(Err(Reason::new("list", why)));
         }
         Ok(Ok(StagedList {
             id,
-            digest: hex::encode(read.hash.finalize()),
+            digest: hex::encode(hash.finalize()),
             chunks: first,
-            entries: read.found.entries,
-            faults: read.found.faults,
-            named: read.found.named.iter().map(ToString::to_string).collect(),
+            entries: found.entries,
+            faults: found.faults,
+            named: found.named.iter().map(ToString::to_string).collect(),
         }))
     }
 }
@@ -134,7 +138,8 @@ impl Chunks {
         }
     }
 
-    fn read(mut self, list: &List) -> Self {
+    /// Reads all of it. Whoever takes the chunks has heard of the last one when this has returned.
+    fn read(mut self, list: &List) -> (Sha256, Survey) {
         match &list.files {
             None => {
                 for recipient in &list.recipients {
@@ -156,7 +161,7 @@ impl Chunks {
         }
         self.close_chunk();
         self.hand_over();
-        self
+        (self.hash, self.found)
     }
 
     fn take(&mut self, recipient: Recipient) {

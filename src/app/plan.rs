@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{AppError, lists};
 use super::request::{AccountPreview, Preview, SendRequest};
+use super::{AppError, lists};
 use crate::channel::Transport;
 use crate::check::{self, CheckInput, Finding, link};
 use crate::clock::{Timestamp, later};
@@ -232,9 +232,8 @@ pub fn preview(
                 count: rendering.map(|r| r.count),
                 limit: rendering.map_or(rule.limit, |r| r.limit),
                 unit: rule.unit,
-                cost: rendering.and_then(|r| {
-                    account.settings.cost(&r.text, recipients(account).unwrap_or(1))
-                }),
+                cost: rendering
+                    .and_then(|r| account.settings.cost(&r.text, recipients(account).unwrap_or(1))),
                 findings: draft
                     .findings
                     .iter()

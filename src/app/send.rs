@@ -78,7 +78,9 @@ impl App {
                 }
             }
             let only = destinations.is_empty() && lists.iter().all(|(_, (_, staged))| staged.is_err());
-            let said = lists.iter().filter_map(|(to, (id, staged))| said(&to.account, id, staged, only));
+            let said = lists
+                .iter()
+                .filter_map(|(to, (id, staged))| said(&to.account, id, staged, only));
             draft.findings.extend(said);
             if check::is_blocked(&draft.findings) {
                 return Err(AppError::Stopped(draft.findings));

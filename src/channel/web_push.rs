@@ -24,8 +24,8 @@ use super::transport::{Answer, Effect, Transport, below};
 use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, WallSite};
 use crate::clock::Timestamp;
 use crate::compose::TextRule;
-use crate::model::AddressKind;
 use crate::config::section::{Section, is_loopback_host, quoted};
+use crate::model::AddressKind;
 use crate::model::{
     Kind as Does, ListId, Mode, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit,
 };

@@ -92,7 +92,10 @@ pub async fn retry(config: &Path, args: &RetryArgs) -> Outcome {
         for account in &result.lists {
             outln!("{account}: the list on its way as well");
         }
-        for (n, what) in [(result.changed_more, "changed"), (result.skipped_more, "unchanged")] {
+        for (n, what) in [
+            (result.changed_more, "changed"),
+            (result.skipped_more, "unchanged"),
+        ] {
             if n > 0 {
                 outln!("… and {n} more {what}");
             }

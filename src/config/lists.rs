@@ -5,9 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::List;
 use super::accounts::name_of;
 use super::section::{Placed, Section, quoted};
-use super::List;
 use crate::model::{AddressKind, ListId, Recipient};
 
 mod reader;
@@ -283,7 +283,10 @@ impl Files {
             if is_list_file(&path) && path.is_file() {
                 Ok(path)
             } else {
-                Err(fault(&path, "is no .csv or .jsonl file; move it elsewhere".to_owned()))
+                Err(fault(
+                    &path,
+                    "is no .csv or .jsonl file; move it elsewhere".to_owned(),
+                ))
             }
         }));
         if all.is_empty() {

@@ -280,7 +280,12 @@ fn sum_up(row: &mut Row, deliveries: &[&DeliveryReport], counted: Option<&Recipi
     }
     let not_out = |state: State| !state.got_out() && !state.is_open() && state != State::Superseded;
     if let Some(counted) = counted {
-        let all: u64 = counted.states.iter().filter(|(s, _)| not_out(**s)).map(|(_, n)| n).sum();
+        let all: u64 = counted
+            .states
+            .iter()
+            .filter(|(s, _)| not_out(**s))
+            .map(|(_, n)| n)
+            .sum();
         let more = all.saturating_sub(row.missed.len() as u64);
         row.missed_more = usize::try_from(more).unwrap_or(usize::MAX);
     }
@@ -298,10 +303,16 @@ fn left_out(counted: &RecipientsReport) -> Vec<String> {
     [
         (counted.waiting, "har inte kommit på tur än"),
         (counted.stopped, stopped.as_str()),
-        (counted.suppressed, "får inte längre något (vardkase recipients suppressed visar varför)"),
+        (
+            counted.suppressed,
+            "får inte längre något (vardkase recipients suppressed visar varför)",
+        ),
         (counted.repeated, "stod två gånger i listan"),
         (counted.unpaired, "finns inte i listan hos kontot som ersätts"),
-        (counted.faulty_lines, "rader i listan går inte att läsa (vardkase check visar vilka)"),
+        (
+            counted.faulty_lines,
+            "rader i listan går inte att läsa (vardkase check visar vilka)",
+        ),
     ]
     .into_iter()
     .filter(|(n, _)| *n > 0)

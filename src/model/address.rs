@@ -54,7 +54,10 @@ impl AddressKind {
             Self::Mail | Self::Phone => recipient.address().to_owned(),
             Self::Push => {
                 let read: Option<Subscription> = serde_json::from_str(recipient.address()).ok();
-                read.map_or_else(|| recipient.address().to_owned(), |read| read.endpoint.to_string())
+                read.map_or_else(
+                    || recipient.address().to_owned(),
+                    |read| read.endpoint.to_string(),
+                )
             }
         }
     }

@@ -117,7 +117,11 @@ impl RecipientsReport {
 
     /// Every state that somebody of them is in; a list that is on its way is open, one that cannot be read is refused.
     pub fn standing(&self) -> impl Iterator<Item = State> + '_ {
-        let there = self.states.iter().filter(|(_, n)| **n > 0).map(|(state, _)| *state);
+        let there = self
+            .states
+            .iter()
+            .filter(|(_, n)| **n > 0)
+            .map(|(state, _)| *state);
         let coming = (self.waiting > 0).then_some(State::Queued);
         let stopped = self
             .stopped_as

@@ -11,8 +11,8 @@ use super::read::lane;
 use super::step::{self, Current, to_json};
 use super::writer::Tx;
 use super::{
-    Acceptance, Accepted, Changed, Destination, Entry, Expansion, Listed, StoreError, Target, Under, expand, sql,
-    suppress, tally,
+    Acceptance, Accepted, Changed, Destination, Entry, Expansion, Listed, StoreError, Target, Under, expand,
+    sql, suppress, tally,
 };
 use crate::model::{
     AccountId, AlertId, AlertState, BroadcastId, DeliveryId, Event, ExpansionState, Kind, LaneId, Purpose,

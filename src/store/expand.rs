@@ -80,7 +80,11 @@ pub enum Forgotten {
     All,
 }
 
-async fn one_text(tx: &mut Tx<'_>, sql: &'static str, values: Vec<Value>) -> Result<Option<String>, StoreError> {
+async fn one_text(
+    tx: &mut Tx<'_>,
+    sql: &'static str,
+    values: Vec<Value>,
+) -> Result<Option<String>, StoreError> {
     let rows = tx.conn.fetch(sql, values).await?;
     rows.first().map(|row| row.text(0)).transpose()
 }
@@ -181,7 +185,10 @@ impl Expansion {
 
 /// Writes the rows of new expansions.
 pub(super) async fn begin(tx: &mut Tx<'_>, expansions: &[Expansion]) -> Result<(), StoreError> {
-    let rows: Vec<_> = expansions.iter().map(Expansion::values).collect::<Result<_, _>>()?;
+    let rows: Vec<_> = expansions
+        .iter()
+        .map(Expansion::values)
+        .collect::<Result<_, _>>()?;
     sql::EXPANSIONS_NEW.run(tx.conn, rows).await.map(drop)
 }
 
@@ -493,11 +500,7 @@ pub(super) async fn overtake(
         }
     }
     let place = [alert.as_str().into(), new.mode.as_str().into()];
-    let step = [
-        alert.as_str().into(),
-        new.mode.as_str().into(),
-        new.at.into(),
-    ];
+    let step = [alert.as_str().into(), new.mode.as_str().into(), new.at.into()];
     let statements = [
         (&sql::OVERTAKEN_IN_LANE, &sql::OVERTAKE_IN_LANE),
         (&sql::OVERTAKEN_AT_REST, &sql::OVERTAKE_AT_REST),

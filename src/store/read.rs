@@ -118,7 +118,10 @@ pub(super) async fn is_repeated(readers: &Readers, key: &str) -> Result<bool, St
     Ok(!readers.fetch(sql::REPEATED, vec![key.into()]).await?.is_empty())
 }
 
-pub(super) async fn stand_ins_of(readers: &Readers, targets: &[DeliveryId]) -> Result<Vec<LaneId>, StoreError> {
+pub(super) async fn stand_ins_of(
+    readers: &Readers,
+    targets: &[DeliveryId],
+) -> Result<Vec<LaneId>, StoreError> {
     let among = targets.iter().map(|id| id.as_str().into()).collect();
     let rows = sql::STAND_INS_OF.read(readers, &[], among).await?;
     let lanes = rows.iter().map(lane).collect::<Result<Vec<_>, _>>()?;

@@ -529,8 +529,8 @@ macro_rules! overtaken_at_rest {
 macro_rules! overtaken_count {
     ($which:expr) => {
         concat!(
-            "SELECT broadcast, account, state, CASE WHEN target IS NOT NULL AND attempts = 0 THEN 1 ELSE 0 END, \
-             COUNT(*) FROM delivery ",
+            "SELECT broadcast, account, state, \
+             CAST(CASE WHEN target IS NOT NULL AND attempts = 0 THEN 1 ELSE 0 END AS BIGINT), COUNT(*) FROM delivery ",
             $which
         )
     };

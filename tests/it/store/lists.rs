@@ -9,7 +9,7 @@ use vardkase::store::{
     Opened, StagedList, Store, Target, Under,
 };
 
-use super::bed::{Bed, existing, live, states};
+use super::bed::{Bed, NODE, existing, live, states};
 use super::on_both_engines;
 
 on_both_engines!(
@@ -90,7 +90,9 @@ async fn counts_hold(store: &Store, accepted: &Accepted) {
         if delivery.is_idle_stand_in() {
             idle += 1;
         } else {
-            *there.entry((delivery.account.to_string(), delivery.state)).or_default() += 1;
+            *there
+                .entry((delivery.account.to_string(), delivery.state))
+                .or_default() += 1;
         }
     }
     let summary = store.summary(&accepted.broadcast, 10).await.unwrap();
@@ -102,7 +104,11 @@ async fn counts_hold(store: &Store, accepted: &Accepted) {
         assert!(one.shown <= 10);
     }
     assert_eq!(counted, there);
-    let counted: u64 = summary.listed.iter().map(|one| one.standing_by + one.spared).sum();
+    let counted: u64 = summary
+        .listed
+        .iter()
+        .map(|one| one.standing_by + one.spared)
+        .sum();
     assert_eq!(counted, idle);
 }
 
@@ -136,7 +142,10 @@ async fn each_recipient_of_a_list_gets_one_delivery_though_the_daemon_ends_in_th
     assert_eq!(to.len(), 3000);
     let one = expansion(&store, &accepted, "sms").await;
     assert_eq!(one.state, ExpansionState::Done);
-    assert_eq!((one.entries, one.taken, one.made, one.repeated), (6000, 6000, 3000, 3000));
+    assert_eq!(
+        (one.entries, one.taken, one.made, one.repeated),
+        (6000, 6000, 3000, 3000)
+    );
     counts_hold(&store, &accepted).await;
     let records = store.journal(0, 100, None).await.unwrap();
     let body = &records.iter().find(|r| r.kind == "accept").unwrap().body;
@@ -158,19 +167,32 @@ async fn a_newer_message_stops_what_is_left_of_a_list(bed: &Bed) {
     store.expand(bed.now()).await.unwrap();
     let head = store.head(&live("sms"), 3).await.unwrap();
     bed.publish(&store, &head[0].delivery.id).await;
-    bed.step(&store, &head[1].delivery.id, State::Queued, Event::Hold).await;
-    bed.step(&store, &head[2].delivery.id, State::Queued, Event::Begin).await;
+    bed.step(&store, &head[1].delivery.id, State::Queued, Event::Hold)
+        .await;
+    bed.step(&store, &head[2].delivery.id, State::Queued, Event::Begin)
+        .await;
 
     let list = stage(bed, &store, "b", &addresses).await;
     let under = existing(&first.alert);
-    let second = send(bed, &store, under, Kind::Update, vec![listed(bed.to("sms"), list)]).await;
+    let second = send(
+        bed,
+        &store,
+        under,
+        Kind::Update,
+        vec![listed(bed.to("sms"), list)],
+    )
+    .await;
     let one = expansion(&store, &first, "sms").await;
     assert_eq!((one.state, one.taken), (ExpansionState::Superseded, 512));
     let mut counts: BTreeMap<State, usize> = BTreeMap::new();
     for state in states(&store, &first.broadcast).await {
         *counts.entry(state).or_default() += 1;
     }
-    let expected = [(State::Sending, 1), (State::Published, 1), (State::Superseded, 510)];
+    let expected = [
+        (State::Sending, 1),
+        (State::Published, 1),
+        (State::Superseded, 510),
+    ];
     assert_eq!(counts, BTreeMap::from(expected));
     counts_hold(&store, &first).await;
     assert_eq!(expand(bed, &store).await, 4);
@@ -178,8 +200,13 @@ async fn a_newer_message_stops_what_is_left_of_a_list(bed: &Bed) {
     assert_eq!(states(&store, &first.broadcast).await.len(), 512, "and no more");
     let records = store.journal(0, 1000, Some(&first.broadcast)).await.unwrap();
     let overtaken = records.iter().filter(|r| r.body.contains("\"supersede\""));
-    let counted = overtaken.filter(|r| r.body.contains("\"recipients\":509") || r.body.contains("\"recipients\":1"));
-    assert_eq!(counted.count(), 2, "one for those in the lane, one for who was held: {records:?}");
+    let counted =
+        overtaken.filter(|r| r.body.contains("\"recipients\":509") || r.body.contains("\"recipients\":1"));
+    assert_eq!(
+        counted.count(),
+        2,
+        "one for those in the lane, one for who was held: {records:?}"
+    );
 }
 
 async fn a_list_stands_in_for_another_by_address(bed: &Bed) {
@@ -205,7 +232,12 @@ async fn a_list_stands_in_for_another_by_address(bed: &Bed) {
         let accepted = send(bed, &store, NEW, Kind::Initial, lists).await;
         expand(bed, &store).await;
         let deliveries = store.deliveries(&accepted.broadcast).await.unwrap();
-        let of = |account: &str| deliveries.iter().filter(|d| d.account.as_str() == account).count();
+        let of = |account: &str| {
+            deliveries
+                .iter()
+                .filter(|d| d.account.as_str() == account)
+                .count()
+        };
         let served = own.map_or(1500, |_| 4);
         assert_eq!((of("whatsapp"), of("sms")), (1499, served));
         let by_id: BTreeMap<_, _> = deliveries.iter().map(|d| (&d.id, d)).collect();
@@ -220,15 +252,26 @@ async fn a_list_stands_in_for_another_by_address(bed: &Bed) {
             }
         }
         let one = expansion(&store, &accepted, "sms").await;
-        assert_eq!((one.state, one.unpaired), (ExpansionState::Done, own.map_or(0, |_| 1)));
+        assert_eq!(
+            (one.state, one.unpaired),
+            (ExpansionState::Done, own.map_or(0, |_| 1))
+        );
         counts_hold(&store, &accepted).await;
         // Of two, one is refused and the other gets out: the stand-in of the first is woken, the other is spared.
-        let primary: Vec<_> = deliveries.iter().filter(|d| d.account.as_str() == "whatsapp").collect();
-        bed.step(&store, &primary[0].id, State::Queued, Event::Begin).await;
-        bed.step(&store, &primary[0].id, State::Sending, Event::Refuse).await;
+        let primary: Vec<_> = deliveries
+            .iter()
+            .filter(|d| d.account.as_str() == "whatsapp")
+            .collect();
+        bed.step(&store, &primary[0].id, State::Queued, Event::Begin)
+            .await;
+        bed.step(&store, &primary[0].id, State::Sending, Event::Refuse)
+            .await;
         let woken = store.stand_ins_of(&[primary[0].id.clone()]).await.unwrap();
         assert_eq!(woken, [live("sms")]);
-        let spared = deliveries.iter().find(|d| d.target.as_ref() == Some(&primary[1].id)).unwrap();
+        let spared = deliveries
+            .iter()
+            .find(|d| d.target.as_ref() == Some(&primary[1].id))
+            .unwrap();
         bed.step(&store, &spared.id, State::Queued, Event::Cancel).await;
         counts_hold(&store, &accepted).await;
         // Out of the way of the next round.
@@ -262,7 +305,9 @@ async fn a_person_stops_a_list_and_releases_one_that_a_copy_holds(bed: &Bed) {
     }
     let decide = async |store: &Store, which: &Accepted, decision| {
         let actor = Actor("anna".to_owned());
-        let concerned = store.decide_lists(&which.broadcast, &[], decision, bed.now(), actor).await;
+        let concerned = store
+            .decide_lists(&which.broadcast, &[], decision, bed.now(), actor)
+            .await;
         concerned.unwrap().len()
     };
     assert_eq!(decide(&store, &accepted[0], ListDecision::Cancel).await, 1);
@@ -271,10 +316,19 @@ async fn a_person_stops_a_list_and_releases_one_that_a_copy_holds(bed: &Bed) {
     store.expand(bed.now()).await.unwrap();
     store.close().await;
 
-    let (copy, opened) = bed.open_as("another-machine").await.unwrap();
-    assert_eq!(opened, Opened::Restored { held: 1000 }, "512 deliveries and 488 to come");
+    bed.meddle("INSERT INTO meta (name, value) VALUES ('backup', 'a copy')")
+        .await;
+    let (copy, opened) = bed.open_as(NODE).await.unwrap();
+    assert_eq!(
+        opened,
+        Opened::Restored { held: 1000 },
+        "512 deliveries and 488 to come"
+    );
     assert_eq!(expand(bed, &copy).await, 0);
-    assert_eq!(expansion(&copy, &accepted[1], "sms").await.state, ExpansionState::Held);
+    assert_eq!(
+        expansion(&copy, &accepted[1], "sms").await.state,
+        ExpansionState::Held
+    );
     assert_eq!(decide(&copy, &accepted[1], ListDecision::Release).await, 1);
     assert_eq!(expand(bed, &copy).await, 1);
     assert_eq!(states(&copy, &accepted[1].broadcast).await.len(), 1000);
@@ -323,9 +377,17 @@ async fn a_list_that_nothing_needs_is_removed(bed: &Bed) {
         }
     };
     let before = bed.now();
-    assert_eq!(forget(before).await, (0, Forgotten::InUse), "somebody may be reading it still");
+    assert_eq!(
+        forget(before).await,
+        (0, Forgotten::InUse),
+        "somebody may be reading it still"
+    );
     expand(bed, &store).await;
-    assert_eq!(forget(before).await, (2, Forgotten::InUse), "the one that was used");
+    assert_eq!(
+        forget(before).await,
+        (2, Forgotten::InUse),
+        "the one that was used"
+    );
     assert_eq!(forget(bed.later(600)).await, (2, Forgotten::All));
 }
 
@@ -341,7 +403,9 @@ async fn the_first_stage_lets_a_list_go_that_is_not_there_yet(bed: &Bed) {
     let accepted = send(bed, &store, NEW, Kind::Initial, vec![listed(each, list)]).await;
     store.expand(bed.now()).await.unwrap();
     let stage = vardkase::store::Stage::Answers;
-    let released = store.release(&accepted.broadcast, stage, bed.now(), bed.entry("stage")).await;
+    let released = store
+        .release(&accepted.broadcast, stage, bed.now(), bed.entry("stage"))
+        .await;
     assert_eq!(released.unwrap(), [live("sms")]);
     expand(bed, &store).await;
     for delivery in store.deliveries(&accepted.broadcast).await.unwrap() {
@@ -349,7 +413,10 @@ async fn the_first_stage_lets_a_list_go_that_is_not_there_yet(bed: &Bed) {
     }
     let head = store.head(&live("sms"), 600).await.unwrap();
     assert_eq!(head.len(), 600);
-    assert!(head.iter().all(|work| work.post.rendering.text.starts_with("Koka vattnet.")));
+    assert!(
+        head.iter()
+            .all(|work| work.post.rendering.text.starts_with("Koka vattnet."))
+    );
 }
 
 async fn a_list_that_could_not_be_read_is_told_and_others_go(bed: &Bed) {
@@ -363,7 +430,10 @@ async fn a_list_that_could_not_be_read_is_told_and_others_go(bed: &Bed) {
     let accepted = send(bed, &store, NEW, Kind::Initial, lists).await;
     expand(bed, &store).await;
     assert_eq!(states(&store, &accepted.broadcast).await, [State::Queued]);
-    assert_eq!(expansion(&store, &accepted, "press").await.state, ExpansionState::Failed);
+    assert_eq!(
+        expansion(&store, &accepted, "press").await.state,
+        ExpansionState::Failed
+    );
     // What is not whole is not accepted.
     let mut half = stage(bed, &store, "b", &[number(1)]).await;
     half.chunks = 2;

@@ -22,7 +22,7 @@ use crate::table::{Figure, seconds_to_millis};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_vardkase");
 /// Longest wait for a million recipients.
-const PATIENCE: Duration = Duration::from_mins(60);
+const PATIENCE: Duration = Duration::from_hours(1);
 
 /// A channel of lists.
 struct Way {

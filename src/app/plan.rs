@@ -195,7 +195,7 @@ pub fn preview(
             .get(&account.id)
             .is_some_and(|found| found.useless().is_some())
     };
-    let only = draft.accounts.iter().all(|account| useless(account));
+    let only = draft.accounts.iter().all(useless);
     for account in &draft.accounts {
         if let (Some(list), Some(found)) = (account.settings.list(), surveys.get(&account.id)) {
             let (why, first) = (found.useless(), found.named.first().map(ToString::to_string));

@@ -158,6 +158,7 @@ pub fn alert(lanes: &[LaneId]) -> anyhow::Result<Acceptance> {
             unit: Unit::Characters,
         }],
         destinations: destinations.collect(),
+        lists: Vec::new(),
         idempotency: None,
         journal: serde_json::json!({}),
     })

@@ -1,10 +1,11 @@
 //! What Vårdkase adds to the bare work, measured in the same run as the bare work. Prints; judges nothing.
 //!
-//! `scripts/bench [--json] [alert|deliveries|start …]`
+//! `scripts/bench [--json] [--million] [--sizes=10000,100000] [alert|deliveries|recipients|start …]`
 
 mod alert;
 mod bed;
 mod endpoint;
+mod recipients;
 mod start;
 mod table;
 mod throughput;
@@ -18,6 +19,7 @@ fn main() -> anyhow::Result<()> {
         .map(String::as_str)
         .filter(|argument| !argument.starts_with('-'))
         .collect();
+    let sizes = sizes(&arguments)?;
     let wanted = |name: &str| named.is_empty() || named.contains(&name);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut figures = Vec::new();
@@ -31,6 +33,9 @@ fn main() -> anyhow::Result<()> {
         if wanted("start") {
             figures.extend(start::measure(5).await?);
         }
+        if wanted("recipients") {
+            figures.extend(Box::pin(recipients::measure(&sizes)).await?);
+        }
         anyhow::Ok(())
     })?;
     if json {
@@ -39,4 +44,19 @@ fn main() -> anyhow::Result<()> {
         table::print(&figures);
     }
     Ok(())
+}
+
+/// How many recipients the lists have: what `--sizes=` says, or 10,000 and 100,000, with `--million` a million as well.
+fn sizes(arguments: &[String]) -> anyhow::Result<Vec<usize>> {
+    let given = arguments
+        .iter()
+        .find_map(|argument| argument.strip_prefix("--sizes="));
+    let mut sizes: Vec<usize> = match given {
+        Some(given) => given.split(',').map(str::parse).collect::<Result<_, _>>()?,
+        None => vec![10_000, 100_000],
+    };
+    if arguments.iter().any(|argument| argument == "--million") {
+        sizes.push(1_000_000);
+    }
+    Ok(sizes)
 }

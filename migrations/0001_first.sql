@@ -47,6 +47,8 @@ CREATE TABLE rendering (
     body      TEXT NOT NULL
 );
 
+CREATE INDEX rendering_of_broadcast ON rendering (broadcast, id);
+
 CREATE TABLE delivery (
     id            TEXT PRIMARY KEY,
     -- The order of acceptance.
@@ -85,7 +87,14 @@ CREATE TABLE delivery (
 );
 CREATE INDEX delivery_lane ON delivery (account, mode, urgency, seq) WHERE urgency IS NOT NULL;
 CREATE INDEX delivery_open ON delivery (broadcast, purpose) WHERE urgency IS NOT NULL;
-CREATE INDEX delivery_of_broadcast ON delivery (broadcast, seq);
+-- A broadcast to a list may have a million deliveries, one after the other per account; what is no list is found apart.
+CREATE INDEX delivery_of_broadcast ON delivery (broadcast, account, seq);
+CREATE INDEX delivery_single ON delivery (broadcast, seq) WHERE recipient = '';
+CREATE INDEX delivery_extra ON delivery (broadcast, seq) WHERE purpose <> 'publish';
+CREATE INDEX delivery_trouble ON delivery (broadcast, account, seq)
+    WHERE state IN ('refused', 'unknown', 'held', 'manual', 'expired');
+CREATE INDEX delivery_stand_in ON delivery (broadcast) WHERE target IS NOT NULL AND urgency IS NOT NULL;
+CREATE INDEX delivery_target ON delivery (target) WHERE target IS NOT NULL;
 CREATE INDEX delivery_of_alert ON delivery (alert, account, recipient);
 CREATE INDEX delivery_remote ON delivery (account, finished_at) WHERE remote_id IS NOT NULL;
 
@@ -137,6 +146,83 @@ CREATE TABLE lane (
     reason     TEXT,
     PRIMARY KEY (account, mode)
 );
+
+-- Who gets nothing more: a service said that the address has ended, or a person did. An empty account means all of them.
+CREATE TABLE suppression (
+    recipient TEXT NOT NULL,
+    account   TEXT NOT NULL,
+    at        BIGINT NOT NULL,
+    reason    TEXT NOT NULL,
+    PRIMARY KEY (recipient, account)
+);
+CREATE INDEX suppression_at ON suppression (at);
+
+-- How many recipients of a broadcast stand how on an account: kept with each step, so that nobody has to count a million
+-- rows. `standby` and `spared` are those who stand in for another account and had nothing to do so far, or at all.
+CREATE TABLE tally (
+    broadcast TEXT NOT NULL,
+    account   TEXT NOT NULL,
+    state     TEXT NOT NULL,
+    n         BIGINT NOT NULL,
+    -- When the latest of them came to rest; 0 if none has.
+    latest    BIGINT NOT NULL,
+    PRIMARY KEY (broadcast, account, state)
+) /*sqlite WITHOUT ROWID*/;
+
+-- A list whose recipients are on their way: read from its files when a command uses it, gone when the last expansion
+-- that uses it has ended.
+CREATE TABLE recipient_list (
+    id TEXT PRIMARY KEY,
+    -- When it was last written to; 0 once a command has been accepted with it.
+    at BIGINT NOT NULL
+);
+-- Its recipients, a JSON array of at most 512 addresses in each.
+CREATE TABLE recipient_chunk (
+    list   TEXT NOT NULL,
+    number BIGINT NOT NULL,
+    body   TEXT NOT NULL,
+    PRIMARY KEY (list, number)
+);
+
+-- A list on its way into deliveries: what is the same for all of them, how far it has come, and what became of it.
+CREATE TABLE expansion (
+    id            BIGINT PRIMARY KEY,
+    broadcast     TEXT NOT NULL REFERENCES broadcast (id),
+    alert         TEXT NOT NULL,
+    kind          TEXT NOT NULL,
+    mode          TEXT NOT NULL,
+    account       TEXT NOT NULL,
+    channel       TEXT NOT NULL,
+    proof         TEXT NOT NULL,
+    -- The account that it stands in for.
+    stands_in_for TEXT,
+    rendering     BIGINT NOT NULL,
+    alternative   BIGINT,
+    queued_at     BIGINT NOT NULL,
+    not_before    BIGINT NOT NULL,
+    deadline      BIGINT NOT NULL,
+    list          TEXT NOT NULL,
+    -- SHA-256 over the addresses, a line each: which list it was, long after its recipients are gone.
+    digest        TEXT NOT NULL,
+    chunks        BIGINT NOT NULL,
+    -- The next chunk; moves in the same commit as the deliveries of the one before.
+    next          BIGINT NOT NULL,
+    entries       BIGINT NOT NULL,
+    taken         BIGINT NOT NULL,
+    made          BIGINT NOT NULL,
+    repeated      BIGINT NOT NULL,
+    suppressed    BIGINT NOT NULL,
+    unpaired      BIGINT NOT NULL,
+    faults        BIGINT NOT NULL,
+    state         TEXT NOT NULL CHECK (state IN
+                  ('open', 'held', 'done', 'expired', 'superseded', 'cancelled', 'failed')),
+    finished_at   BIGINT,
+    error         TEXT
+);
+CREATE INDEX expansion_open ON expansion (next, id) WHERE state = 'open';
+CREATE INDEX expansion_of_broadcast ON expansion (broadcast, id);
+CREATE INDEX expansion_of_alert ON expansion (alert, account);
+CREATE INDEX expansion_of_list ON expansion (list);
 
 CREATE TABLE idempotency (
     name      TEXT PRIMARY KEY,

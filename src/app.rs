@@ -25,9 +25,12 @@ use crate::wall::Wall;
 pub mod arrivals;
 pub mod confirmations;
 pub mod decisions;
+pub mod expansion;
 pub mod lanes;
+pub mod lists;
 pub mod order;
 pub mod plan;
+pub mod recipients;
 pub mod request;
 pub mod send;
 pub mod stage;
@@ -36,6 +39,11 @@ use request::{AccountView, ChannelView, Status, Verification};
 
 /// The account id of the confirmation's lane; no configured account may have it.
 pub const CONFIRMATION: &str = "confirmation";
+
+/// Recipients of one account that a report names, at most.
+const NAMED: usize = 1000;
+/// The same where many reports are made.
+const NAMED_IN_BRIEF: usize = 100;
 
 /// Why the application did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +81,9 @@ pub struct App {
     /// Adapters that are open, so that a lane, a verification and a settling share one session. Emptied on reload.
     open: Mutex<BTreeMap<LaneId, LanePlan>>,
     dispatcher: OnceLock<Dispatcher>,
+    surveys: Mutex<lists::Surveys>,
+    /// A list is on its way into deliveries, or nobody needs it any more.
+    lists_wanted: tokio::sync::Notify,
     own_uid: u32,
     since: Timestamp,
 }
@@ -102,6 +113,8 @@ impl App {
             wall,
             open: Mutex::new(BTreeMap::new()),
             dispatcher: OnceLock::new(),
+            surveys: Mutex::new(BTreeMap::new()),
+            lists_wanted: tokio::sync::Notify::new(),
             own_uid: rustix::process::geteuid().as_raw(),
             since,
         })
@@ -263,14 +276,20 @@ impl App {
 
     /// How a broadcast stands.
     pub async fn report(&self, id: &BroadcastId) -> Result<BroadcastReport, AppError> {
-        self.report_of(&self.store.broadcast(id).await?).await
+        self.report_of(&self.store.broadcast(id).await?, NAMED).await
+    }
+
+    /// The same for those who read it again and again as it changes: of a long list fewer recipients are named.
+    pub async fn brief_report(&self, id: &BroadcastId) -> Result<BroadcastReport, AppError> {
+        self.report_of(&self.store.broadcast(id).await?, NAMED_IN_BRIEF)
+            .await
     }
 
     /// How the latest broadcasts stand, newest first.
     pub async fn reports(&self, limit: usize) -> Result<Vec<BroadcastReport>, AppError> {
         let mut reports = Vec::new();
         for broadcast in self.store.broadcasts(limit).await? {
-            reports.push(self.report_of(&broadcast).await?);
+            reports.push(self.report_of(&broadcast, NAMED_IN_BRIEF).await?);
         }
         Ok(reports)
     }
@@ -279,16 +298,16 @@ impl App {
     pub async fn alert(&self, id: &AlertId) -> Result<Vec<BroadcastReport>, AppError> {
         let mut reports = Vec::new();
         for broadcast in self.store.alert(id).await?.broadcasts {
-            reports.push(self.report_of(&broadcast).await?);
+            reports.push(self.report_of(&broadcast, NAMED_IN_BRIEF).await?);
         }
         Ok(reports)
     }
 
-    async fn report_of(&self, broadcast: &Broadcast) -> Result<BroadcastReport, AppError> {
-        let deliveries = self.store.deliveries(&broadcast.id).await?;
+    async fn report_of(&self, broadcast: &Broadcast, named: usize) -> Result<BroadcastReport, AppError> {
+        let summary = self.store.summary(&broadcast.id, named).await?;
         Ok(BroadcastReport {
             arrivals: self.store.arrivals(&broadcast.id).await?,
-            ..BroadcastReport::of(broadcast, &deliveries)
+            ..expansion::report(broadcast, &summary)
         })
     }
 
@@ -312,8 +331,15 @@ impl App {
     }
 
     /// The accounts, with whether each could be opened now.
-    pub fn accounts(&self) -> Vec<AccountView> {
-        accounts(&self.config(), |account| {
+    pub async fn accounts(&self) -> Vec<AccountView> {
+        let config = self.config();
+        let all: Vec<&Account> = config.accounts.values().collect();
+        let surveys = self.surveys(&config, &all).await;
+        let recipients = |account: &Account| {
+            let found = surveys.get(&account.id)?;
+            Some(usize::try_from(found.entries).unwrap_or(usize::MAX))
+        };
+        accounts(&config, recipients, |account| {
             let lane = LaneId {
                 account: account.id.clone(),
                 mode: crate::model::Mode::Live,
@@ -460,8 +486,12 @@ impl App {
     }
 }
 
-/// The accounts of a configuration; `problem` tells why one cannot be opened.
-pub fn accounts(config: &Config, problem: impl Fn(&Account) -> Option<Reason>) -> Vec<AccountView> {
+/// The accounts of a configuration; `recipients` tells how many each has, `problem` why one cannot be opened.
+pub fn accounts(
+    config: &Config,
+    recipients: impl Fn(&Account) -> Option<usize>,
+    problem: impl Fn(&Account) -> Option<Reason>,
+) -> Vec<AccountView> {
     config
         .accounts
         .values()
@@ -471,7 +501,7 @@ pub fn accounts(config: &Config, problem: impl Fn(&Account) -> Option<Reason>) -
             groups: account.groups.iter().cloned().collect(),
             url: account.url.clone(),
             proof: proof(account),
-            recipients: recipients(config, account).map(<[_]>::len),
+            recipients: recipients(account),
             problem: problem(account),
         })
         .collect()
@@ -482,15 +512,14 @@ pub fn proof(account: &Account) -> Proof {
     account.settings.proof().unwrap_or(account.channel.can.proof)
 }
 
-/// The recipients of a list channel's account; `None` on other channels.
-pub fn recipients<'a>(config: &'a Config, account: &Account) -> Option<&'a [crate::model::Recipient]> {
-    let list = account.settings.list()?;
-    Some(
-        config
-            .lists
-            .get(list)
-            .map_or(&[], |list| list.recipients.as_slice()),
-    )
+/// The list of a list channel's account; `None` on other channels.
+pub fn list<'a>(config: &'a Config, account: &Account) -> Option<&'a crate::config::List> {
+    config.lists.get(account.settings.list()?)
+}
+
+/// What the list of a list channel's account holds; `None` on other channels. Reads it through if it stands in files.
+pub fn survey(config: &Config, account: &Account) -> Option<crate::config::Survey> {
+    Some(list(config, account)?.survey())
 }
 
 /// Every channel that the daemon speaks.

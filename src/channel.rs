@@ -13,10 +13,9 @@ use async_trait::async_trait;
 use url::Url;
 
 use crate::compose::TextRule;
-use crate::config::AddressKind;
 use crate::config::section::Section;
 use crate::model::{
-    AccountId, Arrival, Cost, PictureRule, Post, Proof, Question, Reason, Receipt, SendError, Settled,
+    AccountId, AddressKind, Arrival, Cost, PictureRule, Post, Proof, Question, Reason, Receipt, SendError, Settled,
 };
 
 pub mod bluesky;
@@ -176,6 +175,11 @@ pub trait Settings: fmt::Debug + Send + Sync {
     /// What the addresses of its list are, if it is a list channel.
     fn addresses_of(&self) -> AddressKind {
         AddressKind::Mail
+    }
+
+    /// The same account with what its list asks for, if that concerns the channel.
+    fn with_list(&self, _list: &crate::config::List) -> Option<Box<dyn Settings>> {
+        None
     }
 
     /// How surely a second post is avoided on this account, where that differs from what its kind can.

@@ -21,6 +21,7 @@ pub mod credentials;
 pub mod demo;
 pub mod log;
 pub mod preview;
+pub mod recipients;
 pub mod send;
 pub mod serve;
 pub mod status;
@@ -134,6 +135,9 @@ pub enum Command {
     /// Keep the vault: secrets go in by standard input and never come out.
     #[command(subcommand)]
     Credentials(credentials::Command),
+    /// Show who gets nothing more and why; leave someone out, or take them in again.
+    #[command(subcommand)]
+    Recipients(recipients::Command),
     /// Copy database, vault and configuration into a new folder while the daemon runs.
     Backup(backup::Args),
     /// Print a completion script for a shell.
@@ -160,6 +164,7 @@ pub async fn run(cli: Cli) -> Outcome {
         Command::Accounts(args) => accounts::run(&config, &args).await,
         Command::Channels(args) => accounts::channels(&args),
         Command::Credentials(command) => credentials::run(&config, command).await,
+        Command::Recipients(command) => recipients::run(&config, command).await,
         Command::Backup(args) => backup::run(&config, &args).await,
         Command::Completions { shell } => {
             let mut command = <Cli as clap::CommandFactory>::command();

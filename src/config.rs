@@ -13,16 +13,18 @@ use crate::channel::{Kind, Pace, Settings};
 use crate::compose::PreparedMessage;
 use crate::model::{AccountId, GroupId, Lang, ListId, MessageId, Recipient};
 
+pub use crate::model::AddressKind;
+pub use lists::{Fault, Files, Reader, Survey, survey};
+
 mod accounts;
 mod drills;
 mod links;
+mod lists;
 mod load;
 pub mod section;
 pub mod source;
 #[cfg(test)]
 mod tests;
-
-pub use links::AddressKind;
 
 /// Everything that `config.toml` and the prepared messages say, valid as a whole.
 #[derive(Debug, Clone)]
@@ -202,8 +204,27 @@ pub struct Relay {
 pub struct List {
     /// Its id.
     pub id: ListId,
-    /// Unique addresses, in the order given.
+    /// What its addresses are.
+    pub kind: AddressKind,
+    /// Unique addresses that stand in the configuration itself, in the order given; empty if `files` are named.
     pub recipients: Vec<Recipient>,
+    /// Where the addresses are, if not in the configuration. They are read a line at a time, and never kept.
+    pub files: Option<Files>,
+    /// The address that a mail's reader calls to leave the list (RFC 8058), with `{token}` in it.
+    pub unsubscribe: Option<String>,
+}
+
+impl List {
+    /// What it holds; reads it through if it stands in files, so this may take as long as they are long.
+    pub fn survey(&self) -> Survey {
+        match &self.files {
+            Some(files) => survey(files, self.kind),
+            None => Survey {
+                entries: self.recipients.len() as u64,
+                ..Survey::default()
+            },
+        }
+    }
 }
 
 /// When an account goes.

@@ -13,6 +13,8 @@ pub const NAMES: &[&str] = &[
     "accept-commit.after",
     "lease-commit.before",
     "lease-commit.after",
+    "expansion-commit.before",
+    "expansion-commit.after",
     "attempt-commit.before",
     "attempt-commit.after",
     "connect.before",

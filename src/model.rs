@@ -1,5 +1,6 @@
 //! The plain data that every step shares: ids, an alert and its broadcasts, deliveries and their states. No I/O.
 
+pub mod address;
 pub mod arrival;
 pub mod broadcast;
 pub mod cost;
@@ -11,15 +12,18 @@ pub mod report;
 pub mod state;
 pub mod steps;
 
+pub use address::AddressKind;
 pub use arrival::{Arrival, Arrivals, Arrived};
 pub use broadcast::{
     Actor, AlertState, Broadcast, BroadcastState, Kind, Lang, Mode, Rendering, Unit, Variant,
 };
 pub use cost::{Cost, Price};
-pub use delivery::{Delivery, Post, Proof, Purpose, Question, Receipt, Recipient, Settled, Work};
+pub use delivery::{
+    Delivery, ExpansionState, Post, Proof, Purpose, Question, Receipt, Recipient, Settled, Work,
+};
 pub use ids::{AccountId, AlertId, BroadcastId, DeliveryId, GroupId, LaneId, ListId, MessageId};
 pub use outcome::{Reason, SendError};
 pub use picture::{Picture, PictureRule};
-pub use report::{BroadcastReport, DeliveryReport};
+pub use report::{BroadcastReport, DeliveryReport, RecipientsReport};
 pub use state::{Event, State, WrongTransition};
 pub use steps::{Notebook, Steps};

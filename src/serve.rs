@@ -155,6 +155,11 @@ async fn open(config: Config, clock: SharedClock, options: Options) -> anyhow::R
         order.await;
         Ok(())
     });
+    let lists = Arc::clone(&app).watch_lists(fronts.clone());
+    spawn(&tasks, &options.stop, async move {
+        lists.await;
+        Ok(())
+    });
     let watcher = Arc::clone(&app).watch_confirmations(fronts.clone());
     spawn(&tasks, &options.stop, async move {
         watcher.await;

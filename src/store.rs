@@ -12,14 +12,14 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use self::db::{Engine, Readers};
-use self::writer::{Reply, Request, Writer};
+use self::writer::{DecideLists, Reply, Request, Writer};
 
 use crate::clock::{SharedClock, Timestamp, from_micros};
 use crate::config::Database;
 use crate::model::{
-    AccountId, Actor, AlertId, AlertState, Arrival, Arrivals, Broadcast, BroadcastId, Delivery, DeliveryId,
-    Event, Kind, LaneId, MessageId, Mode, Proof, Purpose, Reason, Receipt, Recipient, Rendering, State, Work,
-    WrongTransition,
+    AccountId, Actor, AlertId, AlertState, Arrival, Arrivals, Broadcast, BroadcastId, Delivery, DeliveryId, Event,
+    ExpansionState, Kind, LaneId, MessageId, Mode, Proof, Purpose, Reason, Receipt, Recipient, Rendering,
+    State, Work, WrongTransition,
 };
 
 mod accept;
@@ -27,6 +27,7 @@ mod arrival;
 mod backup;
 mod change;
 mod db;
+mod expand;
 mod extra;
 mod file;
 mod journal;
@@ -36,7 +37,13 @@ mod read;
 mod restore;
 mod sql;
 mod step;
+mod summary;
+mod suppress;
+mod tally;
 mod writer;
+
+pub use expand::{CHUNK, Forgotten, ListDecision};
+pub use summary::{ListedState, Summary};
 
 /// Changes that a slow listener may fall behind before it misses some.
 const LISTENERS_BEHIND: usize = 16_384;
@@ -147,6 +154,115 @@ pub enum Stage {
     Failed,
 }
 
+/// A list that was put into the database for an acceptance, in chunks of at most [`CHUNK`] recipients.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StagedList {
+    /// The name under which [`Store::stage`] has written it.
+    pub id: String,
+    /// SHA-256 over the addresses, each with a line feed, hex.
+    pub digest: String,
+    /// How many chunks it has, from 0 on.
+    pub chunks: u64,
+    /// How many addresses; one that stands twice counts twice.
+    pub entries: u64,
+    /// Lines that could not be read.
+    pub faults: u64,
+    /// The first of them: file, line, what is wrong. Never an address.
+    pub named: Vec<String>,
+}
+
+/// A list account of an acceptance whose recipients are made into deliveries afterwards, chunk by chunk.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// What is the same for all of them; its `recipient` is `None`. With a target, its account is stood in for.
+    pub each: Destination,
+    /// The list, or why nobody of it can be reached.
+    pub list: Result<StagedList, Reason>,
+}
+
+/// A list on its way into deliveries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expansion {
+    /// Its number.
+    pub id: i64,
+    /// The broadcast.
+    pub broadcast: BroadcastId,
+    /// The alert.
+    pub alert: AlertId,
+    /// What the broadcast does.
+    pub kind: Kind,
+    /// The account, and the broadcast's mode.
+    pub lane: LaneId,
+    /// Its channel.
+    pub channel: String,
+    /// Its proof class.
+    pub proof: Proof,
+    /// The account that it stands in for.
+    pub stands_in_for: Option<AccountId>,
+    /// The rendering.
+    pub rendering: i64,
+    /// What goes instead while the first stage has not been seen to answer.
+    pub alternative: Option<i64>,
+    /// When it was accepted.
+    pub queued_at: Timestamp,
+    /// No attempt before it.
+    pub not_before: Timestamp,
+    /// No attempt at or after it.
+    pub deadline: Timestamp,
+    /// The list, by the name under which it was staged.
+    pub list: String,
+    /// The digest of the list.
+    pub digest: String,
+    /// How many chunks the list has.
+    pub chunks: u64,
+    /// The next one.
+    pub next: u64,
+    /// How many addresses the list has.
+    pub entries: u64,
+    /// How many of them have had their turn.
+    pub taken: u64,
+    /// How many deliveries came of them.
+    pub made: u64,
+    /// Addresses that had stood in the list before.
+    pub repeated: u64,
+    /// Addresses that get nothing more.
+    pub suppressed: u64,
+    /// Addresses that the account that is stood in for does not serve.
+    pub unpaired: u64,
+    /// Lines of the list that could not be read.
+    pub faults: u64,
+    /// Where it stands.
+    pub state: ExpansionState,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// Why it did not come to its end.
+    pub error: Option<Reason>,
+}
+
+/// What one step of expanding did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expanded {
+    /// The lanes that have something to do now.
+    pub lanes: Vec<LaneId>,
+    /// Whether there may be more to do at once.
+    pub more: bool,
+    /// Whether something waits, for a lane that has enough before it.
+    pub waits: bool,
+}
+
+/// A recipient that gets nothing more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suppressed {
+    /// Who.
+    pub recipient: Recipient,
+    /// On which account; on all if `None`.
+    pub account: Option<AccountId>,
+    /// Since when.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: Reason,
+}
+
 /// All that one accepted command writes, in one transaction.
 #[derive(Debug, Clone)]
 pub struct Acceptance {
@@ -172,6 +288,8 @@ pub struct Acceptance {
     pub renderings: Vec<Rendering>,
     /// Where to.
     pub destinations: Vec<Destination>,
+    /// Lists whose recipients are made into deliveries afterwards.
+    pub lists: Vec<Listed>,
     /// The caller's key and the digest of the request.
     pub idempotency: Option<(String, String)>,
     /// What else belongs into the journal record of the command: fields, findings, link check, configuration digest.
@@ -568,7 +686,7 @@ impl Store {
             .await
     }
 
-    /// The deliveries of a broadcast that have no recipient, in order.
+    /// The deliveries of a broadcast without a recipient, in order.
     pub async fn singles(&self, broadcast: &BroadcastId) -> Result<Vec<Delivery>, StoreError> {
         read::singles(&self.inner.readers, broadcast).await
     }
@@ -611,9 +729,15 @@ impl Store {
         read::taken_ids(&self.inner.readers, account, besides, since, limit).await
     }
 
-    /// Whether a broadcast has a delivery or a retraction that is open; confirmations are not counted.
+    /// Whether a broadcast has a delivery or a retraction that is open, or a list on its way; confirmations are not
+    /// counted.
     pub async fn is_open(&self, broadcast: &BroadcastId) -> Result<bool, StoreError> {
         read::is_open(&self.inner.readers, broadcast).await
+    }
+
+    /// Whether a confirmation of a broadcast has been written: interim or final.
+    pub async fn is_told(&self, broadcast: &BroadcastId) -> Result<bool, StoreError> {
+        read::is_told(&self.inner.readers, broadcast).await
     }
 
     /// Returns when the writer has got through a transaction: it lives, and the database takes writes.
@@ -653,6 +777,105 @@ impl Store {
             .await
     }
 
+    /// Leaves a recipient out of all later broadcasts, with the reason; with `None`, takes it in again on every account.
+    /// Returns whether anything changed; the journal record is written only then.
+    pub async fn suppress(
+        &self,
+        recipient: Recipient,
+        reason: Option<Reason>,
+        entry: Entry,
+    ) -> Result<bool, StoreError> {
+        self.ask(|reply| Request::Suppress(recipient, reason, entry, reply))
+            .await
+    }
+
+    /// Puts chunks of a list into the database, from number `first` on, each a JSON array of addresses. Under a name that
+    /// is used for nothing else: what no acceptance takes up is removed by [`Store::forget_lists`].
+    pub async fn stage(
+        &self,
+        list: &str,
+        first: u64,
+        bodies: Vec<String>,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let list = list.to_owned();
+        self.ask(|reply| Request::StageList(list, first, bodies, at, reply))
+            .await
+    }
+
+    /// Makes one chunk of one list into deliveries, and moves its mark in the same commit.
+    pub async fn expand(&self, at: Timestamp) -> Result<Expanded, StoreError> {
+        self.ask(|reply| Request::Expand(at, reply)).await
+    }
+
+    /// Removes a part of what is left of a list that nothing needs any more and nobody has written to since `before`.
+    pub async fn forget_lists(&self, before: Timestamp) -> Result<Forgotten, StoreError> {
+        self.ask(|reply| Request::Forget(before, reply)).await
+    }
+
+    /// Stops what is on its way of a broadcast's lists, or lets it go on; on these accounts, or on all. Returns the
+    /// accounts concerned.
+    pub async fn decide_lists(
+        &self,
+        broadcast: &BroadcastId,
+        accounts: &[AccountId],
+        decision: ListDecision,
+        at: Timestamp,
+        actor: Actor,
+    ) -> Result<Vec<AccountId>, StoreError> {
+        let asked = DecideLists {
+            broadcast: broadcast.clone(),
+            accounts: accounts.to_vec(),
+            decision,
+            at,
+            actor,
+        };
+        self.ask(|reply| Request::Decide(asked, reply)).await
+    }
+
+    /// The lists of a broadcast and how far they have come.
+    pub async fn expansions(&self, broadcast: &BroadcastId) -> Result<Vec<Expansion>, StoreError> {
+        summary::expansions(&self.inner.readers, broadcast).await
+    }
+
+    /// How a broadcast stands: everything but recipients, these counted by account and state, and at most `most` of them
+    /// of each account, those in trouble first.
+    pub async fn summary(&self, broadcast: &BroadcastId, most: usize) -> Result<Summary, StoreError> {
+        summary::read(&self.inner.readers, broadcast, most).await
+    }
+
+    /// The accounts of a broadcast that have recipients.
+    pub async fn listed_accounts(&self, broadcast: &BroadcastId) -> Result<Vec<AccountId>, StoreError> {
+        summary::accounts(&self.inner.readers, broadcast).await
+    }
+
+    /// The recipients' deliveries of an account in their order, after the one numbered `after`, at most `limit`; with
+    /// the number of the last one.
+    pub async fn listed(
+        &self,
+        broadcast: &BroadcastId,
+        account: &AccountId,
+        after: i64,
+        limit: usize,
+    ) -> Result<(Vec<Delivery>, i64), StoreError> {
+        summary::listed(&self.inner.readers, broadcast, account, after, limit).await
+    }
+
+    /// Whether the answer to an idempotency key is known: the command need not be worked out again.
+    pub async fn is_repeated(&self, key: &str) -> Result<bool, StoreError> {
+        read::is_repeated(&self.inner.readers, key).await
+    }
+
+    /// The lanes in which something stands in for one of these deliveries.
+    pub async fn stand_ins_of(&self, deliveries: &[DeliveryId]) -> Result<Vec<LaneId>, StoreError> {
+        read::stand_ins_of(&self.inner.readers, deliveries).await
+    }
+
+    /// Who is left out, the latest first.
+    pub async fn suppressed(&self, limit: usize) -> Result<Vec<Suppressed>, StoreError> {
+        read::suppressed(&self.inner.readers, limit).await
+    }
+
     /// Writes a journal record on its own.
     pub async fn record(&self, entry: Entry) -> Result<i64, StoreError> {
         self.ask(|reply| Request::Record(entry, reply)).await
@@ -673,7 +896,8 @@ impl Store {
         read::alert(&self.inner.readers, id).await
     }
 
-    /// The deliveries of a broadcast in their order, confirmations and retractions included.
+    /// Every delivery of a broadcast in their order, confirmations and retractions included: a million, if it went to as
+    /// many. For tests and for lists that are known to be short; see [`Store::summary`].
     pub async fn deliveries(&self, broadcast: &BroadcastId) -> Result<Vec<Delivery>, StoreError> {
         read::deliveries(&self.inner.readers, broadcast).await
     }
@@ -686,6 +910,11 @@ impl Store {
     /// The rendering of a delivery, exactly as accepted.
     pub async fn rendering(&self, delivery: &DeliveryId) -> Result<Rendering, StoreError> {
         read::rendering(&self.inner.readers, delivery).await
+    }
+
+    /// The first rendering of a broadcast.
+    pub async fn first_rendering(&self, broadcast: &BroadcastId) -> Result<Rendering, StoreError> {
+        read::first_rendering(&self.inner.readers, broadcast).await
     }
 
     /// The attempts at a delivery, oldest first.

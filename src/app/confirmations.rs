@@ -100,10 +100,16 @@ impl App {
         let now = self.now();
         let broadcast = self.store.broadcast(id).await?;
         let interim_at = later(broadcast.accepted_at, after);
-        if self.store.is_open(id).await? && now < interim_at {
-            return Ok(Some(interim_at));
+        if self.store.is_open(id).await? {
+            if now < interim_at {
+                return Ok(Some(interim_at));
+            }
+            // Told of already: while it is open, nothing is to be read for each of perhaps many recipients.
+            if self.store.is_told(id).await? {
+                return Ok(None);
+            }
         }
-        let report = BroadcastReport::of(&broadcast, &self.store.deliveries(id).await?);
+        let report = super::expansion::report(&broadcast, &self.store.summary(id, super::NAMED).await?);
         let existing: Vec<Purpose> = report.confirmations.iter().map(|mail| mail.purpose).collect();
         match confirm::due(&report, &existing, now, after) {
             // Finished before with nobody to tell.
@@ -131,7 +137,7 @@ impl App {
             Some(rendering) => extras(config, &report, part, &rendering, now),
             None => Vec::new(),
         };
-        let out = report.deliveries.iter().filter(|d| d.state.got_out()).count();
+        let (out, all) = report.out_of();
         let entry = Entry {
             at: now,
             actor: Actor::daemon(),
@@ -143,7 +149,7 @@ impl App {
             broadcast: Some(id.clone()),
             delivery: None,
             body: json!({
-                "part": part, "state": report.state, "published": out, "deliveries": report.deliveries.len(),
+                "part": part, "state": report.state, "published": out, "deliveries": all,
                 "mails": extras.len(),
             }),
         };
@@ -181,10 +187,11 @@ impl App {
                 self.store.rendering(&delivery.delivery).await?.text,
             );
         }
-        let Some(first) = report.deliveries.first() else {
-            return Ok(None);
+        let link = match report.deliveries.first() {
+            Some(first) => self.store.rendering(&first.delivery).await?.link,
+            // Nobody of a list was left to send to.
+            None => self.store.first_rendering(&report.broadcast).await?.link,
         };
-        let link = self.store.rendering(&first.delivery).await?.link;
         let instructions: BTreeMap<AccountId, String> = config
             .accounts
             .values()

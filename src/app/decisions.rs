@@ -1,15 +1,20 @@
 //! What a person decides about deliveries: again, by hand, done, stopped, taken away.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::request::{Action, ActionRequest, ActionResult, RetractRequest, Retracting};
 use super::{App, AppError, distinct};
 use crate::clock::{Timestamp, later};
-use crate::model::{Actor, BroadcastId, Delivery, Event, LaneId, Purpose, Receipt, State};
-use crate::store::{Change, Entry, Extra};
+use crate::model::{AccountId, Actor, BroadcastId, Delivery, Event, LaneId, Purpose, Receipt, State};
+use crate::store::{Change, Entry, Extra, ListDecision};
 
 /// How long the daemon tries to take a post away.
 const RETRACT_FOR: std::time::Duration = std::time::Duration::from_hours(24);
+
+/// Recipients of a list that are looked at together, and changes that an answer names.
+const PAGE: usize = 1000;
 
 /// The reason code of deliveries that a restored backup holds; see the store.
 const RESTORED: &str = "restored";
@@ -27,56 +32,88 @@ impl App {
     ) -> Result<ActionResult, AppError> {
         // A broadcast that is not there is an error, not one without deliveries.
         self.store.broadcast(id).await?;
-        let deliveries = self.store.deliveries(id).await?;
+        let summary = self.store.summary(id, 0).await?;
         for account in &request.accounts {
-            if !deliveries.iter().any(|d| d.account == *account) {
+            let single = summary.deliveries.iter().any(|d| d.account == *account);
+            let listed = summary.listed.iter().any(|l| l.account == *account);
+            let coming = summary.expansions.iter().any(|e| e.lane.account == *account);
+            if !single && !listed && !coming {
                 return Err(AppError::Invalid(format!("{id} has no delivery on {account}")));
             }
         }
         let now = self.now();
-        let mut result = ActionResult {
-            changed: Vec::new(),
-            skipped: Vec::new(),
+        let wanted = |account: &AccountId| request.accounts.is_empty() || request.accounts.contains(account);
+        let mut result = ActionResult::default();
+        // First, so that nothing new comes of a list while the rest of it is stopped.
+        let decision = match request.action {
+            Action::Cancel => Some(ListDecision::Cancel),
+            Action::Release => Some(ListDecision::Release),
+            Action::Retry | Action::Resend | Action::HandOver | Action::Done => None,
         };
+        if let Some(decision) = decision {
+            result.lists = self
+                .store
+                .decide_lists(id, &request.accounts, decision, now, actor.clone())
+                .await?;
+            self.lists_wanted.notify_one();
+        }
+        self.act_on(&summary.deliveries, &request, &actor, &mut result)
+            .await;
+        // A list a page at a time, however long it is.
+        for listed in summary.listed.iter().filter(|listed| wanted(&listed.account)) {
+            let mut after = -1;
+            loop {
+                let (page, last) = self.store.listed(id, &listed.account, after, PAGE).await?;
+                if page.is_empty() {
+                    break;
+                }
+                after = last;
+                self.act_on(&page, &request, &actor, &mut result).await;
+            }
+        }
+        Ok(result)
+    }
+
+    /// Carries a decision out on some deliveries.
+    async fn act_on(
+        &self,
+        deliveries: &[Delivery],
+        request: &ActionRequest,
+        actor: &Actor,
+        result: &mut ActionResult,
+    ) {
+        let now = self.now();
         let mut changes = Vec::new();
-        for delivery in &deliveries {
+        for delivery in deliveries {
             let named = request.accounts.contains(&delivery.account);
             if !named && !request.accounts.is_empty() {
                 continue;
             }
             match decide(delivery, request.action) {
-                Ok(event) => changes.push((delivery, change(delivery, event, &request, &actor, now))),
-                Err(why) if named => {
-                    result
-                        .skipped
-                        .push((delivery.account.clone(), delivery.id.clone(), why));
-                }
-                // Nobody asked for this one in particular: say only what a person could do something about.
-                Err(why) if delivery.state.needs_person() => {
-                    result
-                        .skipped
-                        .push((delivery.account.clone(), delivery.id.clone(), why));
-                }
+                Ok(event) => changes.push((delivery, change(delivery, event, request, actor, now))),
+                // Unless somebody asked for this one in particular: only what a person could do something about.
+                Err(why) if named || delivery.state.needs_person() => result.skip(delivery, why),
                 Err(_) => {}
             }
+        }
+        if changes.is_empty() {
+            return;
         }
         let answers = self
             .store
             .change(changes.iter().map(|(_, change)| change.clone()).collect())
             .await;
-        let mut lanes = Vec::<LaneId>::new();
+        let mut lanes = BTreeSet::<LaneId>::new();
         for ((delivery, _), answer) in changes.iter().zip(answers) {
-            let (account, id) = (delivery.account.clone(), delivery.id.clone());
             match answer {
                 Ok(state) => {
-                    result.changed.push((account, id, state));
-                    lanes.push(delivery.lane());
+                    result.change(delivery, state);
+                    lanes.insert(delivery.lane());
                 }
-                Err(error) => result.skipped.push((account, id, error.to_string())),
+                Err(error) => result.skip(delivery, error.to_string()),
             }
         }
-        self.wake(&lanes);
-        Ok(result)
+        self.wake(&lanes.into_iter().collect::<Vec<_>>());
     }
 
     /// Takes the published posts of a broadcast away where the channel can, and hands the rest to a person.
@@ -88,16 +125,27 @@ impl App {
     ) -> Result<Retracting, AppError> {
         // A broadcast that is not there is an error, not one without deliveries.
         self.store.broadcast(id).await?;
-        let deliveries = self.store.deliveries(id).await?;
-        let chosen: Vec<&Delivery> = deliveries
+        let summary = self.store.summary(id, PAGE).await?;
+        // Nothing can be taken back from the recipients of a list: of a long one, saying so once is enough.
+        let long = |account: &AccountId| {
+            let listed = summary.listed.iter().find(|listed| listed.account == *account);
+            listed.filter(|listed| listed.all() > listed.shown)
+        };
+        let told = summary.listed.iter().filter_map(|listed| long(&listed.account));
+        let told = told.filter(|l| request.accounts.is_empty() || request.accounts.contains(&l.account));
+        let reached = |l: &&crate::store::ListedState| l.states.iter().any(|(s, n)| s.got_out() && *n > 0);
+        let told: Vec<&AccountId> = told.filter(reached).map(|listed| &listed.account).collect();
+        let chosen: Vec<&Delivery> = summary
+            .deliveries
             .iter()
+            .filter(|d| d.recipient.is_none() || long(&d.account).is_none())
             .filter(|d| d.purpose == Purpose::Publish)
             .filter(|d| request.accounts.is_empty() || request.accounts.contains(&d.account))
             .collect();
         if let Some(missing) = request
             .accounts
             .iter()
-            .find(|a| !chosen.iter().any(|d| d.account == **a))
+            .find(|a| !told.contains(a) && !chosen.iter().any(|d| d.account == **a))
         {
             return Err(AppError::Invalid(format!("{id} has no delivery on {missing}")));
         }
@@ -107,7 +155,8 @@ impl App {
         let extras: Vec<Extra> = chosen.iter().filter(out).map(|d| extra(d, can(d), now)).collect();
         let published: Vec<&&Delivery> = chosen.iter().filter(out).collect();
         let pick = |want: bool| distinct(published.iter().filter(|d| can(d) == want).map(|d| &d.account));
-        let (by_daemon, by_person) = (pick(true), pick(false));
+        let (by_daemon, mut by_person) = (pick(true), pick(false));
+        by_person.extend(told.into_iter().cloned());
         let nothing = distinct(chosen.iter().filter(|d| !out(d)).map(|d| &d.account));
         let entry = Entry {
             at: now,
@@ -125,6 +174,26 @@ impl App {
             by_person: by_person.into_iter().collect(),
             nothing: nothing.into_iter().collect(),
         })
+    }
+}
+
+impl ActionResult {
+    fn change(&mut self, delivery: &Delivery, state: State) {
+        if self.changed.len() < PAGE {
+            self.changed
+                .push((delivery.account.clone(), delivery.id.clone(), state));
+        } else {
+            self.changed_more += 1;
+        }
+    }
+
+    fn skip(&mut self, delivery: &Delivery, why: String) {
+        if self.skipped.len() < PAGE {
+            self.skipped
+                .push((delivery.account.clone(), delivery.id.clone(), why));
+        } else {
+            self.skipped_more += 1;
+        }
     }
 }
 

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{proof, recipients};
+use super::{list, proof};
 use crate::clock::{Timestamp, later};
 use crate::compose::Plan;
-use crate::config::{Account, Config, Stage};
+use crate::config::{Account, Config, List, Stage};
 use crate::model::{AccountId, Kind, Purpose, Recipient, Rendering, State};
 use crate::store::{Destination, Standing, Target};
 
@@ -29,14 +29,28 @@ pub(super) struct Order<'a> {
     pub stand_ins: &'a [(AccountId, AccountId)],
 }
 
-impl Order<'_> {
+/// What is to be accepted.
+#[derive(Debug, Default)]
+pub(super) struct Drawn<'a> {
+    /// The renderings.
+    pub renderings: Vec<Rendering>,
+    /// The deliveries, those to the recipients of short lists among them.
+    pub destinations: Vec<Destination>,
+    /// Lists whose recipients become deliveries afterwards, and what is the same for all of them.
+    pub lists: Vec<(Destination, &'a List)>,
+}
+
+impl<'a> Order<'a> {
     /// The renderings, and every delivery of the broadcast.
-    pub(super) fn destinations(&self) -> (Vec<Rendering>, Vec<Destination>) {
+    pub(super) fn draw(&self) -> Drawn<'a> {
         let mut renderings = self.plan.renderings.clone();
         let offset = renderings.len();
         renderings.extend(self.alternative.iter().flat_map(|plan| plan.renderings.clone()));
         let waits = self.waits();
-        let mut all = Vec::new();
+        let mut all = Drawn {
+            renderings,
+            ..Drawn::default()
+        };
         for (id, rendering) in &self.plan.accounts {
             let Some(account) = self.config.accounts.get(id) else {
                 continue;
@@ -55,7 +69,16 @@ impl Order<'_> {
                 None => self.own(&of, waits, &mut all),
             }
         }
-        (renderings, all)
+        all
+    }
+
+    /// Whether lists go into the database first: as soon as one of the broadcast stands in files. Then all do, so that
+    /// one of them can stand in for another.
+    fn stages_lists(&self) -> bool {
+        let accounts = self.plan.accounts.iter();
+        accounts
+            .filter_map(|(id, _)| list(self.config, self.config.accounts.get(id)?))
+            .any(|list| list.files.is_some())
     }
 
     /// Whether there is a first stage to wait for.
@@ -79,7 +102,7 @@ impl Order<'_> {
     }
 
     /// What an account itself gets.
-    fn own(&self, of: &One<'_>, waits: bool, all: &mut Vec<Destination>) {
+    fn own(&self, of: &One<'_>, waits: bool, all: &mut Drawn<'a>) {
         let account = of.account;
         let stands = self.standing.get(&account.id);
         let mut not_before = self.now;
@@ -90,8 +113,13 @@ impl Order<'_> {
             .and_then(|stands| stands.post.clone())
             .filter(|_| self.kind == Kind::Correction && account.corrects_by_edit);
         let edits = corrected.is_some();
+        let list = list(self.config, account);
+        if let Some(list) = list.filter(|_| self.stages_lists()) {
+            all.lists.push((of.to(None, not_before), list));
+            return;
+        }
         for recipient in self.recipients(account) {
-            all.push(Destination {
+            all.destinations.push(Destination {
                 purpose: if edits { Purpose::Edit } else { Purpose::Publish },
                 target: corrected.clone().map(Target::Delivery),
                 ..of.to(recipient, not_before)
@@ -100,7 +128,7 @@ impl Order<'_> {
         for pinned in stands.iter().flat_map(|stands| &stands.pinned) {
             // What was changed in place stays pinned, and stays the latest.
             if !edits {
-                all.push(Destination {
+                all.destinations.push(Destination {
                     purpose: Purpose::Unpin,
                     target: Some(Target::Delivery(pinned.clone())),
                     ..of.to(None, not_before)
@@ -108,7 +136,7 @@ impl Order<'_> {
             }
         }
         if account.pins && self.kind != Kind::AllClear && !edits {
-            all.push(Destination {
+            all.destinations.push(Destination {
                 purpose: Purpose::Pin,
                 target: Some(Target::Account(account.id.clone())),
                 ..of.to(None, not_before)
@@ -117,12 +145,20 @@ impl Order<'_> {
     }
 
     /// What an account gets that stands in for another: to each of its recipients, if the other one does not get out.
-    fn stand_in(&self, of: &One<'_>, primary: &AccountId, all: &mut Vec<Destination>) {
+    fn stand_in(&self, of: &One<'_>, primary: &AccountId, all: &mut Drawn<'a>) {
         let Some(other) = self.config.accounts.get(primary) else {
             return;
         };
         let not_before = later(self.now, other.fallback_after);
-        let served = recipients(self.config, other);
+        let served = list(self.config, other).map(|list| list.recipients.as_slice());
+        if let Some(list) = list(self.config, of.account).filter(|_| self.stages_lists()) {
+            let each = Destination {
+                target: Some(Target::Account(primary.clone())),
+                ..of.to(None, not_before)
+            };
+            all.lists.push((each, list));
+            return;
+        }
         for recipient in self.recipients(of.account) {
             // Where both have recipients, one stands in only for the same one.
             let same = match (&served, &recipient) {
@@ -131,7 +167,7 @@ impl Order<'_> {
                 (None, _) => true,
             };
             if same {
-                all.push(Destination {
+                all.destinations.push(Destination {
                     target: Some(Target::Account(primary.clone())),
                     ..of.to(recipient, not_before)
                 });
@@ -140,9 +176,9 @@ impl Order<'_> {
     }
 
     fn recipients(&self, account: &Account) -> Vec<Option<Recipient>> {
-        match recipients(self.config, account) {
+        match list(self.config, account) {
             None => vec![None],
-            Some(recipients) => recipients.iter().cloned().map(Some).collect(),
+            Some(list) => list.recipients.iter().cloned().map(Some).collect(),
         }
     }
 }

@@ -1,16 +1,17 @@
 //! What a command would publish: compose and checks together, for `preview` and, a moment later, for `send`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::AppError;
 use super::request::{AccountPreview, Preview, SendRequest};
+use super::{AppError, lists};
 use crate::channel::Transport;
 use crate::check::{self, CheckInput, Finding, link};
 use crate::clock::{Timestamp, later};
 use crate::compose::parts::{self, Whole};
 use crate::compose::{self, Command, Plan, Room};
-use crate::config::{Account, Config};
+use crate::config::{Account, Config, Survey};
 use crate::model::{AccountId, Kind, Mode, Rendering};
 
 /// A command worked out: what would be accepted.
@@ -182,15 +183,36 @@ fn unknown_message(config: &Config, request: &SendRequest) -> AppError {
     ))
 }
 
-/// The preview of a command.
-pub async fn preview(
+/// The preview of a command that was worked out, with what was found in the lists of its accounts.
+pub fn preview(
     config: &Config,
     request: &SendRequest,
-    mode: Option<Mode>,
-    now: Timestamp,
-    http: &Transport,
-) -> Result<Preview, AppError> {
-    let draft = draft(config, request, mode, now, http).await?;
+    mut draft: Draft<'_>,
+    surveys: &BTreeMap<AccountId, Arc<Survey>>,
+) -> Preview {
+    let useless = |account: &&Account| {
+        surveys
+            .get(&account.id)
+            .is_some_and(|found| found.useless().is_some())
+    };
+    let only = draft.accounts.iter().all(useless);
+    for account in &draft.accounts {
+        if let (Some(list), Some(found)) = (account.settings.list(), surveys.get(&account.id)) {
+            let (why, first) = (found.useless(), found.named.first().map(ToString::to_string));
+            let state = lists::State {
+                useless: why.as_deref(),
+                faults: found.faults,
+                first: first.as_deref(),
+            };
+            draft
+                .findings
+                .extend(lists::finding(&account.id, list, state, only));
+        }
+    }
+    let recipients = |account: &Account| {
+        let found = surveys.get(&account.id)?;
+        Some(usize::try_from(found.entries).unwrap_or(usize::MAX))
+    };
     let accounts = draft
         .accounts
         .iter()
@@ -201,7 +223,7 @@ pub async fn preview(
                 account: account.id.clone(),
                 channel: account.channel.id.to_owned(),
                 proof: super::proof(account),
-                recipients: super::recipients(config, account).map(<[_]>::len),
+                recipients: recipients(account),
                 variant: rendering.map(|r| r.variant),
                 text: rendering.map(|r| r.text.clone()),
                 parts: rendering
@@ -210,10 +232,8 @@ pub async fn preview(
                 count: rendering.map(|r| r.count),
                 limit: rendering.map_or(rule.limit, |r| r.limit),
                 unit: rule.unit,
-                cost: rendering.and_then(|r| {
-                    let recipients = super::recipients(config, account).map_or(1, <[_]>::len);
-                    account.settings.cost(&r.text, recipients)
-                }),
+                cost: rendering
+                    .and_then(|r| account.settings.cost(&r.text, recipients(account).unwrap_or(1))),
                 findings: draft
                     .findings
                     .iter()
@@ -224,7 +244,7 @@ pub async fn preview(
         })
         .collect();
     let first = draft.plan.as_ref().and_then(|plan| plan.renderings.first());
-    Ok(Preview {
+    Preview {
         message: request.message.clone(),
         kind: draft.command.kind,
         mode: draft.command.mode,
@@ -243,5 +263,5 @@ pub async fn preview(
             .into_iter()
             .filter(|f| f.account.is_none())
             .collect(),
-    })
+    }
 }

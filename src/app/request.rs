@@ -144,12 +144,21 @@ pub enum Action {
 }
 
 /// What became of a decision, delivery by delivery.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActionResult {
-    /// Those that changed, with the state that they are in now.
+    /// Those that changed, with the state that they are in now. At most a thousand.
     pub changed: Vec<(AccountId, DeliveryId, State)>,
-    /// Those that did not, and why.
+    /// Those that did not, and why. At most a thousand.
     pub skipped: Vec<(AccountId, DeliveryId, String)>,
+    /// Accounts whose list was stopped on its way, or let go on.
+    #[serde(default)]
+    pub lists: Vec<AccountId>,
+    /// How many more changed than are named.
+    #[serde(default)]
+    pub changed_more: u64,
+    /// How many more were skipped than are named.
+    #[serde(default)]
+    pub skipped_more: u64,
 }
 
 /// Take published posts away. The body of `POST /api/v1/broadcasts/{id}/retract`.
@@ -194,6 +203,39 @@ pub struct AccountView {
     pub recipients: Option<usize>,
     /// Whether the adapter can be opened with the secrets at hand; if not, why.
     pub problem: Option<Reason>,
+}
+
+/// Leave a recipient out, or take it in again. The body of `POST /api/v1/recipients/suppress` and `…/restore`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SuppressRequest {
+    /// The mail address, phone number or subscription.
+    pub address: String,
+    /// Why, for the journal.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suppression {
+    /// Who, masked.
+    pub recipient: String,
+    /// Whether anything changed.
+    pub changed: bool,
+}
+
+/// A recipient that gets nothing more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SuppressedView {
+    /// Who, masked.
+    pub recipient: String,
+    /// On which account; on all if none.
+    pub account: Option<AccountId>,
+    /// Since when.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: Reason,
 }
 
 /// A channel that the daemon speaks.

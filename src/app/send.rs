@@ -1,21 +1,26 @@
 //! Accepting a command: worked out, checked, and on disk before anyone is told.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::order::Order;
+use super::order::{Drawn, Order};
 use super::request::{Preview, SendRequest, Sent};
-use super::{App, AppError, plan};
-use crate::check;
+use super::{App, AppError, lists, plan};
+use crate::check::{self, Finding};
 use crate::config::Config;
-use crate::model::{Actor, Mode};
-use crate::store::{Acceptance, Under};
+use crate::model::{AccountId, Actor, ListId, Mode};
+use crate::store::{Acceptance, Listed, Under};
 
 impl App {
     /// What a command would publish, account by account, and every finding. Stores nothing.
     pub async fn preview(&self, request: &SendRequest) -> Result<Preview, AppError> {
         let mode = self.mode(request).await?;
-        plan::preview(&self.config(), request, mode, self.now(), self.http()).await
+        let config = self.config();
+        let draft = plan::draft(&config, request, mode, self.now(), self.http()).await?;
+        let surveys = self.surveys(&config, &draft.accounts).await;
+        Ok(plan::preview(&config, request, draft, &surveys))
     }
 
     /// Accepts a command. On disk, journal and all, when it returns; the lanes are at work then.
@@ -31,14 +36,14 @@ impl App {
         let config = self.config();
         let mode = self.mode(&request).await?;
         let now = self.now();
-        let draft = plan::draft(&config, &request, mode, now, self.http()).await?;
+        let mut draft = plan::draft(&config, &request, mode, now, self.http()).await?;
         let (Some(plan), false) = (&draft.plan, check::is_blocked(&draft.findings)) else {
             return Err(AppError::Stopped(draft.findings));
         };
         let message = config.messages.get(&request.message);
         let standing = match &request.alert {
             Some(alert) => self.store.standing(alert).await?,
-            None => std::collections::BTreeMap::new(),
+            None => BTreeMap::new(),
         };
         let order = Order {
             config: &config,
@@ -49,7 +54,42 @@ impl App {
             alternative: draft.alternative.as_ref(),
             stand_ins: &draft.stand_ins,
         };
-        let (renderings, destinations) = order.destinations();
+        let drawn = order.draw();
+        let Drawn {
+            renderings,
+            destinations,
+            lists: wanted,
+        } = drawn;
+        let repeated = match &key {
+            Some(key) => self.store.is_repeated(key).await?,
+            None => false,
+        };
+        let mut lists = Vec::with_capacity(wanted.len());
+        if !repeated {
+            // One after the other: each list once, however many accounts go to it.
+            let mut staged: BTreeMap<ListId, lists::Staged> = BTreeMap::new();
+            for (each, list) in wanted {
+                if !staged.contains_key(&list.id) {
+                    staged.insert(list.id.clone(), self.stage(list).await?);
+                }
+                if let Some(result) = staged.get(&list.id) {
+                    let list = (list.id.clone(), result.clone());
+                    lists.push((each, list));
+                }
+            }
+            let only = destinations.is_empty() && lists.iter().all(|(_, (_, staged))| staged.is_err());
+            let said = lists
+                .iter()
+                .filter_map(|(to, (id, staged))| said(&to.account, id, staged, only));
+            draft.findings.extend(said);
+            if check::is_blocked(&draft.findings) {
+                return Err(AppError::Stopped(draft.findings));
+            }
+        }
+        let lists = lists
+            .into_iter()
+            .map(|(each, (_, list))| Listed { each, list })
+            .collect();
         let digest = hex::encode(Sha256::digest(serde_json::to_vec(&request).unwrap_or_default()));
         let acceptance = Acceptance {
             under: match &request.alert {
@@ -68,6 +108,7 @@ impl App {
             valid_until: draft.valid_until,
             renderings,
             destinations,
+            lists,
             idempotency: key.map(|key| (key, digest)),
             journal: json!({
                 "fields": request.fields,
@@ -78,6 +119,7 @@ impl App {
         };
         let accepted = self.store.accept(acceptance).await?;
         self.wake(&accepted.lanes);
+        self.lists_wanted.notify_one();
         tracing::info!(
             broadcast.id = %accepted.broadcast,
             mode = %draft.command.mode,
@@ -107,6 +149,23 @@ impl App {
             _ => Ok(Some(alert.mode)),
         }
     }
+}
+
+/// What is to be said of a list that was read.
+fn said(account: &AccountId, list: &ListId, staged: &lists::Staged, only: bool) -> Option<Finding> {
+    let state = match staged {
+        Ok(staged) => lists::State {
+            useless: None,
+            faults: staged.faults,
+            first: staged.named.first().map(String::as_str),
+        },
+        Err(why) => lists::State {
+            useless: Some(&why.text),
+            faults: 0,
+            first: None,
+        },
+    };
+    lists::finding(account, list, state, only)
 }
 
 /// The year in the municipality's zone: alerts are numbered as people count days.

@@ -15,7 +15,7 @@ use super::App;
 use crate::check::link;
 use crate::clock::{Timestamp, later, until};
 use crate::config;
-use crate::model::{Actor, BroadcastId, Delivery, Purpose};
+use crate::model::{Actor, BroadcastId, Delivery, DeliveryId, Purpose};
 use crate::store::{Changed, Entry, Stage, StoreError};
 
 /// Changes that come close together are looked at once.
@@ -39,14 +39,23 @@ impl App {
     pub async fn watch_order(self: Arc<Self>, stop: CancellationToken) {
         let mut changes = self.subscribe();
         let mut known: BTreeMap<BroadcastId, Look> = BTreeMap::new();
-        let mut look: BTreeSet<BroadcastId> = self.unfinished().await;
+        let mut look = News {
+            all: true,
+            broadcasts: self.unfinished().await,
+            rested: BTreeMap::new(),
+        };
         loop {
-            for id in std::mem::take(&mut look) {
+            let all = std::mem::take(&mut look.all);
+            let mut rested = std::mem::take(&mut look.rested);
+            for id in std::mem::take(&mut look.broadcasts) {
                 if known.get(&id) == Some(&Look::Plain) {
                     continue;
                 }
-                let found = self.look(&id).await.unwrap_or_else(|error| {
+                // Of a broadcast that is not known yet, all who wait have to be asked about.
+                let only = rested.remove(&id).filter(|_| !all && known.contains_key(&id));
+                let found = self.look(&id, only.as_deref()).await.unwrap_or_else(|error| {
                     tracing::error!(broadcast.id = %id, %error, "could not see who waits for whom");
+                    look.all = true;
                     Look::At(later(self.now(), AGAIN))
                 });
                 known.insert(id, found);
@@ -83,25 +92,30 @@ impl App {
             if lagged || known.len() > MANY {
                 let open = self.unfinished().await;
                 known.retain(|id, _| open.contains(id));
-                look.extend(open);
+                look.broadcasts.extend(open);
+                look.all |= lagged;
             }
             let now = self.now();
             for (id, found) in &known {
                 if matches!(found, Look::At(at) if *at <= now) {
-                    look.insert(id.clone());
+                    look.broadcasts.insert(id.clone());
                 }
             }
         }
     }
 
-    async fn look(&self, id: &BroadcastId) -> Result<Look, StoreError> {
+    /// Looks at a broadcast; with `only`, wakes only those who stand in for these deliveries.
+    async fn look(&self, id: &BroadcastId, only: Option<&[DeliveryId]>) -> Result<Look, StoreError> {
         let broadcast = self.store.broadcast(id).await?;
         if broadcast.finished_at.is_some() {
             return Ok(Look::Plain);
         }
         let config = self.config();
         let singles = self.store.singles(id).await?;
-        let woken = self.store.stand_ins_to_wake(id).await?;
+        let woken = match only {
+            Some(rested) => self.store.stand_ins_of(rested).await?,
+            None => self.store.stand_ins_to_wake(id).await?,
+        };
         self.wake(&woken);
         let is_first = |delivery: &&Delivery| {
             let account = config.accounts.get(&delivery.account);
@@ -165,8 +179,19 @@ impl App {
 const MANY: usize = 256;
 
 /// Only what comes to rest, or a broadcast itself, can set others free.
-fn note(change: Changed, look: &mut BTreeSet<BroadcastId>) {
+fn note(change: Changed, look: &mut News) {
     if change.state.is_none_or(|state| !state.is_open()) {
-        look.insert(change.broadcast);
+        let rested = look.rested.entry(change.broadcast.clone()).or_default();
+        rested.extend(change.delivery);
+        look.broadcasts.insert(change.broadcast);
     }
+}
+
+/// What has changed since the last look.
+struct News {
+    broadcasts: BTreeSet<BroadcastId>,
+    /// The deliveries that have come to rest.
+    rested: BTreeMap<BroadcastId, Vec<DeliveryId>>,
+    /// Changes were missed.
+    all: bool,
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, Settings, WallSite};
+use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, WallSite};
 use crate::compose::TextRule;
 use crate::model::{AccountId, ListId, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
 
@@ -19,9 +19,12 @@ mod relay;
 mod reply;
 mod wire;
 
-use message::Letterhead;
+use message::{Leave, Letterhead};
 use relay::Relay;
 use reply::Trouble;
+
+/// What proves that a link for leaving the list was made here; needed where the list has `unsubscribe`.
+const UNSUBSCRIBE_KEY: &str = "unsubscribe_key";
 
 /// A mailing list, each recipient a message of its own.
 pub static KIND: Kind = Kind {
@@ -39,7 +42,14 @@ pub static KIND: Kind = Kind {
         by_hand: false,
     },
     // The relays have log-ins, the account has none.
-    secrets: &[],
+    secrets: {
+        const SECRETS: &[SecretName] = &[SecretName {
+            name: UNSUBSCRIBE_KEY,
+            required: false,
+            internal: false,
+        }];
+        SECRETS
+    },
     // What a municipal relay takes from one client without complaint; large providers take less: set `rate`.
     pace: Pace {
         attempts: 3000,
@@ -60,6 +70,7 @@ pub static KIND: Kind = Kind {
             relay,
             from,
             list: list?,
+            unsubscribe: None,
         }))
     },
 };
@@ -70,6 +81,8 @@ struct MailingList {
     relay: Option<AccountId>,
     from: String,
     list: ListId,
+    /// The address for leaving the list, with `{token}` in it.
+    unsubscribe: Option<String>,
 }
 
 impl Settings for MailingList {
@@ -85,6 +98,8 @@ impl Settings for MailingList {
     fn at_wall(&self, _site: &WallSite) -> Box<dyn Settings> {
         Box::new(Self {
             relay: None,
+            // Practice has no key of its own, and nobody leaves a list by it.
+            unsubscribe: None,
             ..self.clone()
         })
     }
@@ -97,8 +112,24 @@ impl Settings for MailingList {
         Some(&self.list)
     }
 
+    fn with_list(&self, list: &crate::config::List) -> Option<Box<dyn Settings>> {
+        let unsubscribe = list.unsubscribe.clone();
+        unsubscribe.is_some().then(|| {
+            Box::new(Self {
+                unsubscribe,
+                ..self.clone()
+            }) as Box<dyn Settings>
+        })
+    }
+
     fn open(&self, parts: Parts) -> Result<Arc<dyn Channel>, Reason> {
         let mut mail = Mail::new(&parts, &self.from, Some(&self.list));
+        if let Some(address) = &self.unsubscribe {
+            mail.letterhead.leave = Some(Leave {
+                address: address.clone(),
+                key: parts.secrets.require(UNSUBSCRIBE_KEY)?,
+            });
+        }
         if let Some(first) = &self.relay {
             let Some(at) = mail.relays.iter().position(|r| r.id() == first) else {
                 return Err(Reason::new(
@@ -143,6 +174,7 @@ impl Mail {
                 sender: parts.sender.clone(),
                 domain: parts.domain.clone(),
                 list: list.cloned(),
+                leave: None,
             },
             relays: parts
                 .relays

@@ -21,8 +21,8 @@ use super::phone::{self, is_e164};
 use super::transport::{Answer, Effect, Transport, below};
 use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, WallSite};
 use crate::compose::{TextRule, sms};
-use crate::config::AddressKind;
 use crate::config::section::Section;
+use crate::model::AddressKind;
 use crate::model::{
     Arrival, Cost, DeliveryId, ListId, Post, Price, Proof, Question, Reason, Receipt, Recipient, SendError,
     Settled, Unit,

@@ -24,14 +24,14 @@ use super::transport::{Answer, Effect, Transport, below};
 use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, WallSite};
 use crate::clock::Timestamp;
 use crate::compose::TextRule;
-use crate::config::AddressKind;
 use crate::config::section::{Section, is_loopback_host, quoted};
+use crate::model::AddressKind;
 use crate::model::{
     Kind as Does, ListId, Mode, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit,
 };
 
 mod ece;
-pub(crate) mod subscription;
+mod subscription;
 mod vapid;
 
 use subscription::Subscription;
@@ -174,7 +174,7 @@ impl Settings for WebPush {
     }
 
     fn addresses_of(&self) -> AddressKind {
-        AddressKind::Subscription
+        AddressKind::Push
     }
 
     fn proof(&self) -> Option<Proof> {

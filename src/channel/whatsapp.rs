@@ -17,8 +17,8 @@ use super::phone;
 use super::transport::{Answer, Effect, Transport, below};
 use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, WallSite};
 use crate::compose::TextRule;
-use crate::config::AddressKind;
 use crate::config::section::Section;
+use crate::model::AddressKind;
 use crate::model::{Cost, ListId, Post, Price, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
 
 mod verdict;

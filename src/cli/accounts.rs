@@ -27,7 +27,14 @@ pub async fn run(config: &Path, args: &Args) -> Outcome {
             exit: Exit::NoDaemon, ..
         }) => {
             eprintln!("the daemon does not answer: showing the configuration; credentials are not looked at");
-            crate::app::accounts(&loaded, |_| None)
+            crate::app::accounts(
+                &loaded,
+                |account| {
+                    let found = crate::app::survey(&loaded, account)?;
+                    usize::try_from(found.entries).ok()
+                },
+                |_| None,
+            )
         }
         Err(other) => return Err(other),
     };

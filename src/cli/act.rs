@@ -89,8 +89,19 @@ pub async fn retry(config: &Path, args: &RetryArgs) -> Outcome {
         for (account, _, why) in &result.skipped {
             outln!("{account}: unchanged, {why}");
         }
+        for account in &result.lists {
+            outln!("{account}: the list on its way as well");
+        }
+        for (n, what) in [
+            (result.changed_more, "changed"),
+            (result.skipped_more, "unchanged"),
+        ] {
+            if n > 0 {
+                outln!("… and {n} more {what}");
+            }
+        }
     }
-    if !result.changed.is_empty() {
+    if !result.changed.is_empty() || !result.lists.is_empty() {
         return Ok(Exit::Ok);
     }
     if result.skipped.is_empty() && !args.json {

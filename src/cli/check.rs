@@ -1,8 +1,9 @@
 //! `check`: is the configuration right, the messages with it? Every fault at once.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Exit, Outcome};
 use crate::config::Config;
@@ -20,11 +21,25 @@ pub fn run(path: &Path, args: &Args) -> Outcome {
     match Config::load(path) {
         Ok(config) => {
             let (accounts, messages) = (config.accounts.len(), config.messages.len());
+            let lists = Lists::of(&config);
             if args.json {
                 super::print_json(&json!({
-                    "ok": true, "accounts": accounts, "messages": messages, "digest": config.digest, "problems": [],
+                    "ok": lists.useless.is_empty(), "accounts": accounts, "messages": messages,
+                    "digest": config.digest, "problems": lists.useless, "warnings": lists.faulty,
+                    "lists": lists.counts,
                 }))?;
             } else {
+                lists.print();
+            }
+            if !lists.useless.is_empty() {
+                eprintln!(
+                    "{}: {} list(s) that nobody can be reached through; everything else is in order",
+                    path.display(),
+                    lists.useless.len()
+                );
+                return Ok(Exit::Error);
+            }
+            if !args.json {
                 outln!(
                     "{}: in order. {accounts} accounts, {messages} prepared messages.",
                     path.display()
@@ -40,6 +55,50 @@ pub fn run(path: &Path, args: &Args) -> Outcome {
                 eprintln!("{}: {} fault(s)", path.display(), problems.0.len());
             }
             Ok(Exit::Error)
+        }
+    }
+}
+
+/// What the lists in files hold. A faulty line is a warning: it is skipped, and everybody else is reached.
+#[derive(Debug, Default)]
+struct Lists {
+    counts: BTreeMap<String, Value>,
+    faulty: Vec<String>,
+    useless: Vec<String>,
+}
+
+impl Lists {
+    fn of(config: &Config) -> Self {
+        let mut all = Self::default();
+        for list in config.lists.values().filter(|list| list.files.is_some()) {
+            let (id, found) = (list.id.to_string(), list.survey());
+            if let Some(why) = found.useless() {
+                all.useless.push(format!("list.{id}: {why}"));
+            }
+            all.faulty.extend(found.named.iter().map(ToString::to_string));
+            let more = found.faults.saturating_sub(found.named.len() as u64);
+            if more > 0 {
+                all.faulty.push(format!("list.{id}: {more} more faulty lines"));
+            }
+            let counts = json!({ "recipients": found.entries, "faulty_lines": found.faults });
+            all.counts.insert(id, counts);
+        }
+        all
+    }
+
+    fn print(&self) {
+        for warning in &self.faulty {
+            outln!("warning: {warning}");
+        }
+        for fault in &self.useless {
+            outln!("{fault}");
+        }
+        for (id, counts) in &self.counts {
+            outln!(
+                "list.{id}: {} recipients, {} faulty lines",
+                counts["recipients"],
+                counts["faulty_lines"]
+            );
         }
     }
 }

@@ -26,7 +26,13 @@ pub async fn run(path: &Path, args: &Args) -> Outcome {
     let clock = std::sync::Arc::new(SystemClock);
     let transport = crate::channel::Transport::new(clock, config.checks.link_timeout)
         .map_err(|text| super::Failure::new(Exit::Error, text))?;
-    let preview = plan::preview(&config, &request, request.mode, SystemClock.now(), &transport).await?;
+    let draft = plan::draft(&config, &request, request.mode, SystemClock.now(), &transport).await?;
+    let surveys = draft
+        .accounts
+        .iter()
+        .filter_map(|account| Some((account.id.clone(), crate::app::survey(&config, account)?.into())))
+        .collect();
+    let preview = plan::preview(&config, &request, draft, &surveys);
     if args.json {
         super::print_json(&preview)?;
     } else {

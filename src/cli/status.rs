@@ -81,14 +81,13 @@ async fn daemon(client: &Client, json: bool) -> Outcome {
         status.waiting_for_person
     );
     for report in &status.broadcasts {
-        let out = report.deliveries.iter().filter(|d| d.state.got_out()).count();
+        let (out, all) = report.out_of();
         outln!(
-            "{:<16} {:<5} {:<10} {:<9} {out}/{}  {}",
+            "{:<16} {:<5} {:<10} {:<9} {out}/{all}  {}",
             report.broadcast,
             report.mode,
             report.kind,
             report.state,
-            report.deliveries.len(),
             report.headline
         );
     }

@@ -7,7 +7,7 @@ use owo_colors::OwoColorize;
 use unicode_width::UnicodeWidthStr;
 
 use crate::clock::Timestamp;
-use crate::model::{BroadcastReport, DeliveryReport, State};
+use crate::model::{BroadcastReport, DeliveryReport, RecipientsReport, State};
 
 /// A table that follows a broadcast.
 #[derive(Debug)]
@@ -98,24 +98,41 @@ fn lines(report: &BroadcastReport) -> Vec<Line> {
             group.push(delivery);
         }
     }
+    for counted in &report.recipients {
+        // None of its deliveries is made yet.
+        let account = counted.account.as_str();
+        if !groups.contains_key(account) && counted.standing().next().is_some() {
+            order.push(account);
+            groups.insert(account, Vec::new());
+        }
+    }
     order
         .iter()
         .filter_map(|account| {
+            let counted = report.recipients.iter().find(|r| r.account.as_str() == *account);
             groups
                 .get(account)
-                .map(|group| line(account, group, report.accepted_at))
+                .map(|group| line(account, group, counted, report.accepted_at))
         })
         .collect()
 }
 
-fn line(account: &str, group: &[&DeliveryReport], accepted_at: Timestamp) -> Line {
+fn line(
+    account: &str,
+    group: &[&DeliveryReport],
+    counted: Option<&RecipientsReport>,
+    accepted_at: Timestamp,
+) -> Line {
     let rest = |d: &&DeliveryReport| d.finished_at;
     let last = group.iter().filter_map(rest).max();
+    let last = last.max(counted.and_then(|counted| counted.latest));
+    let at_rest = counted.is_none_or(|counted| !counted.standing().any(State::is_open));
     let seconds = group
         .iter()
         .all(|d| d.finished_at.is_some())
         .then_some(last)
         .flatten()
+        .filter(|_| at_rest)
         .map(|at| crate::clock::until(accepted_at, at).as_secs_f64());
     // The line of a list takes the state that most needs a look.
     let weight = |state: State| match state {
@@ -131,14 +148,21 @@ fn line(account: &str, group: &[&DeliveryReport], accepted_at: Timestamp) -> Lin
         State::Published | State::Edited | State::Retracted => 0,
     };
     let worst = group.iter().max_by_key(|d| weight(d.state));
-    let state = worst.map_or(State::Queued, |d| d.state);
-    let out = group.iter().filter(|d| d.state.got_out()).count();
-    let tally = (group.len() > 1 || group.iter().any(|d| d.recipient.is_some()))
-        .then(|| format!("{out}/{} {state}", group.len()));
+    let shown = worst.map_or(State::Queued, |d| d.state);
+    let state = counted
+        .and_then(|counted| counted.standing().max_by_key(|state| weight(*state)))
+        .unwrap_or(shown);
+    let out = group.iter().filter(|d| d.state.got_out()).count() as u64;
+    let (out, all) = counted.map_or((out, group.len() as u64), |r| (r.out(), r.all()));
+    let tally = (counted.is_some() || group.len() > 1 || group.iter().any(|d| d.recipient.is_some()))
+        .then(|| format!("{out}/{all} {state}"));
     let link = match worst {
         Some(d) if d.state.got_out() => d.url.clone().unwrap_or_default(),
         Some(d) => d.error.as_ref().map(ToString::to_string).unwrap_or_default(),
-        None => String::new(),
+        None => counted
+            .and_then(|counted| counted.error.as_ref())
+            .map(ToString::to_string)
+            .unwrap_or_default(),
     };
     Line {
         account: account.to_owned(),
@@ -151,13 +175,13 @@ fn line(account: &str, group: &[&DeliveryReport], accepted_at: Timestamp) -> Lin
 
 /// Prints how it went in one line, and what a person must do.
 pub fn summary(report: &BroadcastReport) {
-    let out = report.deliveries.iter().filter(|d| d.state.got_out()).count();
-    outln!(
-        "{}: {out} of {} published, {}",
-        report.broadcast,
-        report.deliveries.len(),
-        report.state
-    );
+    let (out, all) = report.out_of();
+    outln!("{}: {out} of {all} published, {}", report.broadcast, report.state);
+    for counted in &report.recipients {
+        if let Some(left_out) = left_out(counted) {
+            outln!("  {}: {left_out}", counted.account);
+        }
+    }
     for delivery in &report.deliveries {
         if delivery.state.needs_person()
             && let Some(advice) = crate::confirm::advice(&report.broadcast, delivery)
@@ -165,4 +189,24 @@ pub fn summary(report: &BroadcastReport) {
             outln!("  {}: {advice}", delivery.account);
         }
     }
+}
+
+/// What of a list got nothing, and why; and how much of it is not shown.
+fn left_out(counted: &RecipientsReport) -> Option<String> {
+    let stopped = counted.stopped_as.map(|state| format!("stopped: {state}"));
+    let counts = [
+        (counted.suppressed, "suppressed"),
+        (counted.repeated, "in the list twice"),
+        (counted.unpaired, "not in the list of the account stood in for"),
+        (counted.faulty_lines, "faulty lines"),
+        (counted.stopped, stopped.as_deref().unwrap_or("stopped")),
+        (counted.omitted, "not named in this report"),
+    ];
+    let mut said: Vec<String> = counts
+        .into_iter()
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, what)| format!("{n} {what}"))
+        .collect();
+    said.extend(counted.error.iter().map(ToString::to_string));
+    (!said.is_empty()).then(|| said.join(", "))
 }

@@ -7,18 +7,15 @@ use std::time::Duration;
 
 use super::section::{Placed, Section, is_loopback_host, quoted};
 use super::source::hint;
-use super::{Account, List, Relay, RelayTls, Stage, Unproven};
-use crate::channel::web_push::subscription::Subscription;
+use super::{Account, Relay, RelayTls, Stage, Unproven};
 use crate::channel::{self, Pace, REGISTRY};
-use crate::model::{AccountId, GroupId, ListId, Recipient};
+use crate::model::{AccountId, AddressKind, GroupId, Recipient};
 
 /// The group that every account belongs to, whether it says so or not.
 pub const EVERYONE: &str = "alla";
 
 const MAX_ACCOUNTS: usize = 500;
 const MAX_RELAYS: usize = 10;
-/// Recipients that stand in the file itself; longer lists have a source of their own in a later version.
-const MAX_RECIPIENTS: usize = 1000;
 const MAX_GROUPS: usize = 20;
 
 /// A name that must exist somewhere, with the place where it is used.
@@ -44,13 +41,6 @@ impl Reference {
 pub struct Relays {
     pub relays: Vec<Relay>,
     pub names: Vec<Reference>,
-}
-
-/// The lists, and the names of those too that could not be read.
-#[derive(Debug, Default)]
-pub struct Lists {
-    pub lists: BTreeMap<ListId, List>,
-    pub names: BTreeSet<String>,
 }
 
 /// The accounts, the names of those too that could not be read, and what they refer to.
@@ -146,149 +136,9 @@ fn relay(mut s: Section<'_>) -> Option<Relay> {
     })
 }
 
-/// Reads `[list.<id>]`.
-pub fn lists(root: &mut Section<'_>) -> Lists {
-    let mut all = Lists::default();
-    let Some(mut table) = root.table("list") else {
-        return all;
-    };
-    for (name, mut s) in table.entries() {
-        all.names.insert(name.value.clone());
-        let id = name_of::<ListId>(&s, &name);
-        let given = s.required_strings(
-            "recipients",
-            "a list of mail addresses such as [\"nyhetstips@p4.example\"], or of phone numbers",
-        );
-        if given.as_ref().is_some_and(Vec::is_empty) {
-            s.problem("recipients", "is empty; a list has at least one address");
-        }
-        let given = given.unwrap_or_default();
-        if given.len() > MAX_RECIPIENTS {
-            s.problem(
-                "recipients",
-                format!(
-                    "holds {} addresses; at most {MAX_RECIPIENTS} may stand in this file",
-                    given.len()
-                ),
-            );
-        }
-        let recipients = addresses(&s, "recipients", &given);
-        let broken = s.is_broken();
-        s.finish();
-        if let Some(id) = id
-            && !broken
-        {
-            all.lists.insert(id.clone(), List { id, recipients });
-        }
-    }
-    all
-}
-
-/// Mail addresses, phone numbers and browsers' subscriptions, without repetition and in the order given, one kind after
-/// the other; a problem for each that is none of them.
-fn addresses(s: &Section<'_>, key: &str, given: &[Placed<String>]) -> Vec<Recipient> {
-    let (mut endpoints, mut phones) = (BTreeSet::new(), BTreeSet::new());
-    let (subscriptions, others): (Vec<_>, Vec<_>) = given
-        .iter()
-        .cloned()
-        .partition(|entry| entry.value.trim_start().starts_with('{'));
-    let (numbers, mails): (Vec<_>, Vec<_>) = others.into_iter().partition(|entry| {
-        let text = &entry.value;
-        text.starts_with(|c: char| c.is_ascii_digit() || "+( ".contains(c)) && !text.contains('@')
-    });
-    let mut all = recipients(s, key, &mails);
-    for entry in &numbers {
-        match phone_number(&entry.value) {
-            Ok(number) => {
-                if phones.insert(number.clone()) {
-                    all.push(Recipient::new(number));
-                }
-            }
-            Err(wrong) => s.problem_at(entry.place, key, wrong),
-        }
-    }
-    for entry in &subscriptions {
-        match Subscription::parse(&entry.value) {
-            // One browser has one endpoint, whatever else stands beside it.
-            Ok(subscription) => {
-                if endpoints.insert(subscription.endpoint.to_string()) {
-                    all.push(Recipient::new(subscription.compact()));
-                }
-            }
-            Err(wrong) => s.problem_at(
-                entry.place,
-                key,
-                format!("is no subscription of a browser: {wrong}"),
-            ),
-        }
-    }
-    all
-}
-
-/// A phone number as E.164 writes it. Takes the ways in which Swedes write theirs: `070-174 06 05`, `0046…`, `+46 (0)70…`.
-///
-/// # Errors
-/// If it is none.
-pub fn phone_number(text: &str) -> Result<String, String> {
-    let bare: String = text
-        .replace("(0)", "")
-        .chars()
-        .filter(|c| !matches!(c, ' ' | '-' | '\u{2013}' | '(' | ')' | '/' | '\u{a0}'))
-        .collect();
-    let number = if let Some(rest) = bare.strip_prefix("00") {
-        format!("+{rest}")
-    } else if let Some(rest) = bare.strip_prefix('0') {
-        format!("+46{rest}")
-    } else {
-        bare
-    };
-    let digits = number.strip_prefix('+').unwrap_or_default();
-    let fits = (8..=15).contains(&digits.len())
-        && digits.bytes().all(|b| b.is_ascii_digit())
-        && !digits.starts_with('0')
-        && !number.starts_with("+460");
-    if fits {
-        Ok(number)
-    } else {
-        Err(format!(
-            "found {}, expected a phone number such as \"+46701740605\" or \"070-174 06 05\"",
-            quoted(text)
-        ))
-    }
-}
-
-/// The addresses without repetition, in the order given; a problem for each that is none.
+/// The mail addresses without repetition, in the order given; a problem for each that is none.
 pub fn recipients(s: &Section<'_>, key: &str, given: &[Placed<String>]) -> Vec<Recipient> {
-    let mut seen = BTreeSet::new();
-    let mut all = Vec::with_capacity(given.len());
-    for entry in given {
-        match mail_address(&entry.value) {
-            Ok(()) => {
-                // The domain has no case; what stands before the @ may have.
-                let (local, domain) = entry.value.rsplit_once('@').unwrap_or((entry.value.as_str(), ""));
-                if seen.insert((local.to_owned(), domain.to_lowercase())) {
-                    all.push(Recipient::new(entry.value.clone()));
-                }
-            }
-            Err(wrong) => s.problem_at(entry.place, key, wrong),
-        }
-    }
-    all
-}
-
-/// Whether `text` is a mail address that any relay takes.
-pub fn mail_address(text: &str) -> Result<(), String> {
-    let expected = "expected a mail address such as \"krisledning@nassjo.se\"";
-    if text.len() > 254 || text.parse::<lettre::Address>().is_err() {
-        return Err(format!("found {}, {expected}", quoted(text)));
-    }
-    if !text.is_ascii() {
-        return Err(format!(
-            "found {}, {expected} without å, ä and ö: not every mail server takes them",
-            quoted(text)
-        ));
-    }
-    Ok(())
+    super::lists::addresses(s, key, AddressKind::Mail, given)
 }
 
 /// Reads `[account.<id>]`.
@@ -336,7 +186,7 @@ pub fn accounts(root: &mut Section<'_>) -> Accounts {
 const FALLBACK_AFTER: Duration = Duration::from_mins(5);
 
 /// The name of a table as an id; a problem if it cannot be one.
-fn name_of<T>(s: &Section<'_>, name: &Placed<String>) -> Option<T>
+pub fn name_of<T>(s: &Section<'_>, name: &Placed<String>) -> Option<T>
 where
     T: std::str::FromStr,
     T::Err: std::fmt::Display,
@@ -507,40 +357,6 @@ fn refuse_secrets(s: &mut Section<'_>, owner: &str) {
     for name in all {
         if !s.knows(name) {
             s.not_here(name, &format!("is a secret, and secrets do not belong in this file; remove the line, then give it to the vault with `vardkase credentials set {owner}`"));
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_swedish_number_is_read_in_each_of_its_forms() {
-        for text in [
-            "+46701740605",
-            "0701740605",
-            "070-174 06 05",
-            "070–174\u{a0}06\u{a0}05",
-            "0046701740605",
-            "+46 (0)70 174 06 05",
-            "(070) 174 06 05",
-            "070/1740605",
-        ] {
-            assert_eq!(phone_number(text).as_deref(), Ok("+46701740605"), "{text}");
-        }
-        assert_eq!(phone_number("+358 40 123 4567").as_deref(), Ok("+358401234567"));
-        for text in [
-            "",
-            "+",
-            "112",
-            "+460701740605",
-            "070-ABC",
-            "+46 70 174 06 05 99 88 77",
-            "070+1740605",
-            "000701740605",
-        ] {
-            assert!(phone_number(text).is_err(), "{text}");
         }
     }
 }

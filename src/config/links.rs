@@ -3,46 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Problem;
-use super::accounts::{Accounts, EVERYONE, Lists, Relays};
+use super::accounts::{Accounts, EVERYONE, Relays};
 use super::drills::Drills;
+use super::lists::Lists;
 use super::section::quoted;
 use super::source::{Source, hint};
 use crate::compose::messages::Target;
 
 /// The name under which the confirmation's own deliveries stand in store and log.
 const RESERVED: &str = "confirmation";
-
-/// What an address of a list channel is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AddressKind {
-    /// A mail address.
-    Mail,
-    /// A phone number with its country, as E.164 writes it.
-    Phone,
-    /// A browser's subscription, as JSON.
-    Subscription,
-}
-
-impl AddressKind {
-    /// What an address of a list, which has been read, is.
-    pub fn of(address: &str) -> Self {
-        if address.starts_with('{') {
-            Self::Subscription
-        } else if address.contains('@') {
-            Self::Mail
-        } else {
-            Self::Phone
-        }
-    }
-
-    fn words(self) -> &'static str {
-        match self {
-            Self::Mail => "mail addresses",
-            Self::Phone => "phone numbers",
-            Self::Subscription => "subscriptions of browsers",
-        }
-    }
-}
 
 /// Reports every reference that leads nowhere and every name that is taken twice.
 pub fn check(source: &Source, accounts: &Accounts, relays: &Relays, lists: &Lists, drills: &Drills) {
@@ -163,28 +132,21 @@ fn addresses(source: &Source, accounts: &Accounts, lists: &Lists) {
             .read
             .values()
             .find(|account| format!("account.{}.list", account.id) == reference.key);
-        let list = lists
-            .lists
-            .values()
-            .find(|list| list.id.as_str() == reference.name.value);
+        let list = lists.lists.get(reference.name.value.as_str());
         let (Some(account), Some(list)) = (account, list) else {
             continue;
         };
-        let kind = account.settings.addresses_of();
-        let mut others = list
-            .recipients
-            .iter()
-            .filter(|recipient| AddressKind::of(recipient.address()) != kind);
-        if let Some(first) = others.next() {
-            let others = 1 + others.count();
+        let takes = account.settings.addresses_of();
+        if list.kind != takes {
             source.report(
                 reference.name.place,
                 reference.key.clone(),
                 format!(
-                    "the list {} holds {others} addresses that are no {}, the first of them {first}; {} takes nothing else",
+                    "the list {} holds {}, and {} takes {}; name another list, or write kind = \"{takes}\" in the list's section if that is what it holds",
                     quoted(list.id.as_str()),
-                    kind.words(),
-                    account.channel.id
+                    list.kind.words(),
+                    account.channel.id,
+                    takes.words(),
                 ),
             );
         }

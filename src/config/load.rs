@@ -14,10 +14,10 @@ use super::section::{Section, quoted};
 use super::source::Source;
 use super::{
     Checks, Config, Confirmation, Daemon, Database, Municipality, Problem, Problems, VaultFiles, accounts,
-    drills, links, secret_url,
+    drills, links, lists, secret_url,
 };
 use crate::compose::messages;
-use crate::model::Lang;
+use crate::model::{AddressKind, Lang};
 
 /// Largest `config.toml`.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -95,8 +95,8 @@ fn read_file(source: &Source, folder: &Path, running: Option<&Config>) -> Read {
         .table("checks")
         .map_or(Some(DEFAULT_CHECKS), |section| checks(section));
     let relays = accounts::relays(&mut root);
-    let lists = accounts::lists(&mut root);
-    let accounts = accounts::accounts(&mut root);
+    let lists = lists::lists(&mut root, folder);
+    let mut accounts = accounts::accounts(&mut root);
     for later in ["approval", "verification"] {
         root.not_here(later, "is not part of this version yet; remove the section");
     }
@@ -108,6 +108,12 @@ fn read_file(source: &Source, folder: &Path, running: Option<&Config>) -> Read {
     if !source.is_damaged() {
         links::check(source, &accounts, &relays, &lists, &drills);
         message_problems.extend(links::check_messages(&accounts, prepared.targets));
+    }
+    for account in accounts.read.values_mut() {
+        let list = account.settings.list().and_then(|id| lists.lists.get(id));
+        if let Some(settings) = list.and_then(|list| account.settings.with_list(list)) {
+            account.settings = settings.into();
+        }
     }
     if let (Some(running), Some(daemon), Some(vault)) = (running, &daemon, &vault) {
         refuse_changes_under_way(source, &mut root, running, daemon, vault);
@@ -402,9 +408,10 @@ fn confirmation(mut s: Section<'_>) -> Option<Confirmation> {
     });
     let from = s.required_text("from", 254, "a mail address such as \"vardkase@nassjo.se\"");
     if let Some(from) = &from
-        && let Err(wrong) = accounts::mail_address(from)
+        && let Err(wrong) = AddressKind::Mail.read(from)
     {
-        s.problem("from", wrong);
+        let found = quoted(from);
+        s.problem("from", format!("found {found}, {wrong}"));
     }
     let after = s
         .duration_within("after", SHORTEST, 24 * HOUR)

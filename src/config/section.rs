@@ -369,6 +369,15 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// The first text of a list, whatever else is wrong with it; empty if there is none.
+    pub fn first_text(&self, key: &str) -> &'a str {
+        let value = self.table.get(key).map(Spanned::get_ref);
+        let first = value.and_then(DeValue::as_array).and_then(|array| array.first());
+        first
+            .and_then(|first| first.get_ref().as_str())
+            .unwrap_or_default()
+    }
+
     /// Whether `key` was asked for so far.
     pub fn knows(&self, key: &str) -> bool {
         self.known.contains(key)

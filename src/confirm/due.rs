@@ -57,6 +57,10 @@ fn published_since_final(report: &BroadcastReport) -> bool {
             .deliveries
             .iter()
             .any(|d| d.state == State::Published && d.finished_at.is_some_and(|at| at > told))
+            || report
+                .recipients
+                .iter()
+                .any(|counted| counted.out() > 0 && counted.latest.is_some_and(|at| at > told))
     })
 }
 

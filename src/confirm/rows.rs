@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Facts, advice, words};
-use crate::model::{AccountId, BroadcastReport, DeliveryReport, State};
+use crate::model::{AccountId, BroadcastReport, DeliveryReport, RecipientsReport, State};
 
 /// Most recipients of one list that are named.
 const NAMED_RECIPIENTS: usize = 50;
@@ -45,8 +45,8 @@ impl Tally {
     /// Counts the report's accounts.
     pub fn of(report: &BroadcastReport) -> Self {
         let mut tally = Self::default();
-        for (_, deliveries) in by_account(&report.deliveries) {
-            let states: Vec<State> = deliveries.iter().map(|d| d.state).collect();
+        for (account, deliveries) in by_account(&report.deliveries, &report.recipients) {
+            let states = states(&deliveries, report.recipients_of(account));
             let standing = standing(&states);
             if standing == Standing::Replaced {
                 tally.replaced += 1;
@@ -58,6 +58,14 @@ impl Tally {
             tally.person += usize::from(states.iter().any(|s| s.needs_person()));
         }
         tally
+    }
+}
+
+/// Every state that a delivery of the account is in; of a list, also of those that are not named.
+fn states(deliveries: &[&DeliveryReport], counted: Option<&RecipientsReport>) -> Vec<State> {
+    match counted {
+        Some(counted) => counted.standing().collect(),
+        None => deliveries.iter().map(|d| d.state).collect(),
     }
 }
 
@@ -116,16 +124,58 @@ pub struct Row {
 }
 
 /// A row per account, the most urgent first, else in the order of the report.
-pub fn rows(report: &BroadcastReport, deliveries: &[DeliveryReport], facts: &Facts<'_>) -> Vec<Row> {
-    let mut rows: Vec<Row> = by_account(deliveries)
+///
+/// `counted` are the lists of these deliveries: not all of a long one are named.
+pub fn rows(
+    report: &BroadcastReport,
+    deliveries: &[DeliveryReport],
+    counted: &[RecipientsReport],
+    facts: &Facts<'_>,
+) -> Vec<Row> {
+    let mut rows: Vec<Row> = by_account(deliveries, counted)
         .into_iter()
-        .filter_map(|(account, deliveries)| row(report, account, &deliveries, facts))
+        .filter_map(|(account, deliveries)| {
+            let counted = counted.iter().find(|r| r.account == *account);
+            match (deliveries.is_empty(), counted) {
+                (true, Some(counted)) => Some(unmade(counted)),
+                _ => row(report, account, &deliveries, counted, facts),
+            }
+        })
         .collect();
     rows.sort_by_key(|row| row.standing);
     rows
 }
 
-fn by_account(deliveries: &[DeliveryReport]) -> Vec<(&AccountId, Vec<&DeliveryReport>)> {
+/// The account of a list of which no delivery is there yet, or none will be.
+fn unmade(counted: &RecipientsReport) -> Row {
+    let mut row = Row {
+        account: counted.account.to_string(),
+        channel: counted.channel.clone(),
+        standing: standing(&states(&[], Some(counted))),
+        word: String::new(),
+        link: None,
+        took: None,
+        next: None,
+        attempts: 0,
+        proof: "inget försök gjort",
+        error: counted.error.as_ref().map(ToString::to_string),
+        advice: (counted.stopped_as == Some(State::Refused)).then(|| {
+            "Rätta listan (vardkase check visar felen) och skicka meddelandet igen till kontot.".to_owned()
+        }),
+        text: None,
+        instructions: None,
+        counts: Vec::new(),
+        missed: Vec::new(),
+        missed_more: 0,
+    };
+    sum_up(&mut row, &[], Some(counted));
+    row
+}
+
+fn by_account<'a>(
+    deliveries: &'a [DeliveryReport],
+    counted: &'a [RecipientsReport],
+) -> Vec<(&'a AccountId, Vec<&'a DeliveryReport>)> {
     let mut order: BTreeMap<&AccountId, usize> = BTreeMap::new();
     let mut grouped: Vec<(&AccountId, Vec<&DeliveryReport>)> = Vec::new();
     for delivery in deliveries {
@@ -137,6 +187,11 @@ fn by_account(deliveries: &[DeliveryReport]) -> Vec<(&AccountId, Vec<&DeliveryRe
             deliveries.push(delivery);
         }
     }
+    for counted in counted {
+        if !order.contains_key(&counted.account) && counted.standing().next().is_some() {
+            grouped.push((&counted.account, Vec::new()));
+        }
+    }
     grouped
 }
 
@@ -145,10 +200,11 @@ fn row(
     report: &BroadcastReport,
     account: &AccountId,
     deliveries: &[&DeliveryReport],
+    counted: Option<&RecipientsReport>,
     facts: &Facts<'_>,
 ) -> Option<Row> {
     let zone = &facts.municipality.time_zone;
-    let states: Vec<State> = deliveries.iter().map(|d| d.state).collect();
+    let states = states(deliveries, counted);
     let standing = standing(&states);
     let is_list = deliveries.iter().any(|d| d.recipient.is_some());
     // What is said of the account is said of the delivery that most needs it.
@@ -156,6 +212,7 @@ fn row(
         .iter()
         .min_by_key(|d| (self::standing(&[d.state]), d.error.is_none()))?;
     let finished = deliveries.iter().map(|d| d.finished_at).max().flatten();
+    let finished = finished.max(counted.and_then(|counted| counted.latest));
     let by_hand = matches!(told.state, State::Manual | State::Refused | State::Held);
     let mut row = Row {
         account: account.to_string(),
@@ -181,20 +238,28 @@ fn row(
         missed_more: 0,
     };
     if is_list {
-        sum_up(&mut row, deliveries);
+        sum_up(&mut row, deliveries, counted);
     }
     Some(row)
 }
 
-fn sum_up(row: &mut Row, deliveries: &[&DeliveryReport]) {
-    let out = deliveries.iter().filter(|d| d.state.got_out()).count();
-    row.word = format!("{out} av {} mottagare", deliveries.len());
+fn sum_up(row: &mut Row, deliveries: &[&DeliveryReport], counted: Option<&RecipientsReport>) {
+    let named = |want: &dyn Fn(State) -> bool| deliveries.iter().filter(|d| want(d.state)).count() as u64;
+    let out = named(&State::got_out);
+    let (out, all) = counted.map_or((out, deliveries.len() as u64), |r| (r.out(), r.all()));
+    row.word = format!("{out} av {all} mottagare");
     row.link = None;
     for state in State::ALL {
-        let count = deliveries.iter().filter(|d| d.state == state).count();
+        let count = counted.map_or_else(
+            || named(&|other| other == state),
+            |r| r.states.get(&state).copied().unwrap_or(0),
+        );
         if count > 0 {
             row.counts.push(format!("{count} {}", words::state(state)));
         }
+    }
+    if let Some(counted) = counted {
+        row.counts.extend(left_out(counted));
     }
     let missed = deliveries
         .iter()
@@ -213,9 +278,46 @@ fn sum_up(row: &mut Row, deliveries: &[&DeliveryReport]) {
         row.missed
             .push(format!("{recipient} {}{error}", words::state(delivery.state)));
     }
+    let not_out = |state: State| !state.got_out() && !state.is_open() && state != State::Superseded;
+    if let Some(counted) = counted {
+        let all: u64 = counted
+            .states
+            .iter()
+            .filter(|(s, _)| not_out(**s))
+            .map(|(_, n)| n)
+            .sum();
+        let more = all.saturating_sub(row.missed.len() as u64);
+        row.missed_more = usize::try_from(more).unwrap_or(usize::MAX);
+    }
     if !row.missed.is_empty() {
         row.error = None; // stands with each recipient
     }
+}
+
+/// Who of a list has no delivery, and why.
+fn left_out(counted: &RecipientsReport) -> Vec<String> {
+    let stopped = match counted.stopped_as {
+        Some(state) => format!("fick det aldrig: {}", words::state(state)),
+        None => "fick det aldrig".to_owned(),
+    };
+    [
+        (counted.waiting, "har inte kommit på tur än"),
+        (counted.stopped, stopped.as_str()),
+        (
+            counted.suppressed,
+            "får inte längre något (vardkase recipients suppressed visar varför)",
+        ),
+        (counted.repeated, "stod två gånger i listan"),
+        (counted.unpaired, "finns inte i listan hos kontot som ersätts"),
+        (
+            counted.faulty_lines,
+            "rader i listan går inte att läsa (vardkase check visar vilka)",
+        ),
+    ]
+    .into_iter()
+    .filter(|(n, _)| *n > 0)
+    .map(|(n, what)| format!("{n} {what}"))
+    .collect()
 }
 
 /// An address that a service gave, short and on one line.
@@ -287,6 +389,8 @@ pub(crate) mod examples {
             valid_until: at(72 * 3600),
             finished_at: None,
             deliveries,
+            recipients: Vec::new(),
+            omitted: 0,
             pins: Vec::new(),
             stand_ins: Vec::new(),
             retractions: Vec::new(),

@@ -40,6 +40,9 @@ pub fn router(shared: Shared) -> Router {
         .route("/api/v1/accounts", get(accounts))
         .route("/api/v1/channels", get(channels))
         .route("/api/v1/verifications", post(verify))
+        .route("/api/v1/recipients/suppressed", get(suppressed))
+        .route("/api/v1/recipients/suppress", post(suppress))
+        .route("/api/v1/recipients/restore", post(restore))
         .route("/api/v1/journal", get(journal))
         .route("/api/v1/journal/verification", get(verify_journal))
         .route("/api/v1/status", get(status))
@@ -168,6 +171,30 @@ async fn broadcasts(
     Ok(Json(shared.app.reports(page.limit.unwrap_or(20).min(200)).await?))
 }
 
+async fn suppressed(
+    State(shared): State<Shared>,
+    page: Result<Query<Page>, QueryRejection>,
+) -> Answer<Vec<crate::app::request::SuppressedView>> {
+    let limit = query(page)?.limit.unwrap_or(1000).min(10_000);
+    Ok(Json(shared.app.suppressed(limit).await?))
+}
+
+async fn suppress(
+    State(shared): State<Shared>,
+    Extension(actor): Extension<Actor>,
+    request: Result<Json<crate::app::request::SuppressRequest>, JsonRejection>,
+) -> Answer<crate::app::request::Suppression> {
+    Ok(Json(shared.app.suppress(body(request)?, actor).await?))
+}
+
+async fn restore(
+    State(shared): State<Shared>,
+    Extension(actor): Extension<Actor>,
+    request: Result<Json<crate::app::request::SuppressRequest>, JsonRejection>,
+) -> Answer<crate::app::request::Suppression> {
+    Ok(Json(shared.app.restore(body(request)?, actor).await?))
+}
+
 async fn report(
     State(shared): State<Shared>,
     Segment(text): Segment,
@@ -206,7 +233,7 @@ async fn retract(
 }
 
 async fn accounts(State(shared): State<Shared>) -> Answer<Vec<crate::app::request::AccountView>> {
-    Ok(Json(shared.app.accounts()))
+    Ok(Json(shared.app.accounts().await))
 }
 
 async fn channels() -> Json<Vec<crate::app::request::ChannelView>> {

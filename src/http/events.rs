@@ -33,7 +33,7 @@ pub async fn stream(
             if !first && !next_change(&shared, &id, &mut changes).await {
                 return None;
             }
-            let report = shared.app.report(&id).await.ok()?;
+            let report = shared.app.brief_report(&id).await.ok()?;
             let done = report.finished_at.is_some();
             let event = Event::default().event("report").json_data(&report).ok()?;
             if done {

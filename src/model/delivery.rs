@@ -61,6 +61,26 @@ words!(
     }
 );
 
+words!(
+    /// Where a list on its way into deliveries stands.
+    ExpansionState {
+        /// There is more to do.
+        Open = "open",
+        /// A person must let it go on: the database is a restored copy.
+        Held = "held",
+        /// All of the list has had its turn.
+        Done = "done",
+        /// The message stopped being valid before.
+        Expired = "expired",
+        /// A newer broadcast of the alert took over before.
+        Superseded = "superseded",
+        /// A person stopped it before.
+        Cancelled = "cancelled",
+        /// The list could not be read, or was lost.
+        Failed = "failed",
+    }
+);
+
 /// One address on a list channel. Shown masked everywhere but on the wire.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -32,6 +32,54 @@ impl Reason {
             text,
         }
     }
+
+    /// Whether it says, for good, that there is nobody at the recipient's address: such a recipient is left out of later
+    /// broadcasts. The codes are a contract between adapters and store: `gone`, `no-such-recipient`, what WhatsApp says of
+    /// people who have no WhatsApp or want no more of it, and SMTP replies whose enhanced status says so (RFC 3463: no
+    /// such mailbox, domain or address; moved; disabled).
+    pub fn ends_recipient(&self) -> bool {
+        const OF_MAIL: [&str; 6] = ["5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"];
+        let code = self.code.as_str();
+        matches!(
+            code,
+            "gone" | "no-such-recipient" | "whatsapp-131026" | "whatsapp-131050"
+        ) || code
+            .strip_prefix("smtp-5")
+            .and_then(|rest| rest.split_once('-'))
+            .is_some_and(|(_, status)| OF_MAIL.contains(&status))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_reply_about_the_address_ends_a_recipient() {
+        for code in [
+            "gone",
+            "no-such-recipient",
+            "whatsapp-131026",
+            "smtp-550-5.1.1",
+            "smtp-553-5.1.3",
+            "smtp-551-5.1.6",
+        ] {
+            assert!(Reason::new(code, "").ends_recipient(), "{code}");
+        }
+        // A full mailbox, a policy, a reply without an enhanced status: perhaps tomorrow, perhaps not about the address.
+        for code in [
+            "smtp-552-5.2.2",
+            "smtp-550-5.7.1",
+            "smtp-550",
+            "smtp-450-4.1.1",
+            "http-410",
+            "whatsapp-131030",
+            "address",
+            "",
+        ] {
+            assert!(!Reason::new(code, "").ends_recipient(), "{code}");
+        }
+    }
 }
 
 impl fmt::Display for Reason {

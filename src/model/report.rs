@@ -33,8 +33,14 @@ pub struct BroadcastReport {
     pub valid_until: Timestamp,
     /// When nothing was open any more.
     pub finished_at: Option<Timestamp>,
-    /// The deliveries to the public and to lists, in order.
+    /// The deliveries to the public and to lists, in order. Of a long list at most a thousand: those in trouble first.
     pub deliveries: Vec<DeliveryReport>,
+    /// The accounts that go to a list, with all their recipients counted.
+    #[serde(default)]
+    pub recipients: Vec<RecipientsReport>,
+    /// How many deliveries to recipients are not named here, over all accounts.
+    #[serde(default)]
+    pub omitted: u64,
     /// Posts that are pinned or unpinned, if any.
     #[serde(default)]
     pub pins: Vec<DeliveryReport>,
@@ -50,6 +56,81 @@ pub struct BroadcastReport {
     /// How far messages have come, where a service reports it: by account.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub arrivals: BTreeMap<AccountId, Arrivals>,
+}
+
+/// How the recipients of one account stand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecipientsReport {
+    /// The account.
+    pub account: AccountId,
+    /// Its channel.
+    pub channel: String,
+    /// How many recipients are in which state. Who stands in for another account and had nothing to do is not counted.
+    pub states: BTreeMap<State, u64>,
+    /// Who is in the list and whose delivery has not been made yet.
+    #[serde(default)]
+    pub waiting: u64,
+    /// Who is in the list and will get nothing of this broadcast, because of `stopped_as`.
+    #[serde(default)]
+    pub stopped: u64,
+    /// Why the list stopped before its end: `expired`, `superseded`, `cancelled`, `held`, or `refused` if the list could
+    /// not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_as: Option<State>,
+    /// Who stands by for another account.
+    #[serde(default)]
+    pub standing_by: u64,
+    /// Who stood by for another account and was not needed.
+    #[serde(default)]
+    pub spared: u64,
+    /// Who was left out: their address has ended, or a person said so.
+    #[serde(default)]
+    pub suppressed: u64,
+    /// Addresses that had stood in the list before.
+    #[serde(default)]
+    pub repeated: u64,
+    /// Addresses that the account that is stood in for does not serve.
+    #[serde(default)]
+    pub unpaired: u64,
+    /// Lines of the list that could not be read.
+    #[serde(default)]
+    pub faulty_lines: u64,
+    /// How many of the recipients' deliveries are not named in the report.
+    #[serde(default)]
+    pub omitted: u64,
+    /// When the latest one came to rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest: Option<Timestamp>,
+    /// Why the list did not come to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Reason>,
+}
+
+impl RecipientsReport {
+    /// How many got it.
+    pub fn out(&self) -> u64 {
+        let got = |(state, n): (&State, &u64)| if state.got_out() { *n } else { 0 };
+        self.states.iter().map(got).sum()
+    }
+
+    /// How many there are: who got it, who may, and who will not.
+    pub fn all(&self) -> u64 {
+        self.states.values().sum::<u64>() + self.waiting + self.stopped
+    }
+
+    /// Every state that somebody of them is in; a list that is on its way is open, one that cannot be read is refused.
+    pub fn standing(&self) -> impl Iterator<Item = State> + '_ {
+        let there = self
+            .states
+            .iter()
+            .filter(|(_, n)| **n > 0)
+            .map(|(state, _)| *state);
+        let coming = (self.waiting > 0).then_some(State::Queued);
+        let stopped = self
+            .stopped_as
+            .filter(|state| self.stopped > 0 || *state == State::Refused);
+        there.chain(coming).chain(stopped)
+    }
 }
 
 /// One delivery in a report.
@@ -116,8 +197,9 @@ impl DeliveryReport {
 }
 
 impl BroadcastReport {
-    /// The report of a broadcast with all its deliveries.
-    pub fn of(broadcast: &Broadcast, deliveries: &[Delivery]) -> Self {
+    /// The report of a broadcast. `recipients` are the accounts whose recipients are counted: of them, `deliveries` may
+    /// hold only some.
+    pub fn of(broadcast: &Broadcast, deliveries: &[Delivery], recipients: Vec<RecipientsReport>) -> Self {
         let pick = |want: fn(Purpose) -> bool| -> Vec<DeliveryReport> {
             deliveries
                 .iter()
@@ -130,6 +212,9 @@ impl BroadcastReport {
             .filter(|d| d.purpose.is_word() && !d.is_idle_stand_in())
             .map(DeliveryReport::of)
             .collect();
+        let counted = |delivery: &&DeliveryReport| recipients.iter().any(|r| r.account == delivery.account);
+        let single = published.iter().filter(|d| !counted(d)).map(|d| d.state);
+        let state = overall(single.chain(recipients.iter().flat_map(RecipientsReport::standing)));
         Self {
             alert: broadcast.alert.clone(),
             broadcast: broadcast.id.clone(),
@@ -137,11 +222,13 @@ impl BroadcastReport {
             kind: broadcast.kind,
             message: broadcast.message.clone(),
             headline: broadcast.headline.clone(),
-            state: overall(published.iter().map(|d| d.state)),
+            state,
             accepted_at: broadcast.accepted_at,
             valid_until: broadcast.valid_until,
             finished_at: broadcast.finished_at,
             deliveries: published,
+            omitted: recipients.iter().map(|r| r.omitted).sum(),
+            recipients,
             pins: pick(|p| matches!(p, Purpose::Pin | Purpose::Unpin)),
             stand_ins: deliveries
                 .iter()
@@ -152,6 +239,27 @@ impl BroadcastReport {
             confirmations: pick(Purpose::is_confirmation),
             arrivals: BTreeMap::new(),
         }
+    }
+}
+
+impl BroadcastReport {
+    /// The recipients of an account, if it goes to a list.
+    pub fn recipients_of(&self, account: &AccountId) -> Option<&RecipientsReport> {
+        self.recipients.iter().find(|r| r.account == *account)
+    }
+
+    /// How many deliveries got out, and how many there are, recipients that are still on their way included.
+    pub fn out_of(&self) -> (u64, u64) {
+        let single = || {
+            self.deliveries
+                .iter()
+                .filter(|d| self.recipients_of(&d.account).is_none())
+        };
+        let out = single().filter(|d| d.state.got_out()).count() as u64;
+        let all = single().count() as u64;
+        self.recipients
+            .iter()
+            .fold((out, all), |(out, all), r| (out + r.out(), all + r.all()))
     }
 }
 

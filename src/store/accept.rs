@@ -1,6 +1,6 @@
 //! Accepting a command: alert, broadcast, renderings, deliveries and journal in one transaction.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
@@ -10,10 +10,13 @@ use super::db::Value;
 use super::read::lane;
 use super::step::{self, Current, to_json};
 use super::writer::Tx;
-use super::{Acceptance, Accepted, Changed, Destination, Entry, StoreError, Target, Under, sql};
+use super::{
+    Acceptance, Accepted, Changed, Destination, Entry, Expansion, Listed, StoreError, Target, Under, expand,
+    sql, suppress, tally,
+};
 use crate::model::{
-    AccountId, AlertId, AlertState, BroadcastId, DeliveryId, Event, Kind, LaneId, Purpose, Recipient,
-    Rendering, State,
+    AccountId, AlertId, AlertState, BroadcastId, DeliveryId, Event, ExpansionState, Kind, LaneId, Purpose,
+    Recipient, Rendering, State,
 };
 
 /// Answers from the idempotency table or accepts. Refuses before it writes anything.
@@ -26,12 +29,16 @@ pub(super) async fn accept(tx: &mut Tx<'_>, new: &Acceptance) -> Result<Accepted
     if let Some(bad) = new
         .destinations
         .iter()
+        .chain(new.lists.iter().map(|listed| &listed.each))
         .find(|d| d.rendering.max(d.alternative.unwrap_or(0)) >= new.renderings.len())
     {
         return Err(StoreError::NotFound(format!(
             "rendering {} of account {}",
             bad.rendering, bad.account
         )));
+    }
+    for listed in &new.lists {
+        is_whole(tx, listed).await?;
     }
     tx.marks.accepts = true;
     let (alert, number) = alert(tx, new).await?;
@@ -60,8 +67,14 @@ pub(super) async fn accept(tx: &mut Tx<'_>, new: &Acceptance) -> Result<Accepted
         )
         .await?;
     let (first, digests) = renderings(tx, &broadcast, &new.renderings).await?;
-    let mut written = Vec::with_capacity(new.destinations.len());
-    for destination in &new.destinations {
+    let left_out = left_out(tx, new).await?;
+    let destinations: Vec<&Destination> = new
+        .destinations
+        .iter()
+        .filter(|to| !left_out.has(&to.account, to.recipient.as_ref()))
+        .collect();
+    let mut written = Vec::with_capacity(destinations.len());
+    for destination in &destinations {
         let rendering = first + i64::try_from(destination.rendering).unwrap_or(i64::MAX);
         written.push(Row {
             id: DeliveryId::fresh(),
@@ -84,11 +97,17 @@ pub(super) async fn accept(tx: &mut Tx<'_>, new: &Acceptance) -> Result<Accepted
             deadline: new.valid_until,
         });
     }
-    let targets = targets(&new.destinations, &written)?;
+    let targets = targets(&destinations, &written, &left_out)?;
     for (row, target) in written.iter_mut().zip(&targets) {
-        row.target = target.as_ref();
+        match target {
+            Aim::Nothing => {}
+            Aim::At(id) => row.target = Some(id),
+            // Nobody is stood in for: it goes at once.
+            Aim::Unreachable => row.not_before = new.at,
+        }
     }
     deliveries(tx, &written).await?;
+    let expansions = expansions(tx, new, &alert, &broadcast, first, &left_out).await?;
     if let Some((key, digest)) = &new.idempotency {
         tx.conn
             .execute(
@@ -109,7 +128,13 @@ pub(super) async fn accept(tx: &mut Tx<'_>, new: &Acceptance) -> Result<Accepted
             .filter(|row| row.state.is_open())
             .map(|row| row.lane.clone()),
     );
-    let body = record(new, &alert, &written, first, &digests);
+    let mut body = record(new, &alert, &written, first, &digests);
+    if !expansions.is_empty() {
+        let lists = new.lists.iter().filter_map(|listed| listed.list.as_ref().ok());
+        let faults: Vec<&String> = lists.flat_map(|list| &list.named).collect();
+        body["lists"] = expansions.iter().map(Expansion::body).collect();
+        body["faults"] = json!(faults);
+    }
     tx.chain.add(Entry {
         at: new.at,
         actor: new.actor.clone(),
@@ -131,8 +156,159 @@ pub(super) async fn accept(tx: &mut Tx<'_>, new: &Acceptance) -> Result<Accepted
     })
 }
 
+/// Whether every chunk of a list is there.
+async fn is_whole(tx: &mut Tx<'_>, listed: &Listed) -> Result<(), StoreError> {
+    let Ok(list) = &listed.list else {
+        return Ok(());
+    };
+    let rows = tx
+        .conn
+        .fetch(sql::LIST_CHUNKS, vec![list.id.as_str().into()])
+        .await?;
+    let there = rows.first().map(|row| row.int(0)).transpose()?.unwrap_or(0);
+    if u64::try_from(there) == Ok(list.chunks) {
+        return Ok(());
+    }
+    let account = &listed.each.account;
+    Err(StoreError::NotFound(format!(
+        "whole list for {account} in the database; send again"
+    )))
+}
+
+/// The rows of the lists that are made into deliveries afterwards, and of those that had somebody left out.
+async fn expansions(
+    tx: &mut Tx<'_>,
+    new: &Acceptance,
+    alert: &AlertId,
+    broadcast: &BroadcastId,
+    first: i64,
+    left_out: &LeftOut,
+) -> Result<Vec<Expansion>, StoreError> {
+    let number = |index: usize| first + i64::try_from(index).unwrap_or(i64::MAX);
+    let base = |to: &Destination| Expansion {
+        id: 0,
+        broadcast: broadcast.clone(),
+        alert: alert.clone(),
+        kind: new.kind,
+        lane: lane_of(new, to),
+        channel: to.channel.clone(),
+        proof: to.proof,
+        stands_in_for: match &to.target {
+            Some(Target::Account(account)) => Some(account.clone()),
+            Some(Target::Delivery(_)) | None => None,
+        },
+        rendering: number(to.rendering),
+        alternative: to.alternative.map(number),
+        queued_at: new.at,
+        not_before: to.not_before,
+        deadline: new.valid_until,
+        list: String::new(),
+        digest: String::new(),
+        chunks: 0,
+        next: 0,
+        entries: 0,
+        taken: 0,
+        made: 0,
+        repeated: 0,
+        suppressed: 0,
+        unpaired: 0,
+        faults: 0,
+        state: ExpansionState::Done,
+        finished_at: Some(new.at),
+        error: None,
+    };
+    let mut all = Vec::new();
+    for listed in &new.lists {
+        let base = base(&listed.each);
+        all.push(match &listed.list {
+            Ok(list) => Expansion {
+                list: list.id.clone(),
+                digest: list.digest.clone(),
+                chunks: list.chunks,
+                entries: list.entries,
+                faults: list.faults,
+                state: ExpansionState::Open,
+                finished_at: None,
+                ..base
+            },
+            Err(why) => Expansion {
+                state: ExpansionState::Failed,
+                error: Some(why.clone()),
+                ..base
+            },
+        });
+    }
+    for (account, out) in &left_out.0 {
+        let of_it = || new.destinations.iter().filter(|to| to.account == *account);
+        if let (Some(to), false) = (of_it().next(), out.is_empty()) {
+            let (entries, suppressed) = (of_it().count() as u64, out.len() as u64);
+            all.push(Expansion {
+                entries,
+                taken: entries,
+                made: entries - suppressed,
+                suppressed,
+                ..base(to)
+            });
+        }
+    }
+    if all.is_empty() {
+        return Ok(all);
+    }
+    let many = i64::try_from(all.len()).unwrap_or(i64::MAX);
+    let start = tx.count("expansion", many).await? - many + 1;
+    for (id, one) in (start..).zip(&mut all) {
+        one.id = id;
+        if one.state == ExpansionState::Open {
+            // From now on it lives as long as this expansion.
+            tx.conn
+                .execute(sql::LIST_TOUCH, vec![one.list.as_str().into(), 0.into()])
+                .await?;
+        }
+    }
+    expand::begin(tx, &all).await?;
+    Ok(all)
+}
+
+/// Who of the recipients that came with the command gets nothing more, by account.
+#[derive(Debug)]
+struct LeftOut(BTreeMap<AccountId, HashSet<String>>);
+
+impl LeftOut {
+    fn has(&self, account: &AccountId, recipient: Option<&Recipient>) -> bool {
+        let out = self.0.get(account);
+        recipient.is_some_and(|one| out.is_some_and(|out| out.contains(one.address())))
+    }
+}
+
+async fn left_out(tx: &mut Tx<'_>, new: &Acceptance) -> Result<LeftOut, StoreError> {
+    let mut asked: BTreeMap<&AccountId, Vec<&Recipient>> = BTreeMap::new();
+    for destination in &new.destinations {
+        if let Some(recipient) = &destination.recipient {
+            asked.entry(&destination.account).or_default().push(recipient);
+        }
+    }
+    let mut out = BTreeMap::new();
+    for (account, recipients) in asked {
+        let of_it = suppress::left_out(tx, account, recipients).await?;
+        out.insert(account.clone(), of_it);
+    }
+    Ok(LeftOut(out))
+}
+
+/// What a delivery acts on or stands in for.
+enum Aim {
+    Nothing,
+    At(DeliveryId),
+    /// Its recipient gets nothing any more on the account that is stood in for.
+    Unreachable,
+}
+
 /// What each destination acts on or stands in for.
-fn targets(destinations: &[Destination], written: &[Row<'_>]) -> Result<Vec<Option<DeliveryId>>, StoreError> {
+fn targets(
+    destinations: &[&Destination],
+    written: &[Row<'_>],
+    left_out: &LeftOut,
+) -> Result<Vec<Aim>, StoreError> {
     let published: HashMap<(&AccountId, Option<&Recipient>), &DeliveryId> = written
         .iter()
         .zip(destinations)
@@ -142,14 +318,17 @@ fn targets(destinations: &[Destination], written: &[Row<'_>]) -> Result<Vec<Opti
     destinations
         .iter()
         .map(|to| match &to.target {
-            None => Ok(None),
-            Some(Target::Delivery(id)) => Ok(Some(id.clone())),
+            None => Ok(Aim::Nothing),
+            Some(Target::Delivery(id)) => Ok(Aim::At(id.clone())),
+            Some(Target::Account(account)) if left_out.has(account, to.recipient.as_ref()) => {
+                Ok(Aim::Unreachable)
+            }
             Some(Target::Account(account)) => {
                 let found = published
                     .get(&(account, to.recipient.as_ref()))
                     .or_else(|| published.get(&(account, None)));
                 let missing = || StoreError::NotFound(format!("delivery on {account} for {}", to.account));
-                found.map(|id| Some((*id).clone())).ok_or_else(missing)
+                found.map(|id| Aim::At((*id).clone())).ok_or_else(missing)
             }
         })
         .collect()
@@ -231,12 +410,16 @@ async fn supersede(
     alert: &AlertId,
     broadcast: &BroadcastId,
 ) -> Result<(), StoreError> {
+    let listed = new.lists.iter().map(|listed| &listed.each);
     let lanes = distinct(
         new.destinations
             .iter()
+            .chain(listed)
             .map(|destination| lane_of(new, destination)),
     );
-    let accounts = lanes.iter().map(|lane| lane.account.as_str().into()).collect();
+    let among: Vec<AccountId> = lanes.into_iter().map(|lane| lane.account).collect();
+    let accounts: Vec<Value> = among.iter().map(|account| account.as_str().into()).collect();
+    expand::overtake(tx, new, alert, broadcast, accounts.clone(), &among).await?;
     let rows = sql::OVERTAKEN
         .write(tx.conn, &[alert.as_str().into()], accounts)
         .await?;
@@ -298,6 +481,16 @@ pub(super) struct Row<'a> {
 
 /// Writes deliveries in their order.
 pub(super) async fn deliveries(tx: &mut Tx<'_>, rows: &[Row<'_>]) -> Result<(), StoreError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    for row in rows {
+        if row.purpose == Purpose::Publish && row.recipient.is_some() {
+            let word = tally::word(row.state, row.target.is_some(), 0);
+            let rest = step::rest(row.state, None, row.queued_at);
+            tx.tally.add(row.broadcast, &row.lane.account, word, 1, rest);
+        }
+    }
     let many = i64::try_from(rows.len()).unwrap_or(i64::MAX);
     let first = tx.count("delivery", many).await? - many + 1;
     let values = (first..).zip(rows).map(|(seq, row)| {

@@ -8,7 +8,7 @@ use super::db::Value;
 use super::lanes::note;
 use super::step::{self, Current, Update};
 use super::writer::Tx;
-use super::{AttemptChange, Change, Changed, Entry, StepMade, StoreError, sql};
+use super::{AttemptChange, Change, Changed, Entry, StepMade, StoreError, sql, suppress};
 use crate::clock::Timestamp;
 use crate::model::{Actor, DeliveryId, Event, LaneId, Purpose, Reason, Receipt, State, WrongTransition};
 
@@ -51,6 +51,7 @@ async fn together(
     let mut updates = Vec::with_capacity(changes.len());
     let (mut starts, mut ends, mut followed) = (Vec::new(), Vec::new(), Vec::new());
     let mut notes = HashMap::new();
+    let mut ended = Vec::new();
     for change in changes {
         let Some(row) = rows.get(&change.delivery) else {
             answers.push(Err(StoreError::NotFound(format!("delivery {}", change.delivery))));
@@ -120,17 +121,19 @@ async fn together(
             delivery: Some(row.id.clone()),
             body: Json::Object(body(row, &change, &update)),
         });
+        ended.extend(suppress::ended(row, &change, update.to));
         if let (Some((lane, epoch)), Some(notes_now)) = (change.fence, change.lane_notes) {
             notes.insert(lane, (epoch, notes_now));
         }
         updates.push(update);
     }
-    step::write(tx.conn, &updates).await?;
+    step::write(tx, &updates).await?;
     sql::ATTEMPTS_START.run(tx.conn, starts).await?;
     step::end_attempts(tx.conn, ends).await?;
     for (lane, (epoch, notes)) in notes {
         note(tx.conn, &lane, epoch, &notes).await?;
     }
+    suppress::learn(tx, ended).await?;
     for one in followed {
         follow(tx, one).await?;
     }
@@ -271,7 +274,7 @@ async fn follow(tx: &mut Tx<'_>, one: Followed) -> Result<(), StoreError> {
         delivery: Some(row.id.clone()),
         body: Json::Object(body),
     });
-    step::write(tx.conn, &[update]).await
+    step::write(tx, &[update]).await
 }
 
 /// Makes the same step of many deliveries for one reason: cut off, overtaken, restored. Open attempts are closed as
@@ -333,7 +336,7 @@ pub(super) async fn sweep(
         });
         updates.push(update);
     }
-    step::write(tx.conn, &updates).await?;
+    step::write(tx, &updates).await?;
     step::end_attempts(tx.conn, ends).await
 }
 

@@ -71,9 +71,13 @@ pub(super) async fn release(
         tx.conn
             .execute(sql::RELEASE_TEXT, vec![broadcast.as_str().into()])
             .await?;
+        tx.conn
+            .execute(sql::RELEASE_LISTS_TEXT, vec![broadcast.as_str().into()])
+            .await?;
     }
-    let values = vec![broadcast.as_str().into(), at.into()];
-    if tx.conn.execute(sql::RELEASE, values).await? == 0 {
+    let values = || vec![broadcast.as_str().into(), at.into()];
+    let released = tx.conn.execute(sql::RELEASE, values()).await?;
+    if released + tx.conn.execute(sql::RELEASE_LISTS, values()).await? == 0 {
         return Ok(Vec::new());
     }
     tx.chain.add(entry);

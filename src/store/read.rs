@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::db::{Readers, Row, unsigned};
 use super::step::recipient;
-use super::{Alert, Attempt, Standing, StoreError, sql};
+use super::{Alert, Attempt, Standing, StoreError, Suppressed, sql};
 use crate::clock::Timestamp;
 use crate::model::{
     AccountId, Actor, AlertId, Broadcast, BroadcastId, Delivery, DeliveryId, LaneId, Mode, Post, Purpose,
-    Receipt, Rendering, State, Steps, Work,
+    Reason, Receipt, Recipient, Rendering, State, Steps, Work,
 };
 
 /// The column after those of a delivery, which end with its rendering.
-const AFTER_DELIVERY: usize = 22;
+pub(super) const AFTER_DELIVERY: usize = 22;
 /// The column of its attempts.
 const ATTEMPTS: usize = 11;
 
@@ -38,7 +38,7 @@ pub(super) fn broadcast(row: &Row) -> Result<Broadcast, StoreError> {
     })
 }
 
-fn delivery(row: &Row) -> Result<Delivery, StoreError> {
+pub(super) fn delivery(row: &Row) -> Result<Delivery, StoreError> {
     Ok(Delivery {
         id: row.word(0)?,
         alert: row.word(1)?,
@@ -64,7 +64,7 @@ fn delivery(row: &Row) -> Result<Delivery, StoreError> {
     })
 }
 
-fn limited(limit: usize) -> i64 {
+pub(super) fn limited(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
@@ -105,7 +105,27 @@ pub(super) async fn has_stand_ins(readers: &Readers, broadcast: &BroadcastId) ->
     let rows = readers
         .fetch(sql::HAS_STAND_INS, vec![broadcast.as_str().into()])
         .await?;
-    Ok(!rows.is_empty())
+    if !rows.is_empty() {
+        return Ok(true);
+    }
+    let coming = readers
+        .fetch(sql::EXPANDS_STAND_INS, vec![broadcast.as_str().into()])
+        .await?;
+    Ok(!coming.is_empty())
+}
+
+pub(super) async fn is_repeated(readers: &Readers, key: &str) -> Result<bool, StoreError> {
+    Ok(!readers.fetch(sql::REPEATED, vec![key.into()]).await?.is_empty())
+}
+
+pub(super) async fn stand_ins_of(
+    readers: &Readers,
+    targets: &[DeliveryId],
+) -> Result<Vec<LaneId>, StoreError> {
+    let among = targets.iter().map(|id| id.as_str().into()).collect();
+    let rows = sql::STAND_INS_OF.read(readers, &[], among).await?;
+    let lanes = rows.iter().map(lane).collect::<Result<Vec<_>, _>>()?;
+    Ok(super::change::distinct(lanes))
 }
 
 /// What stands of an alert.
@@ -229,10 +249,23 @@ fn body(text: &str) -> Result<Rendering, StoreError> {
 }
 
 pub(super) async fn is_open(readers: &Readers, broadcast: &BroadcastId) -> Result<bool, StoreError> {
-    Ok(!readers
-        .fetch(sql::IS_OPEN, vec![broadcast.as_str().into()])
-        .await?
-        .is_empty())
+    for text in [sql::IS_OPEN, sql::IS_EXPANDING] {
+        if !readers
+            .fetch(text, vec![broadcast.as_str().into()])
+            .await?
+            .is_empty()
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+pub(super) async fn is_told(readers: &Readers, broadcast: &BroadcastId) -> Result<bool, StoreError> {
+    let rows = readers
+        .fetch(sql::IS_TOLD, vec![broadcast.as_str().into()])
+        .await?;
+    Ok(!rows.is_empty())
 }
 
 pub(super) async fn open_lanes(readers: &Readers) -> Result<Vec<LaneId>, StoreError> {
@@ -316,6 +349,34 @@ pub(super) async fn one_delivery(readers: &Readers, id: &DeliveryId) -> Result<D
 pub(super) async fn rendering(readers: &Readers, id: &DeliveryId) -> Result<Rendering, StoreError> {
     let rows = readers.fetch(sql::RENDERING, vec![id.as_str().into()]).await?;
     only(&rows, |row| body(&row.text(0)?), || format!("delivery {id}"))
+}
+
+pub(super) async fn first_rendering(readers: &Readers, id: &BroadcastId) -> Result<Rendering, StoreError> {
+    let rows = readers
+        .fetch(sql::FIRST_RENDERING, vec![id.as_str().into()])
+        .await?;
+    only(&rows, |row| body(&row.text(0)?), || format!("rendering of {id}"))
+}
+
+pub(super) async fn suppressed(readers: &Readers, limit: usize) -> Result<Vec<Suppressed>, StoreError> {
+    let rows = readers
+        .fetch(sql::SUPPRESSIONS, vec![limited(limit).into()])
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let account = row.text(1)?;
+            Ok(Suppressed {
+                recipient: Recipient::new(row.text(0)?),
+                account: if account.is_empty() {
+                    None
+                } else {
+                    Some(row.word(1)?)
+                },
+                at: row.time(2)?,
+                reason: row.reason(3)?.unwrap_or_else(|| Reason::new("", "")),
+            })
+        })
+        .collect()
 }
 
 pub(super) async fn attempts(readers: &Readers, id: &DeliveryId) -> Result<Vec<Attempt>, StoreError> {

@@ -40,7 +40,11 @@ pub(super) async fn settle(tx: &mut Tx<'_>, node: &str) -> Result<Opened, StoreE
     tx.conn.execute(sql::LANES_FREE, vec![]).await?;
     let rows = tx.conn.fetch(sql::ALL_OPEN, vec![]).await?;
     let rows = rows.iter().map(Current::of).collect::<Result<Vec<_>, _>>()?;
-    let held = rows.len() as u64;
+    let reason = Reason::new(
+        "restored",
+        "the database is a restored copy; what was not sent when it was made may have been sent since",
+    );
+    let held = rows.len() as u64 + super::expand::hold(tx, now, &reason).await?;
     tx.chain.add(Entry {
         at: now,
         actor: Actor::daemon(),
@@ -49,10 +53,6 @@ pub(super) async fn settle(tx: &mut Tx<'_>, node: &str) -> Result<Opened, StoreE
         delivery: None,
         body: json!({ "held": held, "backup_of": backup, "was": before, "is": owner }),
     });
-    let reason = Reason::new(
-        "restored",
-        "the database is a restored copy; what was not sent when it was made may have been sent since",
-    );
     let say = Sweep {
         at: now,
         actor: &Actor::daemon(),

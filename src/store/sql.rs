@@ -32,6 +32,14 @@ macro_rules! broadcast_columns {
     };
 }
 
+macro_rules! expansion_columns {
+    () => {
+        "id, broadcast, alert, kind, mode, account, channel, proof, stands_in_for, rendering, alternative, queued_at, \
+         not_before, deadline, list, digest, chunks, next, entries, taken, made, repeated, suppressed, unpaired, faults, \
+         state, finished_at, error"
+    };
+}
+
 macro_rules! step_columns {
     () => {
         step_columns!("delivery d ")
@@ -68,6 +76,11 @@ statements! {
     COUNT = "INSERT INTO counter (name, value) VALUES ($1, $2) \
              ON CONFLICT (name) DO UPDATE SET value = counter.value + excluded.value RETURNING value";
 
+    SUPPRESS = "INSERT INTO suppression (recipient, account, at, reason) VALUES ($1, $2, $3, $4) \
+                ON CONFLICT (recipient, account) DO NOTHING";
+    RESTORE = "DELETE FROM suppression WHERE recipient = $1";
+    SUPPRESSIONS = "SELECT recipient, account, at, reason FROM suppression ORDER BY at DESC, recipient LIMIT $1";
+
     REPEATED = "SELECT digest, alert, broadcast FROM idempotency WHERE name = $1";
     REMEMBER = "INSERT INTO idempotency (name, digest, alert, broadcast, at) VALUES ($1, $2, $3, $4, $5)";
     FORGET = "DELETE FROM idempotency WHERE at < $1";
@@ -78,7 +91,8 @@ statements! {
                      actor, accepted_at, valid_until) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
     BROADCAST_FINISH = "UPDATE broadcast SET finished_at = $2 WHERE id = $1 AND finished_at IS NULL AND NOT EXISTS \
                         (SELECT 1 FROM delivery d WHERE d.broadcast = $1 AND d.urgency IS NOT NULL \
-                        AND d.purpose NOT LIKE 'confirm-%')";
+                        AND d.purpose NOT LIKE 'confirm-%') AND NOT EXISTS \
+                        (SELECT 1 FROM expansion e WHERE e.broadcast = $1 AND e.state = 'open')";
     LANES_OF_BROADCAST = "SELECT DISTINCT account, mode FROM delivery \
                           WHERE broadcast = $1 AND urgency IS NOT NULL ORDER BY account";
     EXTRAS_OF_BROADCAST = "SELECT account, recipient, purpose, target, state FROM delivery \
@@ -88,9 +102,13 @@ statements! {
     LANE_NOTE = "UPDATE lane SET busy_until = $4, open_until = $5, failures = $6, reason = $7 \
                  WHERE account = $1 AND mode = $2 AND epoch = $3";
     RELEASE = "UPDATE delivery SET not_before = $2 WHERE broadcast = $1 AND purpose = 'publish' AND target IS NULL \
-               AND state = 'queued' AND attempts = 0 AND not_before > $2";
+               AND urgency IS NOT NULL AND state = 'queued' AND attempts = 0 AND not_before > $2";
+    RELEASE_LISTS = "UPDATE expansion SET not_before = $2 WHERE broadcast = $1 AND stands_in_for IS NULL \
+                     AND state IN ('open', 'held') AND not_before > $2";
+    RELEASE_LISTS_TEXT = "UPDATE expansion SET alternative = NULL WHERE broadcast = $1 AND alternative IS NOT NULL \
+                          AND state IN ('open', 'held')";
     RELEASE_TEXT = "UPDATE delivery SET alternative = NULL WHERE broadcast = $1 AND alternative IS NOT NULL \
-                    AND state = 'queued' AND attempts = 0";
+                    AND urgency IS NOT NULL AND state = 'queued' AND attempts = 0";
     STEP_MADE = "INSERT INTO step (delivery, name, value, at) VALUES ($1, $2, $3, $4) \
                  ON CONFLICT (delivery, name) DO UPDATE SET value = excluded.value, at = excluded.at";
     ARRIVAL_OF = "SELECT d.broadcast, d.account, a.state FROM delivery d LEFT JOIN arrival a ON a.delivery = d.id \
@@ -115,25 +133,70 @@ statements! {
                 (purpose IN ('pin', 'unpin') AND state IN ('queued', 'sending', 'unknown', 'published'))) ORDER BY seq";
     IS_OPEN = "SELECT id FROM delivery WHERE broadcast = $1 AND urgency IS NOT NULL \
                AND purpose NOT LIKE 'confirm-%' LIMIT 1";
+    IS_EXPANDING = "SELECT id FROM expansion WHERE broadcast = $1 AND state = 'open' LIMIT 1";
+    IS_TOLD = "SELECT id FROM delivery WHERE broadcast = $1 AND purpose <> 'publish' \
+               AND purpose IN ('confirm-interim', 'confirm-final') LIMIT 1";
     UNFINISHED = "SELECT ", broadcast_columns!(), " FROM broadcast WHERE finished_at IS NULL ORDER BY seq";
     BROADCAST = "SELECT ", broadcast_columns!(), " FROM broadcast WHERE id = $1";
     BROADCASTS = "SELECT ", broadcast_columns!(), " FROM broadcast ORDER BY seq DESC LIMIT $1";
     BROADCASTS_OF_ALERT = "SELECT ", broadcast_columns!(), " FROM broadcast WHERE alert = $1 ORDER BY number";
     ALERT = "SELECT id, mode, state FROM alert WHERE id = $1";
     DELIVERIES = "SELECT ", delivery_columns!(), " FROM delivery d WHERE d.broadcast = $1 ORDER BY d.seq";
-    SINGLES = "SELECT ", delivery_columns!(), " FROM delivery d WHERE d.broadcast = $1 AND d.recipient = '' ORDER BY d.seq";
+    SINGLES = "SELECT ", delivery_columns!(), ", d.seq FROM delivery d WHERE d.broadcast = $1 AND d.recipient = '' \
+               ORDER BY d.seq";
+    EXTRAS = "SELECT ", delivery_columns!(), ", d.seq FROM delivery d WHERE d.broadcast = $1 AND d.purpose <> 'publish' \
+              AND d.recipient <> '' ORDER BY d.seq LIMIT $2";
+    LISTED = "SELECT ", delivery_columns!(), ", d.seq FROM delivery d WHERE d.broadcast = $1 AND d.account = $2 \
+              AND d.seq > $3 AND d.recipient <> '' AND d.purpose = 'publish' ORDER BY d.seq LIMIT $4";
+    TROUBLED = "SELECT ", delivery_columns!(), ", d.seq FROM delivery d WHERE d.broadcast = $1 AND d.account = $2 \
+                AND d.state IN ('refused', 'unknown', 'held', 'manual', 'expired') \
+                AND d.recipient <> '' AND d.purpose = 'publish' ORDER BY d.seq LIMIT $3";
+    TALLY = "SELECT account, state, n, latest FROM tally WHERE broadcast = $1 AND n <> 0 ORDER BY account";
+    ACCOUNTS_OF = "SELECT DISTINCT account FROM tally WHERE broadcast = $1 ORDER BY account";
     STAND_INS = "SELECT DISTINCT d.account, d.mode FROM delivery d JOIN delivery t ON t.id = d.target \
-                 WHERE d.broadcast = $1 AND d.purpose = 'publish' AND d.state = 'queued' AND d.attempts = 0 \
-                 AND t.urgency IS NULL";
-    HAS_STAND_INS = "SELECT id FROM delivery WHERE broadcast = $1 AND purpose = 'publish' AND target IS NOT NULL \
-                     AND state = 'queued' LIMIT 1";
+                 WHERE d.broadcast = $1 AND d.target IS NOT NULL AND d.urgency IS NOT NULL AND d.purpose = 'publish' \
+                 AND d.state = 'queued' AND d.attempts = 0 AND t.urgency IS NULL";
+    HAS_STAND_INS = "SELECT id FROM delivery WHERE broadcast = $1 AND target IS NOT NULL AND urgency IS NOT NULL \
+                     AND purpose = 'publish' AND state = 'queued' LIMIT 1";
+    EXPANDS_STAND_INS = "SELECT id FROM expansion WHERE broadcast = $1 AND stands_in_for IS NOT NULL \
+                         AND state IN ('open', 'held') LIMIT 1";
+
+    LIST_TOUCH = "INSERT INTO recipient_list (id, at) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET at = excluded.at";
+    LIST_CHUNKS = "SELECT COUNT(*) FROM recipient_chunk WHERE list = $1";
+    LIST_UNUSED = "SELECT l.id FROM recipient_list l WHERE l.at < $1 AND NOT EXISTS (SELECT 1 FROM expansion e \
+                   WHERE e.list = l.id AND e.state IN ('open', 'held')) LIMIT 1";
+    LIST_ANY = "SELECT id FROM recipient_list LIMIT 1";
+    LIST_FIRST = "SELECT MIN(number) FROM recipient_chunk WHERE list = $1";
+    LIST_FORGET = "DELETE FROM recipient_chunk WHERE list = $1 AND number < $2";
+    LIST_GONE = "DELETE FROM recipient_list WHERE id = $1";
+    CHUNK = "SELECT body FROM recipient_chunk WHERE list = $1 AND number = $2";
+    LANE_OPEN = "SELECT COUNT(*) FROM delivery WHERE account = $1 AND mode = $2 AND urgency IS NOT NULL";
+    EXPANSIONS_OPEN = "SELECT ", expansion_columns!(), " FROM expansion WHERE state = 'open' ORDER BY next, id";
+    EXPANSIONS = "SELECT ", expansion_columns!(), " FROM expansion WHERE broadcast = $1 ORDER BY id";
+    EXPANSIONS_OF_ALERT = "SELECT ", expansion_columns!(), " FROM expansion WHERE alert = $1 \
+                           AND state IN ('open', 'held') ORDER BY id";
+    EXPANSIONS_UNFINISHED = "SELECT ", expansion_columns!(), " FROM expansion WHERE state IN ('open', 'held') ORDER BY id";
+    EXPANSION_STEP = "UPDATE expansion SET next = $2, taken = $3, made = $4, repeated = $5, suppressed = $6, \
+                      unpaired = $7 WHERE id = $1";
+    EXPANSION_STATE = "UPDATE expansion SET state = $2, finished_at = $3, error = $4 WHERE id = $1";
+
     DELIVERY = "SELECT ", delivery_columns!(), " FROM delivery d WHERE d.id = $1";
     RENDERING = "SELECT r.body FROM delivery d JOIN rendering r ON r.id = COALESCE(d.alternative, d.rendering) \
                  WHERE d.id = $1";
+    FIRST_RENDERING = "SELECT body FROM rendering WHERE broadcast = $1 ORDER BY id LIMIT 1";
     ATTEMPTS = "SELECT number, started_at, finished_at, outcome, error FROM attempt WHERE delivery = $1 \
                 ORDER BY number";
-    COUNTS = "SELECT d.mode, d.state, COUNT(*) FROM broadcast b JOIN delivery d ON d.broadcast = b.id \
-              WHERE b.finished_at IS NULL OR b.accepted_at >= $1 GROUP BY d.mode, d.state ORDER BY d.mode, d.state";
+    COUNTS = "SELECT x.mode, x.state, CAST(SUM(x.n) AS BIGINT) FROM (\
+              SELECT d.mode AS mode, d.state AS state, COUNT(*) AS n FROM broadcast b JOIN delivery d \
+              ON d.broadcast = b.id AND d.recipient = '' \
+              WHERE b.finished_at IS NULL OR b.accepted_at >= $1 GROUP BY d.mode, d.state \
+              UNION ALL SELECT d.mode, d.state, COUNT(*) FROM broadcast b JOIN delivery d \
+              ON d.broadcast = b.id AND d.purpose <> 'publish' AND d.recipient <> '' \
+              WHERE b.finished_at IS NULL OR b.accepted_at >= $1 GROUP BY d.mode, d.state \
+              UNION ALL SELECT b.mode, CASE t.state WHEN 'standby' THEN 'queued' WHEN 'spared' THEN 'cancelled' \
+              ELSE t.state END, t.n FROM broadcast b JOIN tally t ON t.broadcast = b.id \
+              WHERE b.finished_at IS NULL OR b.accepted_at >= $1) x \
+              GROUP BY x.mode, x.state ORDER BY x.mode, x.state";
     JOURNAL = "SELECT seq, at, actor, kind, broadcast, delivery, body, hash FROM journal WHERE seq > $1 \
                ORDER BY seq LIMIT $2";
     JOURNAL_OF_BROADCAST = "SELECT seq, at, actor, kind, broadcast, delivery, body, hash FROM journal \
@@ -365,6 +428,65 @@ pub(super) static JOURNAL_NEW: Many = Many {
     most: 512,
 };
 
+macro_rules! tally_add {
+    () => {
+        "broadcast, account, state, n, latest"
+    };
+}
+
+/// Adds to the tally: `latest` only grows.
+pub(super) static TALLY_ADD: Many = Many {
+    name: "TALLY_ADD",
+    before: concat!("WITH v (", tally_add!(), ") AS (VALUES "),
+    columns: &[T, T, T, I, I],
+    after: concat!(
+        ") INSERT INTO tally (",
+        tally_add!(),
+        ") SELECT ",
+        tally_add!(),
+        " FROM v WHERE broadcast IS NOT NULL ON CONFLICT (broadcast, account, state) DO UPDATE SET \
+         n = tally.n + excluded.n, \
+         latest = CASE WHEN excluded.latest > tally.latest THEN excluded.latest ELSE tally.latest END"
+    ),
+    most: 128,
+};
+
+macro_rules! chunks_new {
+    () => {
+        "list, number, body"
+    };
+}
+
+pub(super) static CHUNKS_NEW: Many = Many {
+    name: "CHUNKS_NEW",
+    before: concat!("WITH v (", chunks_new!(), ") AS (VALUES "),
+    columns: &[T, I, T],
+    after: concat!(
+        ") INSERT INTO recipient_chunk (",
+        chunks_new!(),
+        ") SELECT ",
+        chunks_new!(),
+        " FROM v WHERE list IS NOT NULL"
+    ),
+    most: 16,
+};
+
+pub(super) static EXPANSIONS_NEW: Many = Many {
+    name: "EXPANSIONS_NEW",
+    before: concat!("WITH v (", expansion_columns!(), ") AS (VALUES "),
+    columns: &[
+        I, T, T, T, T, T, T, T, T, I, I, I, I, I, T, T, I, I, I, I, I, I, I, I, I, T, I, T,
+    ],
+    after: concat!(
+        ") INSERT INTO expansion (",
+        expansion_columns!(),
+        ") SELECT ",
+        expansion_columns!(),
+        " FROM v WHERE id IS NOT NULL"
+    ),
+    most: 64,
+};
+
 /// Statements with a list in them: `before ($1, $2, …) after`. Filled up to a power of two by repeating the last value.
 #[derive(Debug)]
 pub(super) struct Among {
@@ -389,10 +511,95 @@ pub(super) static OVERTAKEN: Among = Among {
     name: "OVERTAKEN",
     before: concat!(
         step_columns!(),
-        "WHERE d.alert = $1 AND d.purpose = 'publish' AND d.state IN ('queued', 'held', 'manual') AND d.account IN "
+        "WHERE d.alert = $1 AND d.recipient = '' AND d.purpose = 'publish' AND d.state IN ('queued', 'held', 'manual') \
+         AND d.account IN "
     ),
     after: " ORDER BY d.seq",
     fixed: 1,
+};
+
+macro_rules! overtaken_in_lane {
+    () => {
+        "WHERE mode = $2 AND urgency IS NOT NULL AND alert = $1 AND recipient <> '' AND purpose = 'publish' \
+         AND state = 'queued' AND account IN "
+    };
+}
+
+macro_rules! overtaken_at_rest {
+    () => {
+        "WHERE broadcast IN (SELECT id FROM broadcast WHERE alert = $1 AND mode = $2) \
+         AND state IN ('refused', 'unknown', 'held', 'manual', 'expired') AND state IN ('held', 'manual') \
+         AND recipient <> '' AND purpose = 'publish' AND account IN "
+    };
+}
+
+macro_rules! overtaken_count {
+    ($which:expr) => {
+        concat!(
+            "SELECT broadcast, account, state, \
+             CAST(CASE WHEN target IS NOT NULL AND attempts = 0 THEN 1 ELSE 0 END AS BIGINT), COUNT(*) FROM delivery ",
+            $which
+        )
+    };
+}
+
+macro_rules! overtaken_step {
+    ($which:expr) => {
+        concat!(
+            "UPDATE delivery SET state = 'superseded', urgency = NULL, finished_at = $3, error = NULL ",
+            $which
+        )
+    };
+}
+
+const OVERTAKEN_GROUPS: &str =
+    " GROUP BY broadcast, account, state, CASE WHEN target IS NOT NULL AND attempts = 0 THEN 1 ELSE 0 END";
+
+/// Recipients that a newer broadcast overtakes: counted, then moved, where they wait and where a person would decide.
+pub(super) static OVERTAKEN_IN_LANE: Among = Among {
+    name: "OVERTAKEN_IN_LANE",
+    before: overtaken_count!(overtaken_in_lane!()),
+    after: OVERTAKEN_GROUPS,
+    fixed: 2,
+};
+
+pub(super) static OVERTAKEN_AT_REST: Among = Among {
+    name: "OVERTAKEN_AT_REST",
+    before: overtaken_count!(overtaken_at_rest!()),
+    after: OVERTAKEN_GROUPS,
+    fixed: 2,
+};
+
+pub(super) static OVERTAKE_IN_LANE: Among = Among {
+    name: "OVERTAKE_IN_LANE",
+    before: overtaken_step!(overtaken_in_lane!()),
+    after: "",
+    fixed: 3,
+};
+
+pub(super) static OVERTAKE_AT_REST: Among = Among {
+    name: "OVERTAKE_AT_REST",
+    before: overtaken_step!(overtaken_at_rest!()),
+    after: "",
+    fixed: 3,
+};
+
+/// The deliveries of a broadcast on an account, for some recipients: what stand-ins stand in for.
+pub(super) static PAIRS: Among = Among {
+    name: "PAIRS",
+    before: "SELECT recipient, id FROM delivery WHERE alert = $1 AND account = $2 AND broadcast = $3 \
+             AND purpose = 'publish' AND recipient IN ",
+    after: "",
+    fixed: 3,
+};
+
+/// The lanes in which something stands in for one of some deliveries.
+pub(super) static STAND_INS_OF: Among = Among {
+    name: "STAND_INS_OF",
+    before: "SELECT DISTINCT account, mode FROM delivery WHERE urgency IS NOT NULL AND purpose = 'publish' \
+             AND target IS NOT NULL AND target IN ",
+    after: "",
+    fixed: 0,
 };
 
 pub(super) static PROGRESS: Among = Among {
@@ -400,6 +607,23 @@ pub(super) static PROGRESS: Among = Among {
     before: "SELECT delivery, name, value FROM step WHERE delivery IN ",
     after: "",
     fixed: 0,
+};
+
+/// Who of some is left out on an account.
+pub(super) static LEFT_OUT: Among = Among {
+    name: "LEFT_OUT",
+    before: "SELECT recipient FROM suppression WHERE account IN ('', $1) AND recipient IN ",
+    after: "",
+    fixed: 1,
+};
+
+/// Who of some has a delivery of a broadcast on an account already.
+pub(super) static THERE: Among = Among {
+    name: "THERE",
+    before: "SELECT recipient FROM delivery WHERE alert = $1 AND account = $2 AND broadcast = $3 \
+             AND purpose = 'publish' AND recipient IN ",
+    after: "",
+    fixed: 3,
 };
 
 pub(super) static BODIES: Among = Among {
@@ -600,6 +824,20 @@ impl Among {
         Ok(rows)
     }
 
+    /// Runs a statement that changes rows; returns how many.
+    pub(super) async fn run(
+        &'static self,
+        conn: &mut Conn,
+        fixed: &[Value],
+        among: &[Value],
+    ) -> Result<u64, StoreError> {
+        let mut touched = 0;
+        for (text, values) in self.chunks(conn.placeholders(), fixed, among) {
+            touched += conn.execute(text, values).await?;
+        }
+        Ok(touched)
+    }
+
     pub(super) async fn read(
         &'static self,
         readers: &Readers,
@@ -629,8 +867,26 @@ pub(super) fn every(placeholders: Placeholders) -> Vec<(String, String)> {
         &ATTEMPTS_START,
         &ATTEMPTS_END,
         &JOURNAL_NEW,
+        &TALLY_ADD,
+        &CHUNKS_NEW,
+        &EXPANSIONS_NEW,
     ];
-    let among = [&STEPS, &OVERTAKEN, &PROGRESS, &BODIES, &THREADS, &TARGETS];
+    let among = [
+        &STEPS,
+        &OVERTAKEN,
+        &OVERTAKEN_IN_LANE,
+        &OVERTAKEN_AT_REST,
+        &OVERTAKE_IN_LANE,
+        &OVERTAKE_AT_REST,
+        &LEFT_OUT,
+        &THERE,
+        &PAIRS,
+        &STAND_INS_OF,
+        &PROGRESS,
+        &BODIES,
+        &THREADS,
+        &TARGETS,
+    ];
     let single = ALL
         .iter()
         .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));

@@ -4,7 +4,8 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::db::{Conn, Row, Value, unsigned};
-use super::{StoreError, sql};
+use super::writer::Tx;
+use super::{StoreError, sql, tally};
 use crate::clock::Timestamp;
 use crate::model::{
     AccountId, BroadcastId, DeliveryId, Event, Kind, LaneId, Mode, Purpose, Reason, Receipt, Recipient,
@@ -44,6 +45,18 @@ pub(super) struct Update {
     pub finished_at: Option<Timestamp>,
     pub receipt: Option<Receipt>,
     pub error: Option<Reason>,
+    /// Where a recipient is counted.
+    pub counted: Option<Counted>,
+}
+
+/// Where a recipient is counted.
+#[derive(Debug, Clone)]
+pub(super) struct Counted {
+    broadcast: BroadcastId,
+    account: AccountId,
+    stands_in: bool,
+    /// Attempts before the step.
+    attempts: u32,
 }
 
 /// The place in the lane; `None` if the daemon has no work with it. An attempt does not move it: that would be two more
@@ -126,6 +139,12 @@ impl Current {
             finished_at: rest(to, self.finished_at, at),
             receipt: None,
             error: None,
+            counted: (self.purpose == Purpose::Publish && self.recipient.is_some()).then(|| Counted {
+                broadcast: self.broadcast.clone(),
+                account: self.lane.account.clone(),
+                stands_in: self.target.is_some(),
+                attempts: self.attempts,
+            }),
         })
     }
 
@@ -161,10 +180,21 @@ fn json_or_null(value: Option<&impl serde::Serialize>) -> Result<Value, StoreErr
 }
 
 /// Writes the steps. Every row must take its step: it was read in this transaction, and nobody else writes during it.
-pub(super) async fn write(conn: &mut Conn, updates: &[Update]) -> Result<(), StoreError> {
+pub(super) async fn write(tx: &mut Tx<'_>, updates: &[Update]) -> Result<(), StoreError> {
+    for update in updates {
+        if let Some(of) = &update.counted {
+            let was = tally::word(update.from, of.stands_in, of.attempts);
+            let is = tally::word(update.to, of.stands_in, update.attempts);
+            if was != is {
+                tx.tally.add(&of.broadcast, &of.account, was, -1, None);
+                tx.tally
+                    .add(&of.broadcast, &of.account, is, 1, update.finished_at);
+            }
+        }
+    }
     let rows: Vec<_> = updates.iter().map(Update::values).collect::<Result<_, _>>()?;
     let expected = rows.len() as u64;
-    let touched = sql::DELIVERIES_STEP.run(conn, rows).await?;
+    let touched = sql::DELIVERIES_STEP.run(tx.conn, rows).await?;
     if touched != expected {
         return Err(StoreError::Engine(format!(
             "{touched} of {expected} deliveries took their step"

@@ -7,12 +7,12 @@ use super::change;
 use super::db::{Conn, Engine};
 use super::journal::Chain;
 use super::{
-    Acceptance, Accepted, Change, Changed, Entry, Extra, LaneNotes, Lease, Opened, Stage, StepMade,
-    StoreError, accept, arrival, extra, lanes, restore, sql,
+    Acceptance, Accepted, Change, Changed, Entry, Expanded, Extra, Forgotten, LaneNotes, Lease, ListDecision,
+    Opened, Stage, StepMade, StoreError, accept, arrival, expand, extra, lanes, restore, sql, suppress, tally,
 };
 use crate::clock::{SharedClock, Timestamp};
 use crate::failpoint;
-use crate::model::{Arrival, BroadcastId, LaneId, State};
+use crate::model::{AccountId, Actor, Arrival, BroadcastId, LaneId, Reason, Recipient, State};
 
 /// Requests that may wait before callers have to.
 pub(super) const WAITING: usize = 4096;
@@ -54,8 +54,23 @@ pub(super) enum Request {
         Reply<Option<Vec<LaneId>>>,
     ),
     Record(Entry, Reply<i64>),
+    Suppress(Recipient, Option<Reason>, Entry, Reply<bool>),
+    StageList(String, u64, Vec<String>, Timestamp, Reply<()>),
+    Expand(Timestamp, Reply<Expanded>),
+    Forget(Timestamp, Reply<Forgotten>),
+    Decide(DecideLists, Reply<Vec<AccountId>>),
     Ping(Reply<()>),
     Close(oneshot::Sender<()>),
+}
+
+/// A person's decision on the lists of a broadcast.
+#[derive(Debug)]
+pub(super) struct DecideLists {
+    pub broadcast: BroadcastId,
+    pub accounts: Vec<AccountId>,
+    pub decision: ListDecision,
+    pub at: Timestamp,
+    pub actor: Actor,
 }
 
 impl Request {
@@ -66,11 +81,16 @@ impl Request {
             Self::Change(changes, _) => changes.len(),
             Self::Take { lanes, .. } => lanes.len(),
             Self::Renew { leases, .. } => leases.len(),
+            Self::Expand(..) => expand::CHUNK,
+            Self::StageList(_, _, bodies, ..) => bodies.len(),
             Self::Note(..)
             | Self::Step(..)
             | Self::Arrival(..)
+            | Self::Forget(..)
+            | Self::Decide(..)
             | Self::Release(..)
             | Self::Record(..)
+            | Self::Suppress(..)
             | Self::Ping(_)
             | Self::Close(_) => 1,
         }
@@ -79,9 +99,10 @@ impl Request {
 
 /// Which fail points a group passes.
 #[derive(Debug, Default)]
-#[allow(clippy::struct_excessive_bools, reason = "four independent marks")]
+#[allow(clippy::struct_excessive_bools, reason = "five independent marks")]
 pub(super) struct Marks {
     pub accepts: bool,
+    pub expands: bool,
     pub leases: bool,
     pub starts: bool,
     pub ends: bool,
@@ -91,6 +112,7 @@ impl Marks {
     fn before(&self) {
         self.hit(
             "accept-commit.before",
+            "expansion-commit.before",
             "lease-commit.before",
             "attempt-commit.before",
             "outcome-commit.before",
@@ -100,15 +122,24 @@ impl Marks {
     fn after(&self) {
         self.hit(
             "accept-commit.after",
+            "expansion-commit.after",
             "lease-commit.after",
             "attempt-commit.after",
             "outcome-commit.after",
         );
     }
 
-    fn hit(&self, accept: &'static str, lease: &'static str, attempt: &'static str, outcome: &'static str) {
+    fn hit(
+        &self,
+        accept: &'static str,
+        expansion: &'static str,
+        lease: &'static str,
+        attempt: &'static str,
+        outcome: &'static str,
+    ) {
         let passed = [
             (self.accepts, accept),
+            (self.expands, expansion),
             (self.leases, lease),
             (self.starts, attempt),
             (self.ends, outcome),
@@ -126,6 +157,7 @@ pub(super) struct Tx<'c> {
     pub chain: Chain,
     pub changed: Vec<Changed>,
     pub marks: Marks,
+    pub tally: tally::Tally,
     pub now: Timestamp,
 }
 
@@ -137,11 +169,13 @@ impl<'c> Tx<'c> {
             chain,
             changed: Vec::new(),
             marks: Marks::default(),
+            tally: tally::Tally::default(),
             now,
         })
     }
 
-    async fn commit(self) -> Result<Vec<Changed>, Failed> {
+    async fn commit(mut self) -> Result<Vec<Changed>, Failed> {
+        tally::write(&mut self).await?;
         let end = self.chain.write(self.conn).await?;
         self.marks.before();
         self.conn.commit_group(end).await.map_err(|error| Failed {
@@ -334,12 +368,17 @@ fn refuse(group: Vec<Request>, error: &StoreError, answers: &mut Vec<Answer>) {
             }
             Request::Take { reply, .. } => answer(reply, Err(error.clone())),
             Request::Change(changes, reply) => answer_changes(reply, vec![Err(error.clone()); changes.len()]),
-            Request::Note(.., reply) | Request::Step(_, reply) | Request::Ping(reply) => {
-                answer(reply, Err(error.clone()))
-            }
             Request::Arrival(.., reply) => answer(reply, Err(error.clone())),
+            Request::Note(.., reply)
+            | Request::Step(_, reply)
+            | Request::StageList(.., reply)
+            | Request::Ping(reply) => answer(reply, Err(error.clone())),
+            Request::Expand(_, reply) => answer(reply, Err(error.clone())),
+            Request::Forget(_, reply) => answer(reply, Err(error.clone())),
+            Request::Decide(_, reply) => answer(reply, Err(error.clone())),
             Request::Finish(.., reply) => answer(reply, Err(error.clone())),
             Request::Record(_, reply) => answer(reply, Err(error.clone())),
+            Request::Suppress(.., reply) => answer(reply, Err(error.clone())),
             Request::Close(done) => Box::new(|_| drop(done)),
         });
     }
@@ -464,6 +503,27 @@ async fn single(tx: &mut Tx<'_>, request: Request, answers: &mut Vec<Answer>) ->
         Request::Finish(broadcast, at, confirmations, entry, reply) => {
             let finished = extra::finish(tx, &broadcast, at, &confirmations, entry).await;
             keep(reply, finished, answers)
+        }
+        Request::Suppress(recipient, reason, entry, reply) => {
+            let changed = suppress::decide(tx, &recipient, reason.as_ref(), entry).await;
+            keep(reply, changed, answers)
+        }
+        Request::StageList(list, first, bodies, at, reply) => {
+            let staged = expand::stage(tx, &list, first, bodies, at).await;
+            keep(reply, staged, answers)
+        }
+        Request::Expand(at, reply) => keep(reply, expand::expand(tx, at).await, answers),
+        Request::Forget(before, reply) => keep(reply, expand::forget(tx, before).await, answers),
+        Request::Decide(asked, reply) => {
+            let DecideLists {
+                broadcast,
+                accounts,
+                decision,
+                at,
+                actor,
+            } = asked;
+            let decided = expand::decide(tx, &broadcast, &accounts, decision, at, &actor).await;
+            keep(reply, decided, answers)
         }
         Request::Record(entry, reply) => {
             let seq = tx.chain.add(entry);

@@ -279,6 +279,17 @@ async fn what_the_daemon_answers_is_what_the_document_describes() {
         ("get", "/api/v1/journal/verification", None),
         ("get", "/api/v1/status", None),
         ("get", "/api/v1/openapi.json", None),
+        (
+            "post",
+            "/api/v1/recipients/suppress",
+            Some(json!({ "address": "anna@nassjo.example", "reason": "vill inte" })),
+        ),
+        ("get", "/api/v1/recipients/suppressed", None),
+        (
+            "post",
+            "/api/v1/recipients/restore",
+            Some(json!({ "address": "anna@nassjo.example" })),
+        ),
         ("post", "/api/v1/reload", None),
         ("post", "/api/v1/verifications", Some(json!({}))),
         (

@@ -77,6 +77,8 @@ fn report(mode: Mode, deliveries: Vec<DeliveryReport>) -> BroadcastReport {
         valid_until: at(72 * 3600),
         finished_at: None,
         deliveries,
+        recipients: Vec::new(),
+        omitted: 0,
         pins: Vec::new(),
         stand_ins: Vec::new(),
         retractions: Vec::new(),

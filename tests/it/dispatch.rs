@@ -122,6 +122,7 @@ async fn accept(store: &Store, destinations: Vec<Destination>) -> Accepted {
             unit: Unit::Characters,
         }],
         destinations,
+        lists: Vec::new(),
         idempotency: None,
         journal: serde_json::json!({}),
     };

@@ -3,6 +3,7 @@
 mod alert;
 mod command;
 mod life;
+mod lists;
 mod main_job;
 mod order;
 mod practice;

@@ -6,6 +6,7 @@ mod change;
 mod journal;
 mod keep;
 mod lanes;
+mod lists;
 mod random;
 
 /// Makes two tests of each function: one over SQLite, one over PostgreSQL.

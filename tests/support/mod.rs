@@ -152,6 +152,8 @@ pub struct Plan {
     pub accounts: Vec<Account>,
     /// Lines of `[daemon]` beside `data_dir`.
     pub daemon: String,
+    /// Whole sections `[list.…]` beside `press`.
+    pub lists: String,
     /// `confirmation.after`.
     pub after: &'static str,
     /// A PostgreSQL address; SQLite if not given.
@@ -163,9 +165,17 @@ impl Plan {
         Self {
             accounts,
             daemon: String::new(),
+            lists: String::new(),
             after: "5m",
             database: None,
         }
+    }
+
+    /// The same with one more list.
+    pub fn list(mut self, section: &str) -> Self {
+        self.lists.push_str(section);
+        self.lists.push('\n');
+        self
     }
 
     /// The same with one more line in `[daemon]`.
@@ -299,12 +309,13 @@ impl World {
             "\n[vault]\nfile = \"{0}/vault.json\"\nkey_file = \"{0}/vault.key\"\n\n\
              [confirmation]\nto = [{1}]\nfrom = \"vardkase@nassjo.se\"\nafter = \"{2}\"\n\n\
              [[relay]]\nid = \"relay-kommun\"\nhost = \"127.0.0.1\"\nport = {3}\ntls = \"none\"\nlogin = true\n\n\
-             [list.press]\nrecipients = [{4}]\n",
+             [list.press]\nrecipients = [{4}]\n\n{5}",
             self.dir.path().display(),
             quoted(&CRISIS),
             self.plan.after,
             self.wall.smtp().port(),
             quoted(&PRESS),
+            self.plan.lists,
         )
         .unwrap();
         for (list, recipients) in [("telefoner", NUMBERS), ("webblasare", BROWSERS)] {
@@ -327,6 +338,8 @@ impl World {
                 let folder = site.folder.join(&account.id);
                 keys.insert("path".to_owned(), folder.display().to_string().into());
             }
+            let own: toml::Table = account.more.parse().unwrap();
+            keys.retain(|key, _| !own.contains_key(key));
             for (key, value) in keys {
                 writeln!(text, "{key} = {value}").unwrap();
             }

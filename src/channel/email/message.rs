@@ -2,9 +2,14 @@
 
 use std::time::{Duration, SystemTime};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
 use lettre::message::header::{self, Header, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart, MultiPartKind, SinglePart};
 use lettre::{Address, Message};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::Sha256;
 
 use crate::channel::html;
 use crate::model::{AccountId, ListId, Post, Reason, Receipt};
@@ -17,6 +22,30 @@ pub(super) struct Letterhead {
     pub(super) sender: String,
     pub(super) domain: String,
     pub(super) list: Option<ListId>,
+    pub(super) leave: Option<Leave>,
+}
+
+/// How a reader leaves the list with one click (RFC 8058).
+#[derive(Debug, Clone)]
+pub(super) struct Leave {
+    /// The address, with `{token}` in it.
+    pub(super) address: String,
+    pub(super) key: SecretString,
+}
+
+impl Leave {
+    /// The address for one recipient. Its token is the recipient's address and, after a full stop, HMAC-SHA256 over list,
+    /// line feed and address, both in base64url: whoever has the key can tell whom it was made for, nobody else can
+    /// make one.
+    fn address_for(&self, list: &ListId, recipient: &str) -> Result<String, Reason> {
+        let unusable = |_| Reason::new("no-credential", "unsubscribe_key cannot be used as a key");
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(self.key.expose_secret().as_bytes()).map_err(unusable)?;
+        mac.update(format!("{list}\n{recipient}").as_bytes());
+        let proof = URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
+        let token = format!("{}.{proof}", URL_SAFE_NO_PAD.encode(recipient));
+        Ok(self.address.replace("{token}", &token))
+    }
 }
 
 /// A letter in its envelope.
@@ -50,6 +79,8 @@ macro_rules! header {
 
 header!(AutoSubmitted, "Auto-Submitted");
 header!(ListName, "List-Id");
+header!(ListUnsubscribe, "List-Unsubscribe");
+header!(ListUnsubscribePost, "List-Unsubscribe-Post");
 header!(VardkaseAccount, "X-Vardkase-Account");
 header!(VardkaseMode, "X-Vardkase-Mode");
 
@@ -97,6 +128,12 @@ impl Letterhead {
             .header(VardkaseMode(post.mode.to_string()));
         if let Some(list) = &self.list {
             builder = builder.header(ListName(format!("<{list}.{}>", self.domain)));
+            if let Some(leave) = &self.leave {
+                let address = leave.address_for(list, recipient.address())?;
+                builder = builder
+                    .header(ListUnsubscribe(format!("<{address}>")))
+                    .header(ListUnsubscribePost("List-Unsubscribe=One-Click".to_owned()));
+            }
         }
         let mut earlier: Vec<String> = Vec::new();
         for id in [&post.root, &post.parent]

@@ -142,7 +142,50 @@ fn list() -> MailingList {
         relay: None,
         from: "kris@nassjo.se".to_owned(),
         list: "press".parse().unwrap(),
+        unsubscribe: None,
     }
+}
+
+#[tokio::test]
+async fn a_reader_leaves_the_list_with_one_click_by_a_link_of_their_own() {
+    let sink = Sink::start(&[]).await;
+    let with_key = |secrets: &[(&str, &str)]| {
+        let mut parts = parts([]);
+        parts.relays = [sink.relay.clone()].into();
+        parts.secrets = Arc::new(InMemory::of(secrets.iter().copied()));
+        let list = MailingList {
+            unsubscribe: Some("https://nassjo.se/avanmal/{token}".to_owned()),
+            ..list()
+        };
+        list.open(parts)
+    };
+    assert_eq!(with_key(&[]).unwrap_err().code, "no-credential");
+    let mail = with_key(&[("unsubscribe_key", "hemlig")]).unwrap();
+    let mut other = letter("x");
+    other.recipient = Some(Recipient::new("alex@example.org"));
+    for post in [letter("x"), other] {
+        mail.publish(&post).await.unwrap();
+    }
+    let tokens: Vec<String> = sink
+        .letters()
+        .iter()
+        .map(|letter| {
+            let unfolded = letter.replace("\r\n ", "");
+            assert!(
+                unfolded.contains("List-Unsubscribe-Post: List-Unsubscribe=One-Click"),
+                "{unfolded}"
+            );
+            let (_, after) = unfolded.split_once("https://nassjo.se/avanmal/").unwrap();
+            after.split_once('>').unwrap().0.to_owned()
+        })
+        .collect();
+    // HMAC-SHA256("hemlig", "press\nkim@example.org"), worked out with openssl.
+    assert_eq!(
+        tokens[0],
+        "a2ltQGV4YW1wbGUub3Jn.zKl0sP7DmbD8rZJ3yBdl4DOQ0F7HTq9pLMoXgy2VctM"
+    );
+    assert_ne!(tokens[0], tokens[1]);
+    assert!(!format!("{mail:?}").contains("hemlig"));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::{Value, json};
+use serde_json::Value;
 use url::{Host, Url};
 
 use crate::model::Reason;
@@ -72,9 +72,10 @@ impl Subscription {
     }
 
     /// One line of JSON that holds what is needed and nothing else: how a list keeps it.
+    #[cfg(test)]
     pub(crate) fn compact(&self) -> String {
         let key = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-        json!({
+        serde_json::json!({
             "endpoint": self.endpoint,
             "keys": {"p256dh": key(&self.p256dh), "auth": key(&self.auth)},
         })

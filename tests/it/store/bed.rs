@@ -105,6 +105,7 @@ impl Bed {
                 rendering("Koka allt dricksvatten i Nässjö."),
             ],
             destinations,
+            lists: Vec::new(),
             idempotency: None,
             journal: serde_json::json!({ "fields": { "omrade": "Nässjö" } }),
         }

@@ -17,7 +17,7 @@ pub use cost::{Cost, Price};
 pub use delivery::{Delivery, Post, Proof, Purpose, Question, Receipt, Recipient, Settled, Work};
 pub use ids::{AccountId, AlertId, BroadcastId, DeliveryId, GroupId, LaneId, ListId, MessageId};
 pub use outcome::{Reason, SendError};
-pub use picture::{Picture, PictureRule};
+pub use picture::{Picture, PictureRef, PictureRule};
 pub use report::{BroadcastReport, DeliveryReport};
 pub use state::{Event, State, WrongTransition};
 pub use steps::{Notebook, Steps};

@@ -12,24 +12,28 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use self::db::{Engine, Readers};
+pub use self::extent::Extent;
 use self::writer::{Reply, Request, Writer};
 
 use crate::clock::{SharedClock, Timestamp, from_micros};
 use crate::config::Database;
 use crate::model::{
     AccountId, Actor, AlertId, AlertState, Broadcast, BroadcastId, Delivery, DeliveryId, Event, Kind, LaneId,
-    MessageId, Mode, Proof, Purpose, Reason, Receipt, Recipient, Rendering, State, Work, WrongTransition,
+    MessageId, Mode, Picture, Proof, Purpose, Reason, Receipt, Recipient, Rendering, State, Work,
+    WrongTransition,
 };
 
 mod accept;
 mod backup;
 mod change;
 mod db;
+mod extent;
 mod extra;
 mod file;
 mod journal;
 mod lanes;
 mod migrate;
+mod picture;
 mod read;
 mod restore;
 mod sql;
@@ -168,6 +172,8 @@ pub struct Acceptance {
     pub valid_until: Timestamp,
     /// The distinct renderings.
     pub renderings: Vec<Rendering>,
+    /// The pictures that the renderings name, each once.
+    pub pictures: Vec<Arc<Picture>>,
     /// Where to.
     pub destinations: Vec<Destination>,
     /// The caller's key and the digest of the request.
@@ -571,6 +577,20 @@ impl Store {
         read::singles(&self.inner.readers, broadcast).await
     }
 
+    /// How a broadcast's own word stands on each account.
+    pub async fn extent(&self, broadcast: &BroadcastId) -> Result<Vec<Extent>, StoreError> {
+        extent::read(&self.inner.readers, broadcast).await
+    }
+
+    /// The delivery that last changed the post of another one, if any did.
+    pub async fn latest_edit(
+        &self,
+        alert: &AlertId,
+        of: &DeliveryId,
+    ) -> Result<Option<DeliveryId>, StoreError> {
+        extent::latest_edit(&self.inner.readers, alert, of).await
+    }
+
     /// The lanes in which something stands in for a delivery that has come to rest.
     pub async fn stand_ins_to_wake(&self, broadcast: &BroadcastId) -> Result<Vec<LaneId>, StoreError> {
         read::stand_ins(&self.inner.readers, broadcast).await
@@ -671,6 +691,11 @@ impl Store {
     /// The rendering of a delivery, exactly as accepted.
     pub async fn rendering(&self, delivery: &DeliveryId) -> Result<Rendering, StoreError> {
         read::rendering(&self.inner.readers, delivery).await
+    }
+
+    /// The bytes of a picture that a rendering names, by their digest.
+    pub async fn picture(&self, sha256: &str) -> Result<Vec<u8>, StoreError> {
+        picture::read(&self.inner.readers, sha256).await
     }
 
     /// The attempts at a delivery, oldest first.

@@ -2,9 +2,13 @@
 
 mod alert;
 mod command;
+mod correct;
 mod life;
 mod main_job;
 mod order;
+mod picture;
 mod practice;
 mod record;
+mod terminal;
+mod time;
 mod trouble;

@@ -271,6 +271,7 @@ impl World {
                     site.folder.join(&account.id).join("public").display()
                 ),
                 "threads" => format!("base_url = \"{}\"\nuser_id = \"1780\"", site.base),
+                "telegram" => format!("base_url = \"{}\"\nchat = \"@ovningskanalen\"", site.base),
                 "http-json" | "webhook" => format!("endpoint = \"{}\"", site.base),
                 "file" => format!("path = \"{}\"", site.folder.join(&account.id).display()),
                 "email" => "from = \"kris@nassjo.se\"\nlist = \"press\"".to_owned(),

@@ -201,6 +201,7 @@ impl Lab {
                 variant: Variant::Short,
                 limit: None,
                 unit: Unit::Characters,
+                picture: None,
             },
             recipient: self
                 .kind

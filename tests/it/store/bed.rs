@@ -104,6 +104,7 @@ impl Bed {
                 rendering("Koka vattnet."),
                 rendering("Koka allt dricksvatten i Nässjö."),
             ],
+            pictures: Vec::new(),
             destinations,
             idempotency: None,
             journal: serde_json::json!({ "fields": { "omrade": "Nässjö" } }),
@@ -256,6 +257,7 @@ pub fn rendering(text: &str) -> Rendering {
         count: 40,
         limit: Some(500),
         unit: Unit::MastodonCharacters,
+        picture: None,
     }
 }
 

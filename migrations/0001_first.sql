@@ -49,6 +49,15 @@ CREATE TABLE rendering (
 
 CREATE INDEX rendering_of_broadcast ON rendering (broadcast, id);
 
+-- Each distinct picture once, under the SHA-256 of its bytes; renderings name it. SQLite keeps the bytes as they are,
+-- whatever the column's type is called.
+CREATE TABLE picture (
+    sha256     TEXT PRIMARY KEY,
+    media_type TEXT NOT NULL,
+    body       BYTEA NOT NULL,
+    kept_at    BIGINT NOT NULL
+);
+
 CREATE TABLE delivery (
     id            TEXT PRIMARY KEY,
     -- The order of acceptance.

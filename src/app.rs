@@ -3,7 +3,7 @@
 //! It is the only caller of compose, check, store and dispatch, and it knows which adapter an account gets: the real
 //! one on a live lane, one that is pointed at the practice wall and holds practice credentials on any other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -24,14 +24,17 @@ use crate::wall::Wall;
 
 pub mod arrivals;
 pub mod confirmations;
+pub mod correct;
 pub mod decisions;
 pub mod expansion;
 pub mod lanes;
 pub mod lists;
 pub mod order;
+pub mod pictures;
 pub mod plan;
 pub mod recipients;
 pub mod request;
+pub mod retract;
 pub mod send;
 pub mod stage;
 
@@ -330,6 +333,11 @@ impl App {
         }))
     }
 
+    /// The bytes of a picture that was accepted, by their digest.
+    pub async fn picture(&self, sha256: &str) -> Result<Vec<u8>, AppError> {
+        Ok(self.store.picture(sha256).await?)
+    }
+
     /// The accounts, with whether each could be opened now.
     pub async fn accounts(&self) -> Vec<AccountView> {
         let config = self.config();
@@ -538,9 +546,4 @@ pub fn channels() -> Vec<ChannelView> {
                 .collect(),
         })
         .collect()
-}
-
-/// The accounts that a set of deliveries is on, each once.
-fn distinct<'a>(accounts: impl Iterator<Item = &'a AccountId>) -> BTreeSet<AccountId> {
-    accounts.cloned().collect()
 }

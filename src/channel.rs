@@ -15,7 +15,8 @@ use url::Url;
 use crate::compose::TextRule;
 use crate::config::section::Section;
 use crate::model::{
-    AccountId, AddressKind, Arrival, Cost, PictureRule, Post, Proof, Question, Reason, Receipt, SendError, Settled,
+    AccountId, AddressKind, Arrival, Cost, PictureRule, Post, Proof, Question, Reason, Receipt, SendError,
+    Settled,
 };
 
 pub mod bluesky;

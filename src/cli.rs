@@ -14,14 +14,17 @@ macro_rules! outln {
 
 pub mod accounts;
 pub mod act;
+pub mod ask;
 pub mod backup;
 pub mod check;
 pub mod client;
+pub mod correct;
 pub mod credentials;
 pub mod demo;
 pub mod log;
 pub mod preview;
 pub mod recipients;
+pub mod retract;
 pub mod send;
 pub mod serve;
 pub mod status;
@@ -122,7 +125,9 @@ pub enum Command {
     /// Decide about deliveries that did not get out: again, by hand, done, cancelled.
     Retry(act::RetryArgs),
     /// Take a broadcast's posts away on every account that can.
-    Retract(act::RetractArgs),
+    Retract(retract::Args),
+    /// Correct an alert on every account that it went to: by a change of the post, an answer to it, or a new one.
+    Correct(correct::Args),
     /// Ask accounts whether they answer and take our credentials. Publishes nothing.
     Verify(accounts::VerifyArgs),
     /// Show, verify or export the journal.
@@ -154,11 +159,12 @@ pub async fn run(cli: Cli) -> Outcome {
         Command::Serve(args) => serve::run(&config, &args).await,
         Command::Demo(args) => demo::run(&args).await,
         Command::Check(args) => check::run(&config, &args),
-        Command::Preview(args) => preview::run(&config, &args).await,
-        Command::Send(args) => send::run(&config, &args).await,
+        Command::Preview(args) => Box::pin(preview::run(&config, &args)).await,
+        Command::Send(args) => Box::pin(send::run(&config, &args)).await,
         Command::Status(args) => status::run(&config, &args).await,
         Command::Retry(args) => act::retry(&config, &args).await,
-        Command::Retract(args) => act::retract(&config, &args).await,
+        Command::Retract(args) => retract::run(&config, &args).await,
+        Command::Correct(args) => Box::pin(correct::run(&config, &args)).await,
         Command::Verify(args) => accounts::verify(&config, &args).await,
         Command::Log(command) => log::run(&config, &command).await,
         Command::Accounts(args) => accounts::run(&config, &args).await,

@@ -17,6 +17,7 @@ pub mod fit;
 pub mod layout;
 pub mod messages;
 pub mod parts;
+pub mod picture;
 pub mod plan;
 pub mod sms;
 pub mod template;
@@ -83,10 +84,29 @@ pub struct PreparedMessage {
     pub page: String,
     /// Groups and accounts when the command names none.
     pub to: Vec<String>,
+    /// The picture that goes with it when the command gives none.
+    pub picture: Option<DefaultPicture>,
     /// What is to be filled in.
     pub fields: Vec<Field>,
     /// The texts.
     pub texts: BTreeMap<(Lang, Kind), Texts>,
+}
+
+/// The picture of a prepared message: a file beside it, with what it shows in each of its languages.
+#[derive(Clone)]
+pub struct DefaultPicture {
+    /// The file's name.
+    pub file: String,
+    /// The file as it lay there when the message was read.
+    pub bytes: std::sync::Arc<[u8]>,
+    /// What it shows, in words.
+    pub alt: BTreeMap<Lang, String>,
+}
+
+impl std::fmt::Debug for DefaultPicture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "DefaultPicture({}, {} bytes)", self.file, self.bytes.len())
+    }
 }
 
 /// CAP 1.2 classes, as the standard spells them.

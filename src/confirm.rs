@@ -72,6 +72,7 @@ pub fn compose(report: &BroadcastReport, part: Purpose, facts: &Facts<'_>) -> Re
         variant: Variant::Long,
         limit: TEXT_RULE.limit,
         unit: TEXT_RULE.unit,
+        picture: None,
     })
 }
 

@@ -23,7 +23,7 @@ pub use delivery::{
 };
 pub use ids::{AccountId, AlertId, BroadcastId, DeliveryId, GroupId, LaneId, ListId, MessageId};
 pub use outcome::{Reason, SendError};
-pub use picture::{Picture, PictureRule};
+pub use picture::{Picture, PictureRef, PictureRule};
 pub use report::{BroadcastReport, DeliveryReport, RecipientsReport};
 pub use state::{Event, State, WrongTransition};
 pub use steps::{Notebook, Steps};

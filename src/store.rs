@@ -12,14 +12,15 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use self::db::{Engine, Readers};
+pub use self::extent::Extent;
 use self::writer::{DecideLists, Reply, Request, Writer};
 
 use crate::clock::{SharedClock, Timestamp, from_micros};
 use crate::config::Database;
 use crate::model::{
-    AccountId, Actor, AlertId, AlertState, Arrival, Arrivals, Broadcast, BroadcastId, Delivery, DeliveryId, Event,
-    ExpansionState, Kind, LaneId, MessageId, Mode, Proof, Purpose, Reason, Receipt, Recipient, Rendering,
-    State, Work, WrongTransition,
+    AccountId, Actor, AlertId, AlertState, Arrival, Arrivals, Broadcast, BroadcastId, Delivery, DeliveryId,
+    Event, ExpansionState, Kind, LaneId, MessageId, Mode, Picture, Proof, Purpose, Reason, Receipt,
+    Recipient, Rendering, State, Work, WrongTransition,
 };
 
 mod accept;
@@ -28,11 +29,13 @@ mod backup;
 mod change;
 mod db;
 mod expand;
+mod extent;
 mod extra;
 mod file;
 mod journal;
 mod lanes;
 mod migrate;
+mod picture;
 mod read;
 mod restore;
 mod sql;
@@ -286,6 +289,8 @@ pub struct Acceptance {
     pub valid_until: Timestamp,
     /// The distinct renderings.
     pub renderings: Vec<Rendering>,
+    /// The pictures that the renderings name, each once.
+    pub pictures: Vec<Arc<Picture>>,
     /// Where to.
     pub destinations: Vec<Destination>,
     /// Lists whose recipients are made into deliveries afterwards.
@@ -691,6 +696,20 @@ impl Store {
         read::singles(&self.inner.readers, broadcast).await
     }
 
+    /// How a broadcast's own word stands on each account.
+    pub async fn extent(&self, broadcast: &BroadcastId) -> Result<Vec<Extent>, StoreError> {
+        extent::read(&self.inner.readers, broadcast).await
+    }
+
+    /// The delivery that last changed the post of another one, if any did.
+    pub async fn latest_edit(
+        &self,
+        alert: &AlertId,
+        of: &DeliveryId,
+    ) -> Result<Option<DeliveryId>, StoreError> {
+        extent::latest_edit(&self.inner.readers, alert, of).await
+    }
+
     /// The lanes in which something stands in for a delivery that has come to rest.
     pub async fn stand_ins_to_wake(&self, broadcast: &BroadcastId) -> Result<Vec<LaneId>, StoreError> {
         read::stand_ins(&self.inner.readers, broadcast).await
@@ -915,6 +934,11 @@ impl Store {
     /// The first rendering of a broadcast.
     pub async fn first_rendering(&self, broadcast: &BroadcastId) -> Result<Rendering, StoreError> {
         read::first_rendering(&self.inner.readers, broadcast).await
+    }
+
+    /// The bytes of a picture that a rendering names, by their digest.
+    pub async fn picture(&self, sha256: &str) -> Result<Vec<u8>, StoreError> {
+        picture::read(&self.inner.readers, sha256).await
     }
 
     /// The attempts at a delivery, oldest first.

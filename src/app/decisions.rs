@@ -1,17 +1,14 @@
-//! What a person decides about deliveries: again, by hand, done, stopped, taken away.
+//! What a person decides about deliveries: again, by hand, done, stopped.
 
 use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::request::{Action, ActionRequest, ActionResult, RetractRequest, Retracting};
-use super::{App, AppError, distinct};
-use crate::clock::{Timestamp, later};
-use crate::model::{AccountId, Actor, BroadcastId, Delivery, Event, LaneId, Purpose, Receipt, State};
-use crate::store::{Change, Entry, Extra, ListDecision};
-
-/// How long the daemon tries to take a post away.
-const RETRACT_FOR: std::time::Duration = std::time::Duration::from_hours(24);
+use super::request::{Action, ActionRequest, ActionResult};
+use super::{App, AppError};
+use crate::clock::Timestamp;
+use crate::model::{AccountId, Actor, BroadcastId, Delivery, Event, LaneId, Receipt, State};
+use crate::store::{Change, ListDecision};
 
 /// Recipients of a list that are looked at together, and changes that an answer names.
 const PAGE: usize = 1000;
@@ -115,66 +112,6 @@ impl App {
         }
         self.wake(&lanes.into_iter().collect::<Vec<_>>());
     }
-
-    /// Takes the published posts of a broadcast away where the channel can, and hands the rest to a person.
-    pub async fn retract(
-        &self,
-        id: &BroadcastId,
-        request: RetractRequest,
-        actor: Actor,
-    ) -> Result<Retracting, AppError> {
-        // A broadcast that is not there is an error, not one without deliveries.
-        self.store.broadcast(id).await?;
-        let summary = self.store.summary(id, PAGE).await?;
-        // Nothing can be taken back from the recipients of a list: of a long one, saying so once is enough.
-        let long = |account: &AccountId| {
-            let listed = summary.listed.iter().find(|listed| listed.account == *account);
-            listed.filter(|listed| listed.all() > listed.shown)
-        };
-        let told = summary.listed.iter().filter_map(|listed| long(&listed.account));
-        let told = told.filter(|l| request.accounts.is_empty() || request.accounts.contains(&l.account));
-        let reached = |l: &&crate::store::ListedState| l.states.iter().any(|(s, n)| s.got_out() && *n > 0);
-        let told: Vec<&AccountId> = told.filter(reached).map(|listed| &listed.account).collect();
-        let chosen: Vec<&Delivery> = summary
-            .deliveries
-            .iter()
-            .filter(|d| d.recipient.is_none() || long(&d.account).is_none())
-            .filter(|d| d.purpose == Purpose::Publish)
-            .filter(|d| request.accounts.is_empty() || request.accounts.contains(&d.account))
-            .collect();
-        if let Some(missing) = request
-            .accounts
-            .iter()
-            .find(|a| !told.contains(a) && !chosen.iter().any(|d| d.account == **a))
-        {
-            return Err(AppError::Invalid(format!("{id} has no delivery on {missing}")));
-        }
-        let now = self.now();
-        let out = |d: &&&Delivery| matches!(d.state, State::Published | State::Edited);
-        let can = |d: &Delivery| crate::channel::kind(&d.channel).is_some_and(|kind| kind.can.retract);
-        let extras: Vec<Extra> = chosen.iter().filter(out).map(|d| extra(d, can(d), now)).collect();
-        let published: Vec<&&Delivery> = chosen.iter().filter(out).collect();
-        let pick = |want: bool| distinct(published.iter().filter(|d| can(d) == want).map(|d| &d.account));
-        let (by_daemon, mut by_person) = (pick(true), pick(false));
-        by_person.extend(told.into_iter().cloned());
-        let nothing = distinct(chosen.iter().filter(|d| !out(d)).map(|d| &d.account));
-        let entry = Entry {
-            at: now,
-            actor,
-            kind: "retract",
-            broadcast: Some(id.clone()),
-            delivery: None,
-            body: json!({ "reason": request.reason, "by_daemon": by_daemon, "by_person": by_person }),
-        };
-        let lanes = self.store.add(extras, now, Some(entry)).await?;
-        self.wake(&lanes);
-        Ok(Retracting {
-            broadcast: id.clone(),
-            by_daemon: by_daemon.into_iter().collect(),
-            by_person: by_person.into_iter().collect(),
-            nothing: nothing.into_iter().collect(),
-        })
-    }
 }
 
 impl ActionResult {
@@ -274,30 +211,5 @@ fn change(
         },
         note: Some(json!({ "action": request.action, "reason": request.reason, "url": request.url })),
         lane_notes: None,
-    }
-}
-
-fn extra(delivery: &Delivery, by_daemon: bool, now: Timestamp) -> Extra {
-    // A post that a person made has no id that the daemon knows: a person takes it away.
-    let ours = delivery
-        .receipt
-        .as_ref()
-        .is_some_and(|receipt| receipt.remote_id != "by-hand");
-    Extra {
-        broadcast: delivery.broadcast.clone(),
-        account: delivery.account.clone(),
-        channel: delivery.channel.clone(),
-        proof: delivery.proof,
-        mode: delivery.mode,
-        purpose: Purpose::Retract,
-        target: Some(delivery.id.clone()),
-        recipient: delivery.recipient.clone(),
-        rendering: None,
-        state: if by_daemon && ours {
-            State::Queued
-        } else {
-            State::Manual
-        },
-        deadline: later(now, RETRACT_FOR),
     }
 }

@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::pictures::Pictures;
 use super::request::{AccountPreview, Preview, SendRequest};
 use super::{AppError, lists};
-use crate::channel::Transport;
+use crate::channel::{Pace, Transport};
 use crate::check::{self, CheckInput, Finding, link};
 use crate::clock::{Timestamp, later};
 use crate::compose::parts::{self, Whole};
 use crate::compose::{self, Command, Plan, Room};
-use crate::config::{Account, Config, Survey};
+use crate::config::{Account, Config, Stage, Survey};
 use crate::model::{AccountId, Kind, Mode, Rendering};
 
 /// A command worked out: what would be accepted.
@@ -31,6 +32,8 @@ pub struct Draft<'a> {
     pub valid_until: Timestamp,
     /// What the checks say.
     pub findings: Vec<Finding>,
+    /// The pictures that go with it.
+    pub(super) pictures: Pictures,
 }
 
 /// Works a command out. `mode` is the alert's, or what was asked for; live if neither.
@@ -71,17 +74,15 @@ pub async fn draft<'a>(
     let valid_until = later(now, message.valid_for);
     let stand_ins = stand_ins(config, &accounts);
     let standing_by = stand_ins.iter().filter_map(|(id, _)| config.accounts.get(id));
-    let rooms: Vec<(&AccountId, Room)> = accounts
-        .iter()
-        .copied()
-        .chain(standing_by)
-        .map(|a| (&a.id, room(a)))
-        .collect();
+    let all: Vec<&Account> = accounts.iter().copied().chain(standing_by).collect();
+    let pictures = Pictures::of(request, message, &config.municipality, all.iter().copied()).await?;
+    let rooms: Vec<(&AccountId, Room)> = all.iter().map(|a| (&a.id, room(a))).collect();
     let alternative = config
         .municipality
         .fallback_link
         .as_ref()
-        .and_then(|link| compose::alternative(&command, message, &config.municipality, &rooms, link));
+        .and_then(|link| compose::alternative(&command, message, &config.municipality, &rooms, link))
+        .map(|plan| pictures.give(plan));
     let (plan, findings) = match compose::plan(&command, message, &config.municipality, &rooms) {
         Err(findings) => (None, findings),
         Ok(plan) => {
@@ -93,8 +94,10 @@ pub async fn draft<'a>(
                 valid_until,
                 now,
             });
+            findings.extend(pictures.findings.iter().cloned());
+            findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
             findings.extend(answers(config, &plan, http).await);
-            (Some(plan), findings)
+            (Some(pictures.give(plan)), findings)
         }
     };
     Ok(Draft {
@@ -105,6 +108,7 @@ pub async fn draft<'a>(
         stand_ins,
         valid_until,
         findings,
+        pictures,
     })
 }
 
@@ -121,6 +125,15 @@ fn thread(account: &Account, rendering: &Rendering, mode: Mode, sender: &str) ->
     let whole = Whole::of(rendering, mode, sender);
     let posts = parts::split(&whole, &account.settings.text_rule()).unwrap_or_default();
     if posts.len() > 1 { posts } else { Vec::new() }
+}
+
+/// How long so many attempts take under a pace, in milliseconds: a burst goes at once and the rest evenly after it. How
+/// long the service takes to answer comes on top.
+fn takes_ms(pace: &Pace, attempts: usize) -> u64 {
+    let each = pace.per.checked_div(pace.attempts).unwrap_or_default();
+    let burst = usize::try_from(pace.burst.max(1)).unwrap_or(usize::MAX);
+    let later = u128::try_from(attempts.saturating_sub(burst)).unwrap_or(u128::MAX);
+    u64::try_from(each.as_nanos().saturating_mul(later) / 1_000_000).unwrap_or(u64::MAX)
 }
 
 /// The accounts that stand in for those chosen, as long as the command does not go to them anyway.
@@ -213,7 +226,7 @@ pub fn preview(
         let found = surveys.get(&account.id)?;
         Some(usize::try_from(found.entries).unwrap_or(usize::MAX))
     };
-    let accounts = draft
+    let accounts: Vec<AccountPreview> = draft
         .accounts
         .iter()
         .map(|account| {
@@ -234,6 +247,8 @@ pub fn preview(
                 unit: rule.unit,
                 cost: rendering
                     .and_then(|r| account.settings.cost(&r.text, recipients(account).unwrap_or(1))),
+                takes_ms: 0,
+                picture: draft.pictures.preview(account),
                 findings: draft
                     .findings
                     .iter()
@@ -243,6 +258,22 @@ pub fn preview(
             }
         })
         .collect();
+    let accounts: Vec<AccountPreview> = accounts
+        .into_iter()
+        .zip(&draft.accounts)
+        .map(|(preview, account)| AccountPreview {
+            takes_ms: takes_ms(&account.pace, preview.recipients.unwrap_or(1)),
+            ..preview
+        })
+        .collect();
+    let longest = |stage: Stage| {
+        let of_stage = accounts
+            .iter()
+            .zip(&draft.accounts)
+            .filter(|(_, a)| a.stage == stage);
+        of_stage.map(|(preview, _)| preview.takes_ms).max().unwrap_or(0)
+    };
+    let takes_ms = longest(Stage::First).saturating_add(longest(Stage::Normal));
     let first = draft.plan.as_ref().and_then(|plan| plan.renderings.first());
     Preview {
         message: request.message.clone(),
@@ -257,11 +288,39 @@ pub fn preview(
         link: first.map(|r| r.link.clone()),
         valid_until: draft.valid_until,
         accounts,
+        takes_ms,
         blocked: check::is_blocked(&draft.findings),
         findings: draft
             .findings
             .into_iter()
             .filter(|f| f.account.is_none())
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_goes_at_once_and_the_rest_at_the_pace() {
+        let pace = |attempts, seconds, burst| Pace {
+            attempts,
+            per: Duration::from_secs(seconds),
+            burst,
+            parallel: 8,
+        };
+        for (pace, attempts, expected) in [
+            (pace(10, 1, 5), 1, 0),
+            (pace(10, 1, 5), 5, 0),
+            (pace(10, 1, 5), 6, 100),
+            (pace(10, 1, 5), 1_000_000, 99_999_500),
+            (pace(200, 86_400, 30), 31, 432_000),
+            // No limit at all.
+            (pace(0, 0, 0), 1_000_000, 0),
+            (pace(1, 2, 0), 3, 4_000),
+        ] {
+            assert_eq!(takes_ms(&pace, attempts), expected, "{pace:?} {attempts}");
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::pictures::PicturePreview;
 use crate::channel::Capabilities;
 use crate::check::Finding;
 use crate::clock::Timestamp;
@@ -37,6 +38,30 @@ pub struct SendRequest {
     /// What it does: `initial` without an alert; needed with one.
     #[serde(default)]
     pub kind: Option<Kind>,
+    /// The picture that goes with it; the prepared message's own if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picture: Option<PictureRequest>,
+}
+
+/// A picture with what it shows in words: neither goes without the other.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PictureRequest {
+    /// The JPEG or PNG, in base64; at most 10 MiB before it was encoded.
+    pub file: String,
+    /// What it shows, for those who cannot see it.
+    pub alt: String,
+}
+
+impl std::fmt::Debug for PictureRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "PictureRequest({} characters, {:?})",
+            self.file.len(),
+            self.alt
+        )
+    }
 }
 
 /// The answer to an accepted command.
@@ -71,6 +96,9 @@ pub struct Preview {
     pub valid_until: Timestamp,
     /// Account by account.
     pub accounts: Vec<AccountPreview>,
+    /// How long all of it takes at least: the accounts go side by side, those of the first stage before the others.
+    #[serde(default)]
+    pub takes_ms: u64,
     /// Findings that concern the whole command.
     pub findings: Vec<Finding>,
     /// Whether a finding stops the command.
@@ -101,9 +129,15 @@ pub struct AccountPreview {
     pub limit: Option<usize>,
     /// What both count.
     pub unit: Unit,
+    /// How long it takes at least under the account's limits, in milliseconds: until its last attempt may begin.
+    #[serde(default)]
+    pub takes_ms: u64,
     /// What it costs, on channels that are paid by the piece.
     #[serde(default)]
     pub cost: Option<Cost>,
+    /// What it shows as its picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picture: Option<PicturePreview>,
     /// Findings for this account.
     pub findings: Vec<Finding>,
 }
@@ -184,6 +218,76 @@ pub struct Retracting {
     pub by_person: Vec<AccountId>,
     /// Accounts with nothing to take away.
     pub nothing: Vec<AccountId>,
+    /// Accounts whose recipients have it for good: what was sent to them cannot be taken back.
+    #[serde(default)]
+    pub never: Vec<AccountId>,
+    /// What is done on each account, and why no more.
+    #[serde(default)]
+    pub accounts: Vec<Outlook>,
+}
+
+/// What a command does on one account, and why not more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outlook {
+    /// The account.
+    pub account: AccountId,
+    /// Its channel.
+    pub channel: String,
+    /// What is done.
+    pub how: How,
+    /// Why, in a sentence.
+    pub why: String,
+}
+
+/// What is done on an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum How {
+    /// The daemon takes the post away.
+    TakeAway,
+    /// The text of the post that stands is changed.
+    Edit,
+    /// A new post under the one that stands.
+    Reply,
+    /// A new post, or a new message to each recipient, beside what is out.
+    New,
+    /// It goes in place of what has not gone out yet.
+    Replace,
+    /// A person sees to it.
+    Person,
+    /// It cannot be done.
+    Cannot,
+    /// There is nothing to do it to.
+    Nothing,
+}
+
+impl How {
+    /// In words, for a table.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::TakeAway => "taken away",
+            Self::Edit => "edited",
+            Self::Reply => "reply",
+            Self::New => "new",
+            Self::Replace => "replaced",
+            Self::Person => "by a person",
+            Self::Cannot => "not possible",
+            Self::Nothing => "nothing",
+        }
+    }
+}
+
+/// What a correction of an alert would do, account by account. The answer of `GET /api/v1/alerts/{id}/correction`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Correcting {
+    /// The alert.
+    pub alert: AlertId,
+    /// Whom it is for.
+    pub mode: Mode,
+    /// The prepared message of its latest broadcast.
+    pub message: MessageId,
+    /// What a correction does on each account that the alert went to.
+    pub accounts: Vec<Outlook>,
 }
 
 /// An account as the configuration has it.

@@ -36,7 +36,7 @@ impl App {
         let config = self.config();
         let mode = self.mode(&request).await?;
         let now = self.now();
-        let mut draft = plan::draft(&config, &request, mode, now, self.http()).await?;
+        let mut draft = Box::pin(plan::draft(&config, &request, mode, now, self.http())).await?;
         let (Some(plan), false) = (&draft.plan, check::is_blocked(&draft.findings)) else {
             return Err(AppError::Stopped(draft.findings));
         };
@@ -107,12 +107,14 @@ impl App {
             at: now,
             valid_until: draft.valid_until,
             renderings,
+            pictures: draft.pictures.distinct(),
             destinations,
             lists,
             idempotency: key.map(|key| (key, digest)),
             journal: json!({
                 "fields": request.fields,
                 "to": request.to,
+                "pictures": draft.pictures.record(),
                 "findings": draft.findings,
                 "config": config.digest,
             }),

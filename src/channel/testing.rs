@@ -44,6 +44,7 @@ pub(crate) fn post(text: &str) -> Post {
             count: text.chars().count(),
             limit: None,
             unit: Unit::Characters,
+            picture: None,
         },
         recipient: None,
         accepted_at: accepted_at(),

@@ -1,4 +1,4 @@
-//! `retry` and `retract`: what a person decides about deliveries.
+//! `retry`: what a person decides about deliveries.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use url::Url;
 
 use super::client::Client;
 use super::{Exit, Failure, Outcome};
-use crate::app::request::{Action, ActionRequest, ActionResult, RetractRequest, Retracting};
+use crate::app::request::{Action, ActionRequest, ActionResult};
 use crate::model::AccountId;
 
 /// Arguments of `retry`.
@@ -108,97 +108,4 @@ pub async fn retry(config: &Path, args: &RetryArgs) -> Outcome {
         outln!("{}: nothing waits for a person", args.broadcast);
     }
     Ok(Exit::Undelivered)
-}
-
-/// Arguments of `retract`.
-#[derive(Debug, clap::Args)]
-pub struct RetractArgs {
-    /// The broadcast whose posts are to go, such as 2026-0007.1.
-    broadcast: String,
-    /// Only this account.
-    #[arg(long, value_name = "ACCOUNT")]
-    account: Vec<AccountId>,
-    /// Why, for the journal.
-    #[arg(long)]
-    reason: Option<String>,
-    /// Do not ask.
-    #[arg(long)]
-    yes: bool,
-    /// Stay until every channel has answered.
-    #[arg(long)]
-    wait: bool,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
-}
-
-/// Runs `retract`. With `--wait` it ends with 3 if a post could not be taken away.
-pub async fn retract(config: &Path, args: &RetractArgs) -> Outcome {
-    if !args.yes && !asked(&args.broadcast)? {
-        return Err(Failure::new(Exit::Error, "nothing was taken away"));
-    }
-    let client = Client::of(config)?;
-    let path = format!("/api/v1/broadcasts/{}", args.broadcast);
-    let request = RetractRequest {
-        accounts: args.account.clone(),
-        reason: args.reason.clone(),
-    };
-    let result: Retracting = client.post(&format!("{path}/retract"), &request).await?;
-    if !args.json {
-        let names = |ids: &[AccountId]| ids.iter().map(AccountId::as_str).collect::<Vec<_>>().join(", ");
-        outln!("taking away: {}", names(&result.by_daemon));
-        if !result.by_person.is_empty() {
-            outln!(
-                "a person must take these away, the channel cannot: {}",
-                names(&result.by_person)
-            );
-        }
-    }
-    if !args.wait {
-        if args.json {
-            super::print_json(&result)?;
-        }
-        return Ok(Exit::Ok);
-    }
-    loop {
-        let report: crate::model::BroadcastReport = client.get(&path).await?;
-        if report.retractions.iter().any(|r| r.state.is_open()) {
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-            continue;
-        }
-        let all = report.retractions.iter().all(|r| r.state.got_out());
-        if args.json {
-            super::print_json(&report)?;
-        } else {
-            for retraction in &report.retractions {
-                let why = retraction
-                    .error
-                    .as_ref()
-                    .map(|e| format!(": {e}"))
-                    .unwrap_or_default();
-                let word = if retraction.state.got_out() {
-                    "gone"
-                } else {
-                    retraction.state.as_str()
-                };
-                outln!("{}: {word}{why}", retraction.account);
-            }
-        }
-        return Ok(if all { Exit::Ok } else { Exit::Undelivered });
-    }
-}
-
-fn asked(broadcast: &str) -> Result<bool, Failure> {
-    use std::io::{IsTerminal, Write};
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::new(
-            Exit::Usage,
-            "retract needs --yes when nobody can be asked",
-        ));
-    }
-    eprint!("Take every post of {broadcast} away? Type its id: ");
-    std::io::stderr().flush()?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(answer.trim() == broadcast)
 }

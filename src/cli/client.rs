@@ -107,6 +107,14 @@ impl Client {
         Ok(())
     }
 
+    /// `GET` of what is no JSON.
+    pub async fn bytes(&self, path: &str) -> Result<Vec<u8>, Failure> {
+        let sent = self.http.get(url(path)).timeout(TIMEOUT).send().await;
+        let response = accepted(sent.map_err(|error| self.no_daemon(&error))?).await?;
+        let bytes = response.bytes().await.map_err(|error| self.no_daemon(&error))?;
+        Ok(bytes.to_vec())
+    }
+
     async fn call<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T, Failure> {
         let response = request.send().await.map_err(|error| self.no_daemon(&error))?;
         let body = accepted(response)

@@ -106,6 +106,7 @@ async fn show(config: &crate::config::Config, json: bool) -> Outcome {
         mode: Some(Mode::Drill),
         languages: Vec::new(),
         alert: None,
+        picture: None,
         kind: None,
     };
     let sent: Sent = client.post("/api/v1/broadcasts", &request).await?;
@@ -144,6 +145,9 @@ async fn show(config: &crate::config::Config, json: bool) -> Outcome {
         })
         .await?;
     let report = mailed(&client, &path).await?;
+    if let Some(table) = &mut table {
+        table.end(&report);
+    }
     if json {
         super::print_json(&report)?;
     } else {

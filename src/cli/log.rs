@@ -1,5 +1,6 @@
 //! `log`: the journal shown, verified, exported.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::client::Client;
 use super::{Exit, Failure, Outcome};
-use crate::model::BroadcastId;
+use crate::model::{BroadcastId, PictureRef, picture};
 use crate::store::{ChainReport, Record};
 
 /// The sub-commands of `log`.
@@ -174,8 +175,10 @@ async fn export(client: &Client, dir: &Path, broadcast: Option<&BroadcastId>) ->
     let mut csv = BufWriter::new(fs::File::create_new(dir.join("journal.csv"))?);
     writeln!(csv, "seq,at,actor,kind,broadcast,delivery,body,hash")?;
     let mut records = 0u64;
+    let mut pictures = BTreeMap::new();
     each(client, 0, broadcast, |record| {
         records += 1;
+        pictures.extend(pictures_of(record));
         writeln!(lines, "{}", serde_json::to_string(record)?)?;
         let cells = [
             record.seq.to_string(),
@@ -204,8 +207,19 @@ async fn export(client: &Client, dir: &Path, broadcast: Option<&BroadcastId>) ->
             .map_err(std::io::IntoInnerError::into_error)?
             .sync_all()?;
     }
+    let mut names = vec!["journal.jsonl".to_owned(), "journal.csv".to_owned()];
+    for (sha256, media_type) in &pictures {
+        let bytes = client.bytes(&format!("/api/v1/pictures/{sha256}")).await?;
+        fs::create_dir_all(dir.join("pictures"))?;
+        let ending = if media_type == picture::PNG { "png" } else { "jpg" };
+        let name = format!("pictures/{sha256}.{ending}");
+        let mut file = fs::File::create_new(dir.join(&name))?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        names.push(name);
+    }
     let mut sums = String::new();
-    for name in ["journal.jsonl", "journal.csv"] {
+    for name in &names {
         let mut hash = Sha256::new();
         let mut file = fs::File::open(dir.join(name))?;
         let mut buffer = vec![0u8; 64 * 1024];
@@ -216,7 +230,7 @@ async fn export(client: &Client, dir: &Path, broadcast: Option<&BroadcastId>) ->
             }
             hash.update(buffer.get(..n).unwrap_or_default());
         }
-        sums.extend([&hex::encode(hash.finalize()), "  ", name, "\n"]);
+        sums.extend([&hex::encode(hash.finalize()), "  ", name.as_str(), "\n"]);
     }
     fs::write(dir.join("SHA256SUMS"), &sums)?;
     outln!(
@@ -224,6 +238,26 @@ async fn export(client: &Client, dir: &Path, broadcast: Option<&BroadcastId>) ->
         dir.display()
     );
     Ok(Exit::Ok)
+}
+
+/// The pictures that a record names, by digest, with their media types.
+fn pictures_of(record: &Record) -> Vec<(String, String)> {
+    let body: serde_json::Value = match record.kind.as_str() {
+        "accept" => serde_json::from_str(&record.body).unwrap_or_default(),
+        _ => return Vec::new(),
+    };
+    let pictures = body
+        .pointer("/request/pictures")
+        .and_then(|p| p.as_array())
+        .cloned();
+    pictures
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|one| serde_json::from_value::<PictureRef>(one["picture"].clone()).ok())
+        // It becomes a file's name: nothing but a digest.
+        .filter(|picture| picture.sha256.len() == 64 && picture.sha256.bytes().all(|b| b.is_ascii_hexdigit()))
+        .map(|picture| (picture.sha256, picture.media_type))
+        .collect()
 }
 
 /// A CSV cell: quoted, and with a leading apostrophe where a spreadsheet would take it for a formula.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::send::What;
 use super::{Exit, Outcome};
+use crate::app::pictures::PicturePreview;
 use crate::app::plan;
 use crate::check::{Finding, Level};
 use crate::clock::{Clock, SystemClock};
@@ -67,6 +68,12 @@ pub async fn run(path: &Path, args: &Args) -> Outcome {
             if let Some(cost) = &account.cost {
                 outln!("   {}", cost_line(cost));
             }
+            if account.takes_ms >= WORTH_A_WORD {
+                outln!("   takes {} under the account's limits", long(account.takes_ms));
+            }
+            if let Some(picture) = &account.picture {
+                outln!("   {}", picture_line(picture));
+            }
             let posts = account.parts.len();
             if posts > 1 {
                 outln!("   a thread of {posts} posts");
@@ -88,11 +95,47 @@ pub async fn run(path: &Path, args: &Args) -> Outcome {
                 outln!("   {}", line(finding));
             }
         }
+        if preview.takes_ms >= WORTH_A_WORD {
+            outln!("\nIn all it takes {}.", long(preview.takes_ms));
+        }
         if !preview.findings.is_empty() {
             outln!("\n{}", findings_text(&preview.findings));
         }
     }
     Ok(if preview.blocked { Exit::Stopped } else { Exit::Ok })
+}
+
+/// Shorter times are nothing to wait for, in milliseconds.
+pub const WORTH_A_WORD: u64 = 1000;
+
+/// A time in words, as it is at least.
+pub fn long(ms: u64) -> String {
+    let seconds = ms.div_ceil(1000);
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("at least {seconds} s"),
+        (0, _) => format!("at least {minutes} min {seconds} s"),
+        (..48, _) => format!("at least {hours} h {minutes} min"),
+        _ => format!("at least {} days {} h", hours / 24, hours % 24),
+    }
+}
+
+fn picture_line(picture: &PicturePreview) -> String {
+    let (whose, picture) = match picture {
+        PicturePreview::Command(picture) => ("picture", picture),
+        PicturePreview::Message(picture) => ("the message's own picture", picture),
+        PicturePreview::Card => {
+            return "a card with the text as its picture: there is no post without one".to_owned();
+        }
+    };
+    format!(
+        "{whose}: {}, {}×{}, {} KiB: {}",
+        picture.media_type,
+        picture.width,
+        picture.height,
+        picture.size_bytes.div_ceil(1024),
+        picture.alt.replace('\n', " ")
+    )
 }
 
 fn cost_line(cost: &Cost) -> String {

@@ -1,23 +1,27 @@
 //! `send`: publish a prepared message, and watch it land.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::ask::{ask, is_anyone_there};
 use super::client::Client;
 use super::table::LiveTable;
 use super::{Exit, Failure, Outcome};
-use crate::app::request::{Preview, SendRequest, Sent};
-use crate::model::{BroadcastReport, BroadcastState, Kind, Lang, MessageId, Mode};
+use crate::app::request::{PictureRequest, Preview, SendRequest, Sent};
+use crate::compose::picture;
+use crate::model::{BroadcastId, BroadcastReport, BroadcastState, Kind, Lang, MessageId, Mode};
 
 /// What to publish: shared by `send` and `preview`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct What {
     /// The prepared message: a file's name under templates/messages, without .toml.
     message: String,
-    /// A value for a field of the message.
-    #[arg(short = 'f', long = "field", value_name = "NAME=VALUE")]
-    fields: Vec<String>,
+    #[command(flatten)]
+    fields: Fields,
     /// An account or a group; the message's own groups if not given.
     #[arg(long, value_name = "ACCOUNT|GROUP")]
     to: Vec<String>,
@@ -33,11 +37,21 @@ pub struct What {
     /// What it does to the alert: update, correction or all-clear.
     #[arg(long)]
     kind: Option<Kind>,
+    #[command(flatten)]
+    picture: WithPicture,
 }
 
-impl What {
-    /// The request that the arguments mean.
-    pub fn request(&self) -> Result<SendRequest, Failure> {
+/// What is filled into a message.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Fields {
+    /// A value for a field of the message.
+    #[arg(short = 'f', long = "field", value_name = "NAME=VALUE")]
+    fields: Vec<String>,
+}
+
+impl Fields {
+    /// The values by name.
+    pub fn read(&self) -> Result<BTreeMap<String, String>, Failure> {
         let usage = |text: String| Failure::new(Exit::Usage, text);
         let mut fields = BTreeMap::new();
         for pair in &self.fields {
@@ -48,12 +62,52 @@ impl What {
                 return Err(usage(format!("-f {name}: given twice")));
             }
         }
+        Ok(fields)
+    }
+}
+
+/// A picture that goes with a message.
+#[derive(Debug, Clone, clap::Args)]
+pub struct WithPicture {
+    /// A JPEG or PNG that goes with it, at most 10 MB. Where and with what it was taken is removed from it.
+    #[arg(long, value_name = "FILE", requires = "alt")]
+    picture: Option<PathBuf>,
+    /// What the picture shows, in words, for those who cannot see it.
+    #[arg(long, value_name = "TEXT", requires = "picture")]
+    alt: Option<String>,
+}
+
+impl WithPicture {
+    /// The picture as a request brings it. What is wrong with it is told before anybody is asked.
+    pub fn request(&self) -> Result<Option<PictureRequest>, Failure> {
+        let (Some(file), Some(alt)) = (&self.picture, &self.alt) else {
+            return Ok(None);
+        };
+        let wrong = |why: String| Failure::new(Exit::Usage, format!("--picture {}: {why}", file.display()));
+        let cannot = |error: std::io::Error| wrong(format!("cannot be read: {error}"));
+        picture::description(alt).map_err(|why| Failure::new(Exit::Usage, format!("--alt: {why}")))?;
+        let opened = std::fs::File::open(file).map_err(cannot)?;
+        let mut bytes = Vec::new();
+        let most = u64::try_from(picture::MAX_FILE).unwrap_or(u64::MAX);
+        opened.take(most + 1).read_to_end(&mut bytes).map_err(cannot)?;
+        picture::header(&bytes).map_err(wrong)?;
+        Ok(Some(PictureRequest {
+            file: STANDARD.encode(&bytes),
+            alt: alt.clone(),
+        }))
+    }
+}
+
+impl What {
+    /// The request that the arguments mean.
+    pub fn request(&self) -> Result<SendRequest, Failure> {
+        let usage = |text: String| Failure::new(Exit::Usage, text);
         Ok(SendRequest {
             message: self
                 .message
                 .parse::<MessageId>()
                 .map_err(|e| usage(e.to_string()))?,
-            fields,
+            fields: self.fields.read()?,
             to: self.to.clone(),
             mode: self.mode,
             languages: self.lang.clone(),
@@ -64,6 +118,7 @@ impl What {
                 .transpose()
                 .map_err(|e| usage(format!("--alert: {e}")))?,
             kind: self.kind,
+            picture: self.picture.request()?,
         })
     }
 }
@@ -91,16 +146,8 @@ pub struct Args {
 pub async fn run(config: &Path, args: &Args) -> Outcome {
     let request = args.what.request()?;
     let client = Client::of(config)?;
-    if !args.yes {
-        let preview: Preview = client.post("/api/v1/previews", &request).await?;
-        if preview.mode == Mode::Live && !preview.blocked && !confirmed(&preview)? {
-            return Err(Failure::new(Exit::Error, "nothing was sent"));
-        }
-    }
-    let key = args
-        .idempotency_key
-        .clone()
-        .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+    permitted(&client, &request, args.yes).await?;
+    let key = key_of(args.idempotency_key.as_ref());
     let sent: Sent = client.post_once("/api/v1/broadcasts", &request, &key).await?;
     if !sent.findings.is_empty() {
         eprintln!("{}", super::preview::findings_text(&sent.findings));
@@ -123,25 +170,21 @@ pub async fn finish(client: &Client, sent: &Sent, wait: bool, json: bool) -> Out
         );
     }
     let path = format!("/api/v1/broadcasts/{}", sent.broadcast);
-    if wait {
+    let report = if wait {
         let mut table = (!json).then(LiveTable::new);
-        // An event stream that breaks off is taken up again as long as the daemon answers.
-        loop {
-            let mut finished = false;
-            client
-                .watch(&format!("{path}/events"), |report: BroadcastReport| {
-                    finished = report.finished_at.is_some();
-                    if let Some(table) = &mut table {
-                        table.show(&report);
-                    }
-                })
-                .await?;
-            if finished {
-                break;
+        let report = wait_for(client, &sent.broadcast, |report| {
+            if let Some(table) = &mut table {
+                table.show(report);
             }
+        })
+        .await?;
+        if let Some(table) = &mut table {
+            table.end(&report);
         }
-    }
-    let report: BroadcastReport = client.get(&path).await?;
+        report
+    } else {
+        client.get(&path).await?
+    };
     if json {
         super::print_json(&report)?;
     } else if wait {
@@ -159,38 +202,81 @@ pub fn exit_of(state: BroadcastState) -> Exit {
     }
 }
 
-/// Shows in short what would go live, and asks. Without a terminal nobody can answer: `--yes` is needed then.
-fn confirmed(preview: &Preview) -> Result<bool, Failure> {
-    if !std::io::stdin().is_terminal() {
+/// Follows a broadcast until nothing of it is open any more, and gives its last report.
+pub async fn wait_for(
+    client: &Client,
+    broadcast: &BroadcastId,
+    mut each: impl FnMut(&BroadcastReport),
+) -> Result<BroadcastReport, Failure> {
+    let path = format!("/api/v1/broadcasts/{broadcast}");
+    // An event stream that breaks off is taken up again as long as the daemon answers.
+    loop {
+        let mut finished = false;
+        client
+            .watch(&format!("{path}/events"), |report: BroadcastReport| {
+                finished = report.finished_at.is_some();
+                each(&report);
+            })
+            .await?;
+        if finished {
+            return client.get(&path).await;
+        }
+    }
+}
+
+/// The caller's key, or a fresh one.
+pub fn key_of(given: Option<&String>) -> String {
+    given.cloned().unwrap_or_else(|| uuid::Uuid::new_v4().to_string())
+}
+
+/// Returns when the command may go: it is no live message, or a person who saw what it does says so. Without a terminal
+/// nobody can answer: `--yes` is needed then.
+pub async fn permitted(client: &Client, request: &SendRequest, yes: bool) -> Result<(), Failure> {
+    if yes {
+        return Ok(());
+    }
+    let preview: Preview = client.post("/api/v1/previews", request).await?;
+    // What is blocked is stopped by the command itself, with every finding.
+    if preview.mode != Mode::Live || preview.blocked {
+        return Ok(());
+    }
+    if !is_anyone_there() {
         return Err(Failure::new(
             Exit::Usage,
             "a live message needs --yes when nobody can be asked; see it first with `vardkase preview`",
         ));
     }
-    let recipients: usize = preview.accounts.iter().filter_map(|a| a.recipients).sum();
-    eprintln!("{}", super::preview::findings_text(&preview.findings));
+    show(&preview);
+    let many = preview.accounts.len().to_string();
+    let question = format!("Type the number of accounts ({many}) to send it to the public: ");
+    if ask(&question).await == Some(many) {
+        Ok(())
+    } else {
+        Err(Failure::new(Exit::Error, "nothing was sent"))
+    }
+}
+
+/// Shows in short what would go live.
+fn show(preview: &Preview) {
+    let findings: Vec<_> = preview
+        .findings
+        .iter()
+        .chain(preview.accounts.iter().flat_map(|account| &account.findings))
+        .cloned()
+        .collect();
+    if !findings.is_empty() {
+        eprintln!("{}", super::preview::findings_text(&findings));
+    }
     eprintln!("LIVE, {}: {}", preview.kind, preview.headline);
-    eprintln!(
-        "{} accounts{}: {}",
-        preview.accounts.len(),
-        if recipients > 0 {
-            format!(", {recipients} list recipients")
-        } else {
-            String::new()
-        },
-        preview
-            .accounts
-            .iter()
-            .map(|a| a.account.as_str())
-            .collect::<Vec<_>>()
-            .join(", ")
-    );
-    eprint!(
-        "Type the number of accounts ({}) to send it to the public: ",
-        preview.accounts.len()
-    );
-    std::io::stderr().flush()?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(answer.trim() == preview.accounts.len().to_string())
+    let recipients: usize = preview.accounts.iter().filter_map(|a| a.recipients).sum();
+    let lists = if recipients > 0 {
+        format!(", {recipients} list recipients")
+    } else {
+        String::new()
+    };
+    let names: Vec<&str> = preview.accounts.iter().map(|a| a.account.as_str()).collect();
+    eprintln!("{} accounts{lists}: {}", names.len(), names.join(", "));
+    if preview.takes_ms >= super::preview::WORTH_A_WORD {
+        eprintln!("It takes {}.", super::preview::long(preview.takes_ms));
+    }
 }

@@ -103,7 +103,7 @@ fn show(report: &BroadcastReport) {
         report.state,
         report.headline
     );
-    super::table::LiveTable::new().show(report);
+    super::table::LiveTable::new().end(report);
     if report.state != BroadcastState::Running {
         super::table::summary(report);
     }

@@ -1,13 +1,22 @@
-//! A broadcast on a terminal: one line per account, redrawn as it lands; plain lines when piped.
+//! A broadcast on a terminal: one line per account, redrawn as it lands; plain lines when piped. On a narrow terminal the
+//! least needed is left out while it lands, and stands on lines of its own at the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, Write};
 
 use owo_colors::OwoColorize;
-use unicode_width::UnicodeWidthStr;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+use crate::app::request::Outlook;
 use crate::clock::Timestamp;
-use crate::model::{BroadcastReport, DeliveryReport, RecipientsReport, State};
+use crate::model::{BroadcastReport, DeliveryReport, Purpose, RecipientsReport, State};
+
+/// Below this many columns the end of a table has its links and errors on lines of their own.
+const NARROW: usize = 72;
+/// Columns of a state.
+const STATE: usize = 10;
+/// Columns of the seconds.
+const SECONDS: usize = 8;
 
 /// A table that follows a broadcast.
 #[derive(Debug)]
@@ -29,6 +38,15 @@ struct Line {
     link: String,
 }
 
+/// How much a terminal shows: columns and rows. Asked each time: windows are made larger and smaller.
+fn screen() -> (usize, usize) {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
+    let size = size.filter(|size| size.ws_col > 0 && size.ws_row > 0);
+    size.map_or((80, 24), |size| {
+        (usize::from(size.ws_col), usize::from(size.ws_row))
+    })
+}
+
 impl LiveTable {
     /// A table for standard output.
     #[allow(
@@ -46,43 +64,166 @@ impl LiveTable {
     /// Draws the report; when piped, prints the lines that changed.
     pub fn show(&mut self, report: &BroadcastReport) {
         let lines = lines(report);
-        let width = lines.iter().map(|l| l.account.width()).max().unwrap_or(0);
-        let mut out = anstream::stdout().lock();
-        if self.terminal && self.drawn > 0 {
-            write!(out, "\x1b[{}A\x1b[J", self.drawn).ok();
+        if !self.terminal {
+            self.print_changes(&lines);
+            return;
         }
+        let (columns, rows) = screen();
+        // What has left the screen at the top cannot be drawn again.
+        let most = rows.saturating_sub(2).max(1);
+        let width = width(&lines, columns);
+        let mut out = anstream::stdout().lock();
+        self.erase(&mut out);
+        let shown = if lines.len() > most { most - 1 } else { lines.len() };
+        for line in lines.iter().take(shown) {
+            writeln!(out, "{}", in_columns(line, width, columns)).ok();
+        }
+        self.drawn = shown;
+        if lines.len() > shown {
+            let more = cut(&format!("… and {} more accounts", lines.len() - shown), columns);
+            writeln!(out, "{more}").ok();
+            self.drawn += 1;
+        }
+        out.flush().ok();
+    }
+
+    /// Draws the report for the last time, whole: nothing is cut off, whatever the width.
+    pub fn end(&mut self, report: &BroadcastReport) {
+        let lines = lines(report);
+        if !self.terminal {
+            self.print_changes(&lines);
+            return;
+        }
+        let (columns, _) = screen();
+        let mut out = anstream::stdout().lock();
+        self.erase(&mut out);
+        self.drawn = 0;
         for line in &lines {
-            let text = draw(line, width);
-            if self.terminal {
-                writeln!(out, "{text}").ok();
-            } else {
-                let key = format!("{} {:?} {:?}", line.state, line.tally, line.link);
-                if self.printed.get(&line.account) != Some(&key) {
-                    writeln!(out, "{text}").ok();
-                    self.printed.insert(line.account.clone(), key);
-                }
+            if columns >= NARROW {
+                writeln!(out, "{}", draw(line, width(&lines, columns))).ok();
+                continue;
+            }
+            writeln!(
+                out,
+                "{}",
+                in_columns(&bare(line), width(&lines, columns), columns)
+            )
+            .ok();
+            if !line.link.is_empty() {
+                writeln!(out, "  {}", line.link).ok();
             }
         }
-        self.drawn = lines.len();
+        out.flush().ok();
+    }
+
+    fn erase(&self, out: &mut impl Write) {
+        if self.drawn > 0 {
+            write!(out, "\x1b[{}A\x1b[J", self.drawn).ok();
+        }
+    }
+
+    fn print_changes(&mut self, lines: &[Line]) {
+        let width = lines.iter().map(|l| l.account.width()).max().unwrap_or(0);
+        let mut out = anstream::stdout().lock();
+        for line in lines {
+            let key = format!("{} {:?} {:?}", line.state, line.tally, line.link);
+            if self.printed.get(&line.account) != Some(&key) {
+                writeln!(out, "{}", draw(line, width)).ok();
+                self.printed.insert(line.account.clone(), key);
+            }
+        }
         out.flush().ok();
     }
 }
 
+/// The same without what stands behind the seconds.
+fn bare(line: &Line) -> Line {
+    Line {
+        account: line.account.clone(),
+        state: line.state,
+        tally: line.tally.clone(),
+        seconds: line.seconds,
+        link: String::new(),
+    }
+}
+
+/// Columns of the accounts' names.
+fn width(lines: &[Line], columns: usize) -> usize {
+    let longest = lines.iter().map(|l| l.account.width()).max().unwrap_or(0);
+    longest.min(columns.saturating_sub(STATE + 2).max(8))
+}
+
+/// At most so many columns of a text; what is cut off shows as an ellipsis.
+fn cut(text: &str, columns: usize) -> String {
+    if text.width() <= columns {
+        return text.to_owned();
+    }
+    let (mut kept, mut used) = (String::new(), 0);
+    for c in text.chars() {
+        used += c.width().unwrap_or(0);
+        if used + 1 > columns {
+            break;
+        }
+        kept.push(c);
+    }
+    if columns > 0 {
+        kept.push('…');
+    }
+    kept
+}
+
+fn padded(text: &str, width: usize) -> String {
+    let text = cut(text, width);
+    let pad = " ".repeat(width.saturating_sub(text.width()));
+    format!("{text}{pad}")
+}
+
+fn coloured(state: State, text: String) -> String {
+    match state {
+        State::Published | State::Edited | State::Retracted => text.green().to_string(),
+        State::Queued | State::Sending => text,
+        State::Unknown | State::Held | State::Manual => text.yellow().to_string(),
+        State::Refused | State::Expired | State::Superseded | State::Cancelled => text.red().to_string(),
+    }
+}
+
+fn state_of(line: &Line) -> &str {
+    line.tally.as_deref().unwrap_or(line.state.as_str())
+}
+
+fn seconds_of(line: &Line) -> String {
+    line.seconds
+        .map_or_else(|| " ".repeat(SECONDS), |s| format!("{s:6.1} s"))
+}
+
+/// The whole line.
 fn draw(line: &Line, width: usize) -> String {
-    let pad = " ".repeat(width.saturating_sub(line.account.width()));
-    let state = format!("{:<10}", line.tally.as_deref().unwrap_or(line.state.as_str()));
-    let state = match line.state {
-        State::Published | State::Edited | State::Retracted => state.green().to_string(),
-        State::Queued | State::Sending => state,
-        State::Unknown | State::Held | State::Manual => state.yellow().to_string(),
-        State::Refused | State::Expired | State::Superseded | State::Cancelled => state.red().to_string(),
-    };
-    let seconds = line
-        .seconds
-        .map_or_else(|| "        ".to_owned(), |s| format!("{s:6.1} s"));
-    format!("{}{pad}  {state}  {seconds}  {}", line.account, line.link)
+    let account = padded(&line.account, width.max(line.account.width()));
+    let state = coloured(line.state, format!("{:<STATE$}", state_of(line)));
+    format!("{account}  {state}  {}  {}", seconds_of(line), line.link)
         .trim_end()
         .to_owned()
+}
+
+/// As much of the line as one row of the terminal shows: the account and its state always, then the seconds, then the link.
+fn in_columns(line: &Line, width: usize, columns: usize) -> String {
+    let account = padded(&line.account, width);
+    let mut left = columns.saturating_sub(width + 2);
+    let state = cut(&format!("{:<STATE$}", state_of(line)), left);
+    left = left.saturating_sub(state.width());
+    let mut text = format!("{account}  {}", coloured(line.state, state));
+    if left >= SECONDS + 2 {
+        text.push_str("  ");
+        text.push_str(&seconds_of(line));
+        left -= SECONDS + 2;
+    } else {
+        left = 0;
+    }
+    if left >= SECONDS + 2 {
+        text.push_str("  ");
+        text.push_str(&cut(&line.link, left - 2));
+    }
+    text.trim_end().to_owned()
 }
 
 fn lines(report: &BroadcastReport) -> Vec<Line> {
@@ -173,7 +314,7 @@ fn line(
     }
 }
 
-/// Prints how it went in one line, and what a person must do.
+/// Prints how it went in one line, what is pinned and what stood by, and what a person must do.
 pub fn summary(report: &BroadcastReport) {
     let (out, all) = report.out_of();
     outln!("{}: {out} of {all} published, {}", report.broadcast, report.state);
@@ -182,7 +323,14 @@ pub fn summary(report: &BroadcastReport) {
             outln!("  {}: {left_out}", counted.account);
         }
     }
+    for line in pins(report).into_iter().chain(stand_ins(report)) {
+        outln!("  {line}");
+    }
     for delivery in &report.deliveries {
+        // What a service says to each of many recipients is for the log.
+        if let (Some(note), None) = (&delivery.note, &delivery.recipient) {
+            outln!("  {}: {note}", delivery.account);
+        }
         if delivery.state.needs_person()
             && let Some(advice) = crate::confirm::advice(&report.broadcast, delivery)
         {
@@ -209,4 +357,111 @@ fn left_out(counted: &RecipientsReport) -> Option<String> {
         .collect();
     said.extend(counted.error.iter().map(ToString::to_string));
     (!said.is_empty()).then(|| said.join(", "))
+}
+
+/// What is kept on top of a page, and what is no longer.
+fn pins(report: &BroadcastReport) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (purpose, done) in [(Purpose::Pin, "pinned"), (Purpose::Unpin, "no longer pinned")] {
+        let of: Vec<&DeliveryReport> = report.pins.iter().filter(|pin| pin.purpose == purpose).collect();
+        let names: Vec<&str> = of
+            .iter()
+            .filter(|pin| pin.state.got_out())
+            .map(|pin| pin.account.as_str())
+            .collect();
+        if !names.is_empty() {
+            lines.push(format!("{done}: {}", names.join(", ")));
+        }
+        for pin in of.iter().filter(|pin| !pin.state.got_out()) {
+            let why = pin.error.as_ref().map(|e| format!(", {e}")).unwrap_or_default();
+            lines.push(format!("{}: {purpose} is {}{why}", pin.account, pin.state));
+        }
+    }
+    lines
+}
+
+/// Which accounts stood ready for others.
+fn stand_ins(report: &BroadcastReport) -> Vec<String> {
+    let mut lines = BTreeSet::new();
+    for stand_in in &report.stand_ins {
+        let served = report
+            .deliveries
+            .iter()
+            .find(|delivery| Some(&delivery.delivery) == stand_in.target.as_ref())
+            .map_or("another account", |delivery| delivery.account.as_str());
+        let word = if stand_in.state.is_open() {
+            "stands by for"
+        } else {
+            "was not needed for"
+        };
+        lines.insert(format!("{} {word} {served}", stand_in.account));
+    }
+    lines.into_iter().collect()
+}
+
+/// Prints what is done on each account, and why not more.
+pub fn outlooks(outlooks: &[Outlook]) {
+    let width = outlooks
+        .iter()
+        .map(|one| one.account.as_str().width())
+        .max()
+        .unwrap_or(0);
+    for one in outlooks {
+        outln!(
+            "{}  {:<12}  {}",
+            padded(one.account.as_str(), width),
+            one.how.word(),
+            one.why
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(account: &str, link: &str) -> Line {
+        Line {
+            account: account.to_owned(),
+            state: State::Published,
+            tally: None,
+            seconds: Some(1.25),
+            link: link.to_owned(),
+        }
+    }
+
+    /// The text without its colours.
+    fn plain(text: &str) -> String {
+        anstream::adapter::strip_str(text).to_string()
+    }
+
+    #[test]
+    fn a_row_never_takes_two_rows_of_a_terminal() {
+        let lines = [
+            line(
+                "webb",
+                "https://nassjo.se/kris/koka-vattnet-i-forserum-och-malmback",
+            ),
+            line("ett-konto-med-ett-ovanligt-langt-namn", ""),
+            line("å", &"ö".repeat(200)),
+        ];
+        for columns in [20, 33, 40, 41, 60, 80, 200] {
+            let width = width(&lines, columns);
+            for line in &lines {
+                let row = plain(&in_columns(line, width, columns));
+                assert!(row.width() <= columns, "{columns}: {row:?}");
+                assert!(row.contains("published") || columns < 22, "{columns}: {row:?}");
+            }
+        }
+        let row = plain(&in_columns(&lines[0], 8, 40));
+        assert_eq!(row, "webb      published      1.2 s  https:/…");
+    }
+
+    #[test]
+    fn what_is_cut_off_shows_as_such() {
+        assert_eq!(cut("abc", 3), "abc");
+        assert_eq!(cut("abcd", 3), "ab…");
+        assert_eq!(cut("日本語", 5), "日本…");
+        assert_eq!(cut("abc", 0), "");
+    }
 }

@@ -70,6 +70,7 @@ pub fn message() -> PreparedMessage {
         valid_for: Duration::from_hours(1),
         page: "/kris/vatten".to_owned(),
         to: vec!["alla".to_owned()],
+        picture: None,
         fields: vec![
             Field {
                 required: true,

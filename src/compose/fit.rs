@@ -71,6 +71,7 @@ impl Filling {
                 count: count::count(text, rule.unit),
                 limit: rule.limit.map(|limit| limit.saturating_mul(posts)),
                 unit: rule.unit,
+                picture: None,
             });
         }
         Err(smallest.unwrap_or((0, 0, rule.unit)))

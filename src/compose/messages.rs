@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sha2::Digest as _;
+
 use super::{CapClass, PreparedMessage, Texts};
 use crate::config::Problem;
 use crate::config::section::{Section, quoted};
@@ -12,6 +14,7 @@ use crate::config::source::Source;
 use crate::model::{Kind, Lang, MessageId};
 
 mod fields;
+mod picture;
 mod templates;
 
 use fields::Fields;
@@ -132,6 +135,11 @@ impl Loaded {
         let message = message(&mut root, stem, is_built_in, &mut targets);
         root.finish();
         let problems = source.take_problems();
+        if let Some(picture) = message.as_ref().and_then(|message| message.picture.as_ref()) {
+            // Another picture under the same name is another configuration.
+            let digest = hex::encode(sha2::Sha256::digest(&picture.bytes));
+            self.texts.push((format!("{stem}/{}", picture.file), digest));
+        }
         if let (Some(message), true) = (message, problems.is_empty()) {
             self.messages.insert(message.id.clone(), message);
         }
@@ -226,6 +234,7 @@ fn message(
             );
         }
     }
+    let picture = picture::picture(root, &present);
     let fields = fields::fields(root, &present);
     let mut texts = BTreeMap::new();
     for lang in present {
@@ -248,6 +257,7 @@ fn message(
         valid_for: valid_for?,
         page: page?,
         to,
+        picture,
         fields: fields.sound,
         texts,
     })

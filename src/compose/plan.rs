@@ -9,7 +9,7 @@ use super::template::{self, Filled};
 use super::{Command, PreparedMessage, Room, fields, kind_word, language_word, layout};
 use crate::check::Finding;
 use crate::config::Municipality;
-use crate::model::{AccountId, Lang, Rendering};
+use crate::model::{AccountId, Lang, PictureRef, Rendering};
 
 /// Longest headline, in characters: it is the subject of a mail.
 const HEADLINE_LIMIT: usize = 200;
@@ -30,6 +30,32 @@ impl Plan {
     pub fn rendering(&self, account: &AccountId) -> Option<&Rendering> {
         let (_, index) = self.accounts.iter().find(|(id, _)| id == account)?;
         self.renderings.get(*index)
+    }
+
+    /// The same with each account's picture. Accounts share a rendering as long as they share its picture.
+    #[must_use]
+    pub fn pictured(self, of: impl Fn(&AccountId) -> Option<PictureRef>) -> Self {
+        let mut pictured = Self {
+            headline: self.headline,
+            renderings: Vec::with_capacity(self.renderings.len()),
+            accounts: Vec::with_capacity(self.accounts.len()),
+        };
+        for (account, index) in self.accounts {
+            let Some(plain) = self.renderings.get(index) else {
+                continue;
+            };
+            let rendering = Rendering {
+                picture: of(&account),
+                ..plain.clone()
+            };
+            let known = pictured.renderings.iter().position(|one| *one == rendering);
+            let index = known.unwrap_or_else(|| {
+                pictured.renderings.push(rendering);
+                pictured.renderings.len() - 1
+            });
+            pictured.accounts.push((account, index));
+        }
+        pictured
     }
 
     /// Every account with what would go out on it.

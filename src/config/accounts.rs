@@ -239,7 +239,11 @@ fn account(mut s: Section<'_>, id: Option<AccountId>, all: &mut Accounts) -> Opt
         if let Some(name) = name {
             s.problem(
                 "channel",
-                format!("there is no channel {}{}", quoted(&name), hint(&name, known)),
+                format!(
+                    "there is no channel {}{}; `vardkase channels` lists them",
+                    quoted(&name),
+                    hint(&name, known)
+                ),
             );
         }
         // Without its channel nobody can say which of the other keys belong here.

@@ -117,6 +117,7 @@ fn value(row: Row) -> Value {
         instructions => row.instructions,
         counts => row.counts,
         missed => row.missed,
+        note => row.note,
         missed_more => row.missed_more,
     }
 }

@@ -109,6 +109,8 @@ pub struct Row {
     pub proof: &'static str,
     /// What last went wrong.
     pub error: Option<String>,
+    /// What the service said of a post that is out: that its picture was left out.
+    pub note: Option<String>,
     /// What to do.
     pub advice: Option<String>,
     /// What to publish by hand.
@@ -230,6 +232,8 @@ fn row(
         attempts: deliveries.iter().fold(0, |sum, d| sum.saturating_add(d.attempts)),
         proof: words::proof(told.proof),
         error: told.error.as_ref().map(ToString::to_string),
+        // What is said to each of many recipients is for the log.
+        note: told.note.clone().filter(|_| !is_list && told.state.got_out()),
         advice: advice(&report.broadcast, told),
         text: facts.texts.get(&told.delivery).filter(|_| by_hand).cloned(),
         instructions: facts.instructions.get(account).filter(|_| by_hand).cloned(),
@@ -355,6 +359,7 @@ pub(crate) mod examples {
             remote_id: None,
             url: state.got_out().then(|| format!("https://{account}.example/1")),
             proof: Proof::Keyed,
+            note: None,
             error: (state.needs_person() && state != State::Manual)
                 .then(|| Reason::new("http-422", "the text has a word that is not allowed")),
             unknown_since: None,

@@ -12,7 +12,7 @@ use super::shared::Shared;
 use crate::channel::Channel;
 use crate::clock::Timestamp;
 use crate::model::{
-    DeliveryId, LaneId, Notebook, Purpose, Question, Reason, Receipt, SendError, Settled, State, Work,
+    DeliveryId, LaneId, Notebook, Post, Purpose, Question, Reason, Receipt, SendError, Settled, State, Work,
 };
 use crate::store::{Change, StepMade, StoreError};
 
@@ -25,14 +25,17 @@ const REWRITE_LONGEST: Duration = Duration::from_secs(5);
 
 /// Makes one attempt, at most `limit` long. A channel that hangs or panics leaves an unknown outcome.
 pub(super) async fn publish(
+    shared: &Shared,
     channel: &Arc<dyn Channel>,
     work: &Work,
     limit: Duration,
 ) -> Result<Option<Receipt>, SendError> {
+    let pictured = pictured(shared, work).await?;
+    let post = pictured.as_ref().unwrap_or(&work.post);
     let call = async {
         match (work.delivery.purpose, &work.target) {
             (Purpose::Retract, Some(receipt)) => channel.retract(receipt).await.map(|()| None),
-            (Purpose::Edit, Some(receipt)) => channel.edit(receipt, &work.post).await.map(Some),
+            (Purpose::Edit, Some(receipt)) => channel.edit(receipt, post).await.map(Some),
             (Purpose::Pin, Some(receipt)) => channel.pin(receipt).await.map(|()| None),
             (Purpose::Unpin, Some(receipt)) => channel.unpin(receipt).await.map(|()| None),
             // Stopped before it gets here; said again so that nothing is ever published in the name of one of these.
@@ -45,10 +48,52 @@ pub(super) async fn publish(
             (
                 Purpose::Publish | Purpose::ConfirmInterim | Purpose::ConfirmFinal | Purpose::ConfirmClosing,
                 _,
-            ) => channel.publish(&work.post).await.map(Some),
+            ) => channel.publish(post).await.map(Some),
         }
     };
-    guarded(call, limit).await
+    let lost = post.rendering.picture.is_some() && post.picture.is_none() && acts_with_picture(work);
+    let answer = guarded(call, limit).await?;
+    Ok(answer.map(|receipt| if lost { without_picture(receipt) } else { receipt }))
+}
+
+/// Whether what is done shows the rendering, and so its picture.
+fn acts_with_picture(work: &Work) -> bool {
+    matches!(work.delivery.purpose, Purpose::Publish | Purpose::Edit)
+}
+
+/// The post with its picture, read when the attempt begins: what waits in a lane holds no pictures. `None` if it has none.
+/// A picture that is not in the store any more costs the picture and not the text.
+async fn pictured(shared: &Shared, work: &Work) -> Result<Option<Post>, SendError> {
+    let Some(picture) = work
+        .post
+        .rendering
+        .picture
+        .as_ref()
+        .filter(|_| acts_with_picture(work))
+    else {
+        return Ok(None);
+    };
+    match shared.ledger.picture(&picture.sha256).await {
+        Ok(bytes) => Ok(Some(Post {
+            picture: Some(Arc::new(picture.with(bytes))),
+            ..work.post.clone()
+        })),
+        Err(StoreError::NotFound(what)) => {
+            tracing::error!(delivery.id = %work.delivery.id, what, "a picture is missing; the text goes alone");
+            Ok(None)
+        }
+        Err(error) => Err(SendError::NotSent(Reason::new("store", error.to_string()))),
+    }
+}
+
+fn without_picture(mut receipt: Receipt) -> Receipt {
+    let note = "without its picture: it is missing in the database";
+    receipt.note = Some(
+        receipt
+            .note
+            .map_or_else(|| note.to_owned(), |before| format!("{before}; {note}")),
+    );
+    receipt
 }
 
 /// Asks what became of an attempt, at most `limit` long.
@@ -71,8 +116,9 @@ pub(super) async fn settle(
         Ok(taken) => taken,
         Err(error) => return Err(SendError::NotSent(Reason::new("store", error.to_string()))),
     };
+    let post = pictured(shared, work).await?;
     let question = Question {
-        post: work.post.clone(),
+        post: post.unwrap_or_else(|| work.post.clone()),
         since,
         now: shared.clock.now(),
         taken,

@@ -105,6 +105,8 @@ pub(super) fn before_attempt(work: &Work, facts: &Facts<'_>) -> Option<Verdict> 
                 "the post has no id at the service; change it or take it away by hand",
             ),
         )),
+        // The post of the same broadcast may still be on its way: it goes first, and then this.
+        (Purpose::Pin | Purpose::Unpin, None) if work.target_state.is_some_and(State::is_open) => None,
         (Purpose::Pin | Purpose::Unpin, None) => Some(not_needed("there is no post to pin")),
         (
             Purpose::Publish

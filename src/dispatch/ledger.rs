@@ -45,6 +45,8 @@ pub(super) trait Ledger: Send + Sync + 'static {
         since: Timestamp,
         limit: usize,
     ) -> Result<Vec<String>, StoreError>;
+
+    async fn picture(&self, sha256: &str) -> Result<Vec<u8>, StoreError>;
 }
 
 #[async_trait]
@@ -100,5 +102,9 @@ impl Ledger for Store {
         limit: usize,
     ) -> Result<Vec<String>, StoreError> {
         Store::taken_ids(self, account, besides, since, limit).await
+    }
+
+    async fn picture(&self, sha256: &str) -> Result<Vec<u8>, StoreError> {
+        Store::picture(self, sha256).await
     }
 }

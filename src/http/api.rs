@@ -19,6 +19,8 @@ use crate::model::{AccountId, Actor, AlertId, BroadcastId, DeliveryId};
 
 /// Longest request body, in bytes: a message with all its fields is far below.
 const BODY_CAP: usize = 256 * 1024;
+/// The same for a message that may bring a picture: the largest file in base64, and the message.
+const PICTURED_CAP: usize = crate::compose::picture::MAX_FILE / 3 * 4 + BODY_CAP;
 /// Longest idempotency key, in characters.
 const KEY_CAP: usize = 200;
 /// Most journal records in one answer.
@@ -28,15 +30,18 @@ type Answer<T> = Result<Json<T>, Problem>;
 
 /// Every route of the API.
 pub fn router(shared: Shared) -> Router {
+    let pictured = DefaultBodyLimit::max(PICTURED_CAP);
     Router::new()
-        .route("/api/v1/broadcasts", post(send).get(broadcasts))
+        .route("/api/v1/broadcasts", post(send).get(broadcasts).layer(pictured))
         .route("/api/v1/broadcasts/{id}", get(report))
         .route("/api/v1/broadcasts/{id}/events", get(events::stream))
         .route("/api/v1/broadcasts/{id}/actions", post(act))
         .route("/api/v1/broadcasts/{id}/retract", post(retract))
         .route("/api/v1/alerts/{id}", get(alert))
+        .route("/api/v1/alerts/{id}/correction", get(correcting))
         .route("/api/v1/deliveries/{id}", get(delivery))
-        .route("/api/v1/previews", post(preview))
+        .route("/api/v1/pictures/{sha256}", get(picture))
+        .route("/api/v1/previews", post(preview).layer(pictured))
         .route("/api/v1/accounts", get(accounts))
         .route("/api/v1/channels", get(channels))
         .route("/api/v1/verifications", post(verify))
@@ -209,8 +214,25 @@ async fn alert(
     Ok(Json(shared.app.alert(&id::<AlertId>(&text)?).await?))
 }
 
+async fn correcting(
+    State(shared): State<Shared>,
+    Segment(text): Segment,
+) -> Answer<crate::app::request::Correcting> {
+    Ok(Json(shared.app.correcting(&id::<AlertId>(&text)?).await?))
+}
+
 async fn delivery(State(shared): State<Shared>, Segment(text): Segment) -> Answer<serde_json::Value> {
     Ok(Json(shared.app.delivery(&id::<DeliveryId>(&text)?).await?))
+}
+
+async fn picture(State(shared): State<Shared>, Segment(sha256): Segment) -> Result<Response, Problem> {
+    let bytes = shared.app.picture(&sha256).await?;
+    let kind = if bytes.starts_with(b"\x89PNG") {
+        crate::model::picture::PNG
+    } else {
+        crate::model::picture::JPEG
+    };
+    Ok(([(header::CONTENT_TYPE, kind)], bytes).into_response())
 }
 
 async fn act(

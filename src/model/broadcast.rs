@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{AlertId, BroadcastId, MessageId};
+use super::{AlertId, BroadcastId, MessageId, PictureRef};
 use crate::clock::Timestamp;
 
 macro_rules! words {
@@ -233,4 +233,7 @@ pub struct Rendering {
     pub limit: Option<usize>,
     /// What `count` and `limit` count.
     pub unit: Unit,
+    /// The picture, fitted to the account; only where the account takes one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picture: Option<PictureRef>,
 }

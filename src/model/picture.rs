@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
 /// The picture. Its bytes are an image that was made anew from the pixels of what was given.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Picture {
@@ -32,10 +35,57 @@ pub struct PictureRule {
     pub required: bool,
 }
 
+/// A picture as a rendering names it. Its bytes lie in the store, under their digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PictureRef {
+    /// SHA-256 of the bytes, in hex.
+    pub sha256: String,
+    /// `image/jpeg` or `image/png`.
+    pub media_type: String,
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// How many bytes they are.
+    pub size_bytes: usize,
+    /// What it shows, in words; never empty.
+    pub alt: String,
+}
+
+impl PictureRef {
+    /// The picture, with the bytes that lie under its digest.
+    pub fn with(&self, bytes: Vec<u8>) -> Picture {
+        Picture {
+            bytes,
+            media_type: if self.media_type == PNG { PNG } else { JPEG },
+            width: self.width,
+            height: self.height,
+            alt: self.alt.clone(),
+        }
+    }
+}
+
+/// The media type of a PNG.
+pub const PNG: &str = "image/png";
+/// The media type of a JPEG.
+pub const JPEG: &str = "image/jpeg";
+
 impl Picture {
+    /// How a rendering names it.
+    pub fn reference(&self) -> PictureRef {
+        PictureRef {
+            sha256: hex::encode(Sha256::digest(&self.bytes)),
+            media_type: self.media_type.to_owned(),
+            width: self.width,
+            height: self.height,
+            size_bytes: self.bytes.len(),
+            alt: self.alt.clone(),
+        }
+    }
+
     /// What a file of it is called.
     pub fn file_name(&self) -> &'static str {
-        if self.media_type == "image/png" {
+        if self.media_type == PNG {
             "bild.png"
         } else {
             "bild.jpg"

@@ -159,6 +159,9 @@ pub struct DeliveryReport {
     pub url: Option<String>,
     /// How surely a second post is avoided.
     pub proof: Proof,
+    /// What the service said beside its id: that the picture was left out, a mail server's queue number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// What last went wrong.
     pub error: Option<Reason>,
     /// Since when an attempt may have got through without our knowing: never repeated before someone has looked.
@@ -187,6 +190,7 @@ impl DeliveryReport {
             remote_id: delivery.receipt.as_ref().map(|r| r.remote_id.clone()),
             url: delivery.receipt.as_ref().and_then(|r| r.url.clone()),
             proof: delivery.proof,
+            note: delivery.receipt.as_ref().and_then(|r| r.note.clone()),
             error: delivery.error.clone(),
             unknown_since: delivery.unknown_since,
             queued_at: delivery.queued_at,

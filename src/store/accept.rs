@@ -66,6 +66,7 @@ pub(super) async fn accept(tx: &mut Tx<'_>, new: &Acceptance) -> Result<Accepted
             ],
         )
         .await?;
+    super::picture::keep(tx, &new.pictures, new.at).await?;
     let (first, digests) = renderings(tx, &broadcast, &new.renderings).await?;
     let left_out = left_out(tx, new).await?;
     let destinations: Vec<&Destination> = new
@@ -312,7 +313,17 @@ fn targets(
     let published: HashMap<(&AccountId, Option<&Recipient>), &DeliveryId> = written
         .iter()
         .zip(destinations)
-        .filter(|(row, to)| row.purpose == Purpose::Publish && to.target.is_none())
+        // What changes a post in place speaks for its account as well: another one may stand in for it.
+        .filter(|(row, to)| match row.purpose {
+            Purpose::Publish => to.target.is_none(),
+            Purpose::Edit => true,
+            Purpose::Pin
+            | Purpose::Unpin
+            | Purpose::Retract
+            | Purpose::ConfirmInterim
+            | Purpose::ConfirmFinal
+            | Purpose::ConfirmClosing => false,
+        })
         .map(|(row, to)| ((&to.account, to.recipient.as_ref()), &row.id))
         .collect();
     destinations

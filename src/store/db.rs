@@ -61,6 +61,7 @@ macro_rules! either {
 pub(super) enum Value {
     Int(Option<i64>),
     Text(Option<String>),
+    Bytes(Option<Vec<u8>>),
 }
 
 impl From<i64> for Value {
@@ -137,6 +138,10 @@ impl Row {
     }
 
     pub(super) fn text_or_null(&self, at: usize) -> Result<Option<String>, StoreError> {
+        Ok(either!(self, row => row.try_get(at))?)
+    }
+
+    pub(super) fn bytes(&self, at: usize) -> Result<Vec<u8>, StoreError> {
         Ok(either!(self, row => row.try_get(at))?)
     }
 
@@ -284,6 +289,7 @@ fn bind<A: Arguments>(values: Vec<Value>) -> Result<A, sqlx::Error>
 where
     Option<i64>: for<'q> sqlx::Encode<'q, A::Database> + sqlx::Type<A::Database>,
     Option<String>: for<'q> sqlx::Encode<'q, A::Database> + sqlx::Type<A::Database>,
+    Option<Vec<u8>>: for<'q> sqlx::Encode<'q, A::Database> + sqlx::Type<A::Database>,
 {
     let mut args = A::default();
     args.reserve(values.len(), 0);
@@ -291,6 +297,7 @@ where
         match value {
             Value::Int(value) => args.add(value),
             Value::Text(value) => args.add(value),
+            Value::Bytes(value) => args.add(value),
         }
         .map_err(sqlx::Error::Encode)?;
     }

@@ -82,6 +82,9 @@ statements! {
     SUPPRESSIONS = "SELECT recipient, account, at, reason FROM suppression ORDER BY at DESC, recipient LIMIT $1";
 
     REPEATED = "SELECT digest, alert, broadcast FROM idempotency WHERE name = $1";
+    PICTURE_NEW = "INSERT INTO picture (sha256, media_type, body, kept_at) VALUES ($1, $2, $3, $4) \
+                   ON CONFLICT (sha256) DO NOTHING";
+    PICTURE = "SELECT body FROM picture WHERE sha256 = $1";
     REMEMBER = "INSERT INTO idempotency (name, digest, alert, broadcast, at) VALUES ($1, $2, $3, $4, $5)";
     FORGET = "DELETE FROM idempotency WHERE at < $1";
     ALERT_FOR_UPDATE = "SELECT mode, state, broadcasts FROM alert WHERE id = $1";
@@ -180,6 +183,13 @@ statements! {
                       unpaired = $7 WHERE id = $1";
     EXPANSION_STATE = "UPDATE expansion SET state = $2, finished_at = $3, error = $4 WHERE id = $1";
 
+    EXTENT = "SELECT account, channel, CAST(CASE WHEN recipient = '' THEN 0 ELSE 1 END AS BIGINT), state, \
+              CAST(CASE WHEN purpose = 'publish' AND target IS NOT NULL AND attempts = 0 \
+              AND state IN ('queued', 'cancelled', 'superseded') THEN 1 ELSE 0 END AS BIGINT), COUNT(*), MIN(id) \
+              FROM delivery WHERE broadcast = $1 AND purpose IN ('publish', 'edit') \
+              GROUP BY 1, 2, 3, 4, 5 ORDER BY MIN(seq)";
+    LATEST_EDIT = "SELECT id FROM delivery WHERE alert = $1 AND target = $2 AND purpose = 'edit' \
+                   AND state = 'published' ORDER BY seq DESC LIMIT 1";
     DELIVERY = "SELECT ", delivery_columns!(), " FROM delivery d WHERE d.id = $1";
     RENDERING = "SELECT r.body FROM delivery d JOIN rendering r ON r.id = COALESCE(d.alternative, d.rendering) \
                  WHERE d.id = $1";

@@ -8,7 +8,8 @@ use super::db::{Conn, Engine};
 use super::journal::Chain;
 use super::{
     Acceptance, Accepted, Change, Changed, Entry, Expanded, Extra, Forgotten, LaneNotes, Lease, ListDecision,
-    Opened, Stage, StepMade, StoreError, accept, arrival, expand, extra, lanes, restore, sql, suppress, tally,
+    Opened, Stage, StepMade, StoreError, accept, arrival, expand, extra, lanes, restore, sql, suppress,
+    tally,
 };
 use crate::clock::{SharedClock, Timestamp};
 use crate::failpoint;

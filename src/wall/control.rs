@@ -25,6 +25,9 @@ struct Heal {
     account: AccountId,
 }
 
+/// Where the pictures of posts are, by digest.
+const PICTURE: &str = "/_wall/picture/";
+
 /// Answers a request to `/_wall/…`.
 pub(super) fn answer(shared: &Shared, request: &Request<'_>) -> Response<Vec<u8>> {
     match (request.method, request.path) {
@@ -33,6 +36,9 @@ pub(super) fn answer(shared: &Shared, request: &Request<'_>) -> Response<Vec<u8>
         (&Method::GET, "/_wall/accounts") => accounts(shared),
         (&Method::GET, "/_wall/wall.js") => page::script(),
         (&Method::GET, "/_wall/wall.css") => page::style(),
+        (&Method::GET, path) if path.starts_with(PICTURE) => {
+            page::picture(shared, path.trim_start_matches(PICTURE))
+        }
         (&Method::POST, "/_wall/faults") => change(request, |arm: Arm| {
             shared.fault(arm.mode, &arm.account, arm.fault);
         }),

@@ -7,17 +7,31 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, Value, context};
 use serde::Serialize;
 
-use super::Posted;
+use self::posts::Conversation;
 use super::state::Shared;
-use crate::model::{Mode, Recipient};
+use crate::model::Mode;
+
+mod posts;
 
 const FEED: &str = include_str!("../../templates/wall/feed.html");
+/// What the page is put together from, by name.
+const PARTS: &[(&str, &str)] = &[
+    ("chat.html", include_str!("../../templates/wall/chat.html")),
+    ("inbox.html", include_str!("../../templates/wall/inbox.html")),
+    ("micro.html", include_str!("../../templates/wall/micro.html")),
+    ("network.html", include_str!("../../templates/wall/network.html")),
+    ("parts.html", include_str!("../../templates/wall/parts.html")),
+    ("phone.html", include_str!("../../templates/wall/phone.html")),
+    ("photo.html", include_str!("../../templates/wall/photo.html")),
+    ("push.html", include_str!("../../templates/wall/push.html")),
+    ("site.html", include_str!("../../templates/wall/page.html")),
+];
 const SITE: &str = include_str!("../../templates/wall/site.html");
 const SCRIPT: &str = include_str!("../../templates/wall/wall.js");
 const STYLE: &str = include_str!("../../templates/wall/wall.css");
 
 /// Nothing from elsewhere, no inline script or style: what a post contains cannot run.
-const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Posts that are shown of each account.
@@ -26,33 +40,37 @@ const POSTS_SHOWN: usize = 50;
 #[derive(Serialize)]
 struct Feed {
     name: String,
+    /// The first letter of its name, for the picture of whoever has none.
+    initial: String,
     account: String,
     channel: &'static str,
+    family: &'static str,
     badge: Option<&'static str>,
-    posts: Vec<Entry>,
+    conversations: Vec<Conversation>,
     more: usize,
-}
-
-#[derive(Serialize)]
-struct Entry {
-    at: String,
-    iso: String,
-    subject: Option<String>,
-    recipient: Option<String>,
-    /// What else is to be seen of it, in words.
-    shown: Vec<String>,
-    is_answer: bool,
-    is_deleted: bool,
-    is_edited: bool,
-    text: Vec<Piece>,
-    links: Vec<String>,
+    total: usize,
 }
 
 /// A run of text; a link if `href` is set.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct Piece {
     text: String,
     href: Option<String>,
+}
+
+/// How the posts of a channel look. Each has its template under `templates/wall/` and its class in the style sheet.
+fn family(channel: &str) -> &'static str {
+    match channel {
+        "mastodon" | "bluesky" | "threads" | "x" => "micro",
+        "facebook-page" | "linkedin" => "network",
+        "instagram" => "photo",
+        "slack" | "teams" | "discord" | "mattermost" | "matrix" | "telegram" | "whatsapp" => "chat",
+        "sms-46elks" => "phone",
+        "email" => "inbox",
+        "ntfy" | "web-push" => "push",
+        // Pages, screens and whatever takes documents.
+        _ => "site",
+    }
 }
 
 /// The page of all feeds.
@@ -64,19 +82,18 @@ pub(super) fn feed(shared: &Shared) -> Response<Vec<u8>> {
         .map(|site| {
             let posts = site.posts(shared);
             let latest = posts.iter().map(|p| p.at).max();
-            let shown: Vec<Entry> = posts
-                .iter()
-                .rev()
-                .take(POSTS_SHOWN)
-                .map(|p| entry(p, &zone))
-                .collect();
+            let (conversations, more) =
+                posts::conversations(&posts, POSTS_SHOWN, site.kind.can.link_card, &zone);
             let feed = Feed {
                 name: site.name.clone(),
+                initial: site.name.chars().take(1).collect::<String>().to_uppercase(),
                 account: site.account.to_string(),
                 channel: site.kind.id,
+                family: family(site.kind.id),
                 badge: badge(site.mode),
-                more: posts.len() - shown.len(),
-                posts: shown,
+                conversations,
+                more,
+                total: posts.len(),
             };
             (latest, feed)
         })
@@ -84,8 +101,22 @@ pub(super) fn feed(shared: &Shared) -> Response<Vec<u8>> {
         .collect();
     feeds.sort_by_key(|(latest, _)| std::cmp::Reverse(*latest));
     let feeds: Vec<Feed> = feeds.into_iter().map(|(_, feed)| feed).collect();
-    let count: usize = feeds.iter().map(|feed| feed.posts.len() + feed.more).sum();
+    let count: usize = feeds.iter().map(|feed| feed.total).sum();
     render(FEED, context! { feeds => Value::from(Serde(&feeds)), count })
+}
+
+/// A picture that stands in a post, by its digest.
+pub(super) fn picture(shared: &Shared, digest: &str) -> Response<Vec<u8>> {
+    let posts = shared.ledger();
+    let mut pictures = posts.into_iter().flat_map(|post| post.pictures);
+    // What it says of itself is data: only what browsers show as a picture, and nothing else, is handed on.
+    let found = pictures.find(|picture| picture.digest == digest && !picture.bytes.is_empty());
+    let kind = match found.as_ref().map(|picture| picture.media_type.as_str()) {
+        Some("image/jpeg") => "image/jpeg",
+        Some("image/png") => "image/png",
+        Some(_) | None => return super::sim::error(404, "no such picture"),
+    };
+    respond(kind, found.map(|picture| picture.bytes).unwrap_or_default())
 }
 
 /// A small page that stands in for the municipality's site, at any path.
@@ -95,12 +126,12 @@ pub(super) fn municipality() -> Response<Vec<u8>> {
 
 /// The script that keeps the page fresh where scripts run.
 pub(super) fn script() -> Response<Vec<u8>> {
-    respond("text/javascript; charset=utf-8", SCRIPT.to_owned())
+    respond("text/javascript; charset=utf-8", SCRIPT.into())
 }
 
 /// The style sheet.
 pub(super) fn style() -> Response<Vec<u8>> {
-    respond("text/css; charset=utf-8", STYLE.to_owned())
+    respond("text/css; charset=utf-8", STYLE.into())
 }
 
 fn badge(mode: Mode) -> Option<&'static str> {
@@ -108,51 +139,6 @@ fn badge(mode: Mode) -> Option<&'static str> {
         Mode::Live => None,
         Mode::Drill => Some("ÖVNING"),
         Mode::Test => Some("TEST"),
-    }
-}
-
-fn entry(posted: &Posted, zone: &TimeZone) -> Entry {
-    let inline = pieces(&posted.text);
-    let links = posted
-        .links
-        .iter()
-        .filter(|link| is_web(link) && !inline.iter().any(|piece| piece.href.as_ref() == Some(link)))
-        .cloned()
-        .collect();
-    Entry {
-        at: posted
-            .at
-            .to_zoned_datetime(zone.clone())
-            .strftime("%Y-%m-%d %H:%M:%S")
-            .to_string(),
-        iso: posted.at.to_string(),
-        subject: posted.subject.clone(),
-        recipient: posted
-            .recipient
-            .as_ref()
-            .map(|recipient| Recipient::new(recipient.as_str()).masked()),
-        shown: posted
-            .shown
-            .iter()
-            .map(|(name, value)| format!("{}: {value}", word(name)))
-            .collect(),
-        is_answer: posted.in_reply_to.is_some(),
-        is_deleted: posted.deleted_at.is_some(),
-        is_edited: posted.edited_at.is_some(),
-        text: inline,
-        links,
-    }
-}
-
-/// What a name in `shown` is called on the page.
-fn word(name: &str) -> &str {
-    match name {
-        "alphabet" => "alfabet",
-        "cost" => "kostnad",
-        "from" => "avsändare",
-        "parts" => "antal sms",
-        "template" => "mall",
-        other => other,
     }
 }
 
@@ -206,17 +192,20 @@ fn render(template: &str, context: Value) -> Response<Vec<u8>> {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
-    let page = environment
-        .template_from_str(template)
+    let added = PARTS
+        .iter()
+        .try_for_each(|(name, source)| environment.add_template(name, source));
+    let page = added
+        .and_then(|()| environment.template_from_str(template))
         .and_then(|template| template.render(context));
     match page {
-        Ok(page) => respond("text/html; charset=utf-8", page),
+        Ok(page) => respond("text/html; charset=utf-8", page.into_bytes()),
         Err(wrong) => super::sim::error(500, &format!("the page cannot be made: {wrong:#}")),
     }
 }
 
-fn respond(kind: &'static str, text: String) -> Response<Vec<u8>> {
-    let mut response = Response::new(text.into_bytes());
+fn respond(kind: &'static str, body: Vec<u8>) -> Response<Vec<u8>> {
+    let mut response = Response::new(body);
     for (name, value) in [
         ("content-type", kind),
         ("content-security-policy", POLICY),
@@ -266,5 +255,127 @@ mod tests {
             page.contains("<a href=\"https:&#x2f;&#x2f;a.se&#x2f;\">"),
             "{page}"
         );
+    }
+
+    fn shown(channel: &'static str, posts: &[super::super::Posted]) -> String {
+        let (conversations, more) = posts::conversations(posts, 50, true, &TimeZone::UTC);
+        let feed = Feed {
+            name: "Nässjö kommun".to_owned(),
+            initial: "N".to_owned(),
+            account: "konto".to_owned(),
+            channel,
+            family: family(channel),
+            badge: badge(Mode::Drill),
+            conversations,
+            more,
+            total: posts.len(),
+        };
+        let page = render(
+            FEED,
+            context! { feeds => Value::from(Serde(&[feed])), count => posts.len() },
+        );
+        let text = String::from_utf8(page.body().clone()).unwrap();
+        assert_eq!(page.status(), 200, "{channel}: {text}");
+        text
+    }
+
+    #[test]
+    fn every_channel_shows_all_that_residents_see_of_a_post() {
+        let picture = super::super::ShownPicture {
+            alt: "En <kastrull>".to_owned(),
+            media_type: "image/png".to_owned(),
+            digest: "abc123".to_owned(),
+            bytes: vec![1],
+        };
+        let first = super::super::Posted {
+            subject: Some("Koka vattnet".to_owned()),
+            pictures: vec![picture],
+            pinned: true,
+            links: vec!["https://nassjo.se/kris".to_owned()],
+            shown: std::collections::BTreeMap::from([
+                ("parts".to_owned(), "2".to_owned()),
+                ("button".to_owned(), "Läs mer".to_owned()),
+            ]),
+            ..posts::tests::post("1", "Koka <b>allt</b> vatten. https://nassjo.se/kris", None, None)
+        };
+        let edited = super::super::Posted {
+            edited_at: Some(crate::clock::from_micros(1)),
+            ..posts::tests::post("2", "Också Stensjön.", Some("+46700000067"), Some("1"))
+        };
+        let gone = super::super::Posted {
+            deleted_at: Some(crate::clock::from_micros(2)),
+            ..posts::tests::post("3", "Fel.", None, None)
+        };
+        for kind in crate::channel::REGISTRY {
+            let page = shown(kind.id, &[first.clone(), edited.clone(), gone.clone()]);
+            for part in [
+                format!("class=\"feed {} on-{}\"", family(kind.id), kind.id).as_str(),
+                "Nässjö kommun",
+                "ÖVNING",
+                "Koka &lt;b&gt;allt&lt;&#x2f;b&gt; vatten.",
+                "Också Stensjön.",
+                "ändrat",
+                "borttaget",
+                "<article class=\"deleted\"",
+                "<article class=\"answer\"",
+                "href=\"https:&#x2f;&#x2f;nassjo.se&#x2f;kris\"",
+            ] {
+                assert!(page.contains(part), "{}: no {part} in\n{page}", kind.id);
+            }
+            assert!(
+                !page.contains("+46700000067") && !page.contains("<b>allt"),
+                "{page}"
+            );
+            let pictured = kind.can.picture;
+            assert!(
+                !pictured || page.contains("src=\"&#x2f;") || page.contains("src=\"/_wall/picture/abc123\"")
+            );
+            assert!(!pictured || page.contains("En &lt;kastrull&gt;"), "{page}");
+        }
+        let alone = std::slice::from_ref(&first);
+        assert!(shown("sms-46elks", alone).contains("2 sms"));
+        assert!(shown("teams", alone).contains("Läs mer"));
+        assert!(shown("mastodon", alone).contains("Fäst överst"));
+    }
+
+    /// WCAG 2.1 AA for text: what is written stands out from what is behind it, by day and by night.
+    #[test]
+    fn every_colour_can_be_read_on_its_ground() {
+        use crate::compose::card::{Colour, LEAST_CONTRAST, contrast};
+        let (day, night) = STYLE.split_once("@media (prefers-color-scheme: dark)").unwrap();
+        let (night, rest) = night.split_once("\n}").unwrap();
+        let value = |block: &str, name: &str| -> Option<Colour> {
+            let (_, after) = block.split_once(&format!("--{name}: "))?;
+            let hex: String = after
+                .chars()
+                .skip(1)
+                .take_while(char::is_ascii_hexdigit)
+                .collect();
+            let hex = if hex.len() == 3 {
+                hex.chars().flat_map(|c| [c, c]).collect()
+            } else {
+                hex
+            };
+            format!("#{hex}").parse().ok()
+        };
+        for block in [day, night] {
+            for ground in ["bg", "card", "tint", "bubble"] {
+                for ink in ["ink", "soft", "link", "badge"] {
+                    let (one, other) = (value(block, ground).unwrap(), value(block, ink).unwrap());
+                    assert!(
+                        contrast(one, other) >= LEAST_CONTRAST,
+                        "{ink} on {ground}: {}",
+                        contrast(one, other)
+                    );
+                }
+            }
+        }
+        // A name's letter is white on the channel's colour.
+        let brands: Vec<&str> = rest.split("--brand: ").skip(1).collect();
+        assert!(brands.len() > 15, "{}", brands.len());
+        for brand in brands {
+            let colour = value(&format!("--brand: {brand}"), "brand").unwrap();
+            assert!(contrast(colour, Colour([255; 3])) >= LEAST_CONTRAST, "{colour:?}");
+        }
     }
 }

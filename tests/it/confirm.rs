@@ -32,6 +32,7 @@ fn delivery(account: &str, channel: &str, state: State) -> DeliveryReport {
             .got_out()
             .then(|| format!("https://{account}.example/@nassjo/1")),
         proof: Proof::Keyed,
+        note: None,
         error: None,
         unknown_since: None,
         queued_at: at(0),

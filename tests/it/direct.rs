@@ -124,6 +124,7 @@ pub fn post(n: u8) -> Post {
             variant: Variant::Short,
             limit: None,
             unit: Unit::Characters,
+            picture: None,
         },
         recipient: None,
         accepted_at: now,

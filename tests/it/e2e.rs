@@ -2,10 +2,14 @@
 
 mod alert;
 mod command;
+mod correct;
 mod life;
 mod lists;
 mod main_job;
 mod order;
+mod picture;
 mod practice;
 mod record;
+mod terminal;
+mod time;
 mod trouble;

@@ -134,9 +134,10 @@ impl Lane {
         };
         match (why_not, channel) {
             (None, Ok((channel, limit))) => {
+                let shared = Arc::clone(&self.shared);
                 self.tasks.spawn(async move {
                     let began = Instant::now();
-                    let result = attempt::publish(&channel, &work, limit).await;
+                    let result = attempt::publish(&shared, &channel, &work, limit).await;
                     Done::Answered {
                         work: Box::new(work),
                         result,

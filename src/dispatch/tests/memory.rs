@@ -401,6 +401,10 @@ impl Ledger for Memory {
         let ids = others.filter_map(|delivery| delivery.receipt.as_ref().map(|r| r.remote_id.clone()));
         Ok(ids.take(limit).collect())
     }
+
+    async fn picture(&self, sha256: &str) -> Result<Vec<u8>, StoreError> {
+        Err(StoreError::NotFound(format!("picture {sha256}")))
+    }
 }
 
 /// A delivery with all that goes with it.
@@ -422,6 +426,7 @@ pub(super) fn work(
         count: 53,
         limit: None,
         unit: crate::model::Unit::Characters,
+        picture: None,
     };
     let id = DeliveryId::fresh();
     let delivery = Delivery {

@@ -172,6 +172,7 @@ impl Lab {
                 variant: Variant::Short,
                 limit: None,
                 unit: Unit::Characters,
+                picture: None,
             },
             recipient: self
                 .kind

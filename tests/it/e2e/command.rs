@@ -219,6 +219,25 @@ async fn what_is_previewed_is_what_is_published_to_the_letter() {
 }
 
 #[tokio::test]
+async fn a_thread_is_previewed_as_the_posts_that_it_makes() {
+    let one = Account::new("threads", "threads").with("long = \"thread\"");
+    let world = World::open(Plan::of(vec![one])).await;
+    let _daemon = world.start().await;
+    let what = ["preview", "koka-vattnet", "-f", "omrade=Forserum", "--json"];
+    let preview = world.cli(&what).await.ended(0).json();
+    let parts: Vec<&str> = list(&preview["accounts"][0], "parts")
+        .iter()
+        .map(|part| part.as_str().unwrap())
+        .collect();
+    assert!(parts.len() > 1, "{preview:#}");
+    let (code, report) = world.send(&[]).await;
+    assert_eq!(code, 0, "{report:#}");
+    let posts = world.posts_of("threads");
+    let texts: Vec<&str> = posts.iter().map(|post| post.text.trim_end()).collect();
+    assert_eq!(texts, parts);
+}
+
+#[tokio::test]
 async fn check_tells_every_fault_at_once() {
     let world = World::open(small()).await;
     let good = std::fs::read_to_string(&world.config).unwrap();

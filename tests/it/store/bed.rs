@@ -104,6 +104,7 @@ impl Bed {
                 rendering("Koka vattnet."),
                 rendering("Koka allt dricksvatten i Nässjö."),
             ],
+            pictures: Vec::new(),
             destinations,
             lists: Vec::new(),
             idempotency: None,
@@ -257,6 +258,7 @@ pub fn rendering(text: &str) -> Rendering {
         count: 40,
         limit: Some(500),
         unit: Unit::MastodonCharacters,
+        picture: None,
     }
 }
 

@@ -12,7 +12,48 @@ on_both_engines!(
     a_closed_store_says_so,
     a_newer_or_changed_database_is_refused,
     a_copy_starts_held,
+    a_picture_is_kept_once_with_what_needs_it,
 );
+
+async fn a_picture_is_kept_once_with_what_needs_it(bed: &Bed) {
+    let store = bed.open().await;
+    // Every byte there is, NUL too, which no text may hold.
+    let bytes: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+    let picture = std::sync::Arc::new(vardkase::model::Picture {
+        bytes: bytes.clone(),
+        media_type: "image/png",
+        width: 10,
+        height: 10,
+        alt: "Karta".to_owned(),
+    });
+    let sha256 = picture.reference().sha256;
+    let with_picture = |key: &str| {
+        let to = vec![bed.to("a")];
+        let under = vardkase::store::Under::New { year: 2026 };
+        let mut new = bed.acceptance(under, vardkase::model::Kind::Initial, to);
+        new.renderings[0].picture = Some(picture.reference());
+        new.pictures = vec![std::sync::Arc::clone(&picture)];
+        new.idempotency = Some((key.to_owned(), "digest".to_owned()));
+        new
+    };
+    let missing = store.picture(&sha256).await;
+    assert!(matches!(missing, Err(StoreError::NotFound(_))), "{missing:?}");
+    let first = store.accept(with_picture("1")).await.unwrap();
+    let again = store.accept(with_picture("1")).await.unwrap();
+    let second = store.accept(with_picture("2")).await.unwrap();
+    assert!(again.repeated && first.broadcast != second.broadcast);
+    assert_eq!(store.picture(&sha256).await.unwrap(), bytes);
+    store.close().await;
+    let store = bed.open().await;
+    for accepted in [&first, &second] {
+        let id = &ids(&store, &accepted.broadcast).await[0];
+        assert_eq!(
+            store.rendering(id).await.unwrap().picture,
+            Some(picture.reference())
+        );
+    }
+    assert_eq!(store.picture(&sha256).await.unwrap(), bytes);
+}
 
 async fn reopening_keeps_everything(bed: &Bed) {
     let store = bed.open().await;

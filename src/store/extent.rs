@@ -1,0 +1,54 @@
+//! How a broadcast stands account by account, counted by the database: a list of a million recipients is a few rows.
+
+use super::db::{Readers, Row, unsigned};
+use super::{StoreError, sql};
+use crate::model::{AccountId, AlertId, BroadcastId, DeliveryId, State};
+
+/// Deliveries of one account that stand alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extent {
+    /// The account.
+    pub account: AccountId,
+    /// Its channel.
+    pub channel: String,
+    /// Whether they are those of a list.
+    pub is_list: bool,
+    /// Where they stand.
+    pub state: State,
+    /// Whether they stand in for others and have had nothing to do.
+    pub is_idle: bool,
+    /// How many they are.
+    pub many: u32,
+    /// One of them.
+    pub example: DeliveryId,
+}
+
+pub(super) async fn read(readers: &Readers, broadcast: &BroadcastId) -> Result<Vec<Extent>, StoreError> {
+    let rows = readers
+        .fetch(sql::EXTENT, vec![broadcast.as_str().into()])
+        .await?;
+    rows.iter().map(extent).collect()
+}
+
+fn extent(row: &Row) -> Result<Extent, StoreError> {
+    Ok(Extent {
+        account: row.word(0)?,
+        channel: row.text(1)?,
+        is_list: row.int(2)? != 0,
+        state: row.word(3)?,
+        is_idle: row.int(4)? != 0,
+        many: unsigned(row.int(5)?)?,
+        example: row.word(6)?,
+    })
+}
+
+/// The delivery that last changed the post of another one, if any did.
+pub(super) async fn latest_edit(
+    readers: &Readers,
+    alert: &AlertId,
+    of: &DeliveryId,
+) -> Result<Option<DeliveryId>, StoreError> {
+    let values = vec![alert.as_str().into(), of.as_str().into()];
+    let rows = readers.fetch(sql::LATEST_EDIT, values).await?;
+    rows.first().map(|row| row.word(0)).transpose()
+}

@@ -120,6 +120,20 @@ CREATE TABLE step (
     PRIMARY KEY (delivery, name)
 ) /*sqlite WITHOUT ROWID*/;
 
+-- What services tell later of messages that they took, and how many of each account have come how far.
+CREATE TABLE arrival (
+    delivery TEXT PRIMARY KEY,
+    state    TEXT NOT NULL CHECK (state IN ('sent', 'delivered', 'failed')),
+    at       BIGINT NOT NULL
+) /*sqlite WITHOUT ROWID*/;
+CREATE TABLE arrivals (
+    broadcast TEXT NOT NULL,
+    account   TEXT NOT NULL,
+    state     TEXT NOT NULL,
+    count     BIGINT NOT NULL,
+    PRIMARY KEY (broadcast, account, state)
+) /*sqlite WITHOUT ROWID*/;
+
 CREATE TABLE lane (
     account    TEXT NOT NULL,
     mode       TEXT NOT NULL CHECK (mode IN ('live', 'drill', 'test')),

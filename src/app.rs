@@ -15,12 +15,14 @@ use crate::clock::{SharedClock, Timestamp};
 use crate::config::{Account, Config, Database, Problems};
 use crate::dispatch::{Dispatcher, LanePlan};
 use crate::model::{
-    AccountId, Actor, AlertId, BroadcastId, BroadcastReport, DeliveryId, LaneId, Proof, Reason, State,
+    AccountId, Actor, AlertId, Broadcast, BroadcastId, BroadcastReport, DeliveryId, LaneId, Proof, Reason,
+    State,
 };
 use crate::store::{ChainReport, Changed, Entry, Record, Store, StoreError};
 use crate::vault::Vault;
 use crate::wall::Wall;
 
+pub mod arrivals;
 pub mod confirmations;
 pub mod decisions;
 pub mod expansion;
@@ -275,25 +277,20 @@ impl App {
     /// How a broadcast stands.
     pub async fn report(&self, id: &BroadcastId) -> Result<BroadcastReport, AppError> {
         let broadcast = self.store.broadcast(id).await?;
-        Ok(expansion::report(
-            &broadcast,
-            &self.store.summary(id, NAMED).await?,
-        ))
+        self.report_of(&broadcast, NAMED).await
     }
 
     /// The same for those who read it again and again as it changes: of a long list fewer recipients are named.
     pub async fn brief_report(&self, id: &BroadcastId) -> Result<BroadcastReport, AppError> {
         let broadcast = self.store.broadcast(id).await?;
-        let summary = self.store.summary(id, NAMED_IN_BRIEF).await?;
-        Ok(expansion::report(&broadcast, &summary))
+        self.report_of(&broadcast, NAMED_IN_BRIEF).await
     }
 
     /// How the latest broadcasts stand, newest first.
     pub async fn reports(&self, limit: usize) -> Result<Vec<BroadcastReport>, AppError> {
         let mut reports = Vec::new();
         for broadcast in self.store.broadcasts(limit).await? {
-            let summary = self.store.summary(&broadcast.id, NAMED_IN_BRIEF).await?;
-            reports.push(expansion::report(&broadcast, &summary));
+            reports.push(self.report_of(&broadcast, NAMED_IN_BRIEF).await?);
         }
         Ok(reports)
     }
@@ -302,10 +299,17 @@ impl App {
     pub async fn alert(&self, id: &AlertId) -> Result<Vec<BroadcastReport>, AppError> {
         let mut reports = Vec::new();
         for broadcast in self.store.alert(id).await?.broadcasts {
-            let summary = self.store.summary(&broadcast.id, NAMED_IN_BRIEF).await?;
-            reports.push(expansion::report(&broadcast, &summary));
+            reports.push(self.report_of(&broadcast, NAMED_IN_BRIEF).await?);
         }
         Ok(reports)
+    }
+
+    async fn report_of(&self, broadcast: &Broadcast, most: usize) -> Result<BroadcastReport, AppError> {
+        let summary = self.store.summary(&broadcast.id, most).await?;
+        Ok(BroadcastReport {
+            arrivals: self.store.arrivals(&broadcast.id).await?,
+            ..expansion::report(broadcast, &summary)
+        })
     }
 
     /// One delivery whole: its report, its exact text, its attempts, and for a handed-over one what the person does.

@@ -15,7 +15,8 @@ use url::Url;
 use crate::compose::TextRule;
 use crate::config::section::Section;
 use crate::model::{
-    AccountId, AddressKind, Cost, PictureRule, Post, Proof, Question, Reason, Receipt, SendError, Settled,
+    AccountId, AddressKind, Arrival, Cost, PictureRule, Post, Proof, Question, Reason, Receipt, SendError,
+    Settled,
 };
 
 pub mod bluesky;
@@ -278,6 +279,15 @@ pub trait Channel: Send + Sync + fmt::Debug {
             "no-pin",
             format!("this channel cannot unpin {}", receipt.remote_id),
         )))
+    }
+
+    /// Reads what the service tells later of a message that it took: the query and the form of its call. Believes
+    /// nothing that it cannot prove.
+    ///
+    /// # Errors
+    /// Why it is not taken.
+    fn arrival(&self, _query: &[(String, String)], _form: &[(String, String)]) -> Result<Arrival, Reason> {
+        Err(Reason::new("no-reports", "this channel gets no delivery reports"))
     }
 
     /// Proves that the account works. Publishes nothing. Returns who the service says we are.

@@ -83,6 +83,8 @@ pub struct Daemon {
     pub socket: PathBuf,
     /// Loopback address for `/healthz`, `/readyz` and `/metrics`; none if unset.
     pub listen: Option<SocketAddr>,
+    /// Where services' delivery reports come in; loopback only, a proxy with TLS in front of it. `None`: nowhere.
+    pub public_listen: Option<SocketAddr>,
     /// Where the practice wall of drills listens; loopback only. Port 0 picks a free one.
     pub wall: SocketAddr,
     /// The wall's SMTP sink.

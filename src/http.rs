@@ -18,6 +18,7 @@ pub mod api;
 pub mod events;
 pub mod health;
 pub mod problem;
+pub mod reports;
 
 /// What every handler gets.
 #[derive(Debug, Clone)]
@@ -80,6 +81,15 @@ pub async fn serve_socket(listener: UnixListener, shared: Shared) -> std::io::Re
 pub async fn serve_health(listener: TcpListener, shared: Shared) -> std::io::Result<()> {
     let stop = shared.stop.clone();
     let router: Router = health::router(shared);
+    axum::serve(listener, router)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await
+}
+
+/// Serves what the outside calls until `shared.stop`: delivery reports, and nothing else.
+pub async fn serve_public(listener: TcpListener, shared: Shared) -> std::io::Result<()> {
+    let stop = shared.stop.clone();
+    let router: Router = reports::router(shared);
     axum::serve(listener, router)
         .with_graceful_shutdown(stop.cancelled_owned())
         .await

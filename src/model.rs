@@ -1,6 +1,7 @@
 //! The plain data that every step shares: ids, an alert and its broadcasts, deliveries and their states. No I/O.
 
 pub mod address;
+pub mod arrival;
 pub mod broadcast;
 pub mod cost;
 pub mod delivery;
@@ -12,6 +13,7 @@ pub mod state;
 pub mod steps;
 
 pub use address::AddressKind;
+pub use arrival::{Arrival, Arrivals, Arrived};
 pub use broadcast::{
     Actor, AlertState, Broadcast, BroadcastState, Kind, Lang, Mode, Rendering, Unit, Variant,
 };

@@ -108,7 +108,7 @@ async fn open(config: Config, clock: SharedClock, options: Options) -> anyhow::R
         Arc::new(wall)
     };
     let metrics = crate::telemetry::start_metrics();
-    let listen = config.daemon.listen;
+    let (listen, public_listen) = (config.daemon.listen, config.daemon.public_listen);
     let socket = config.daemon.socket.clone();
     let digest = config.digest.clone();
     let app = App::new(config, store, vault, clock, http, wall);
@@ -138,7 +138,17 @@ async fn open(config: Config, clock: SharedClock, options: Options) -> anyhow::R
         let listener = tokio::net::TcpListener::bind(address)
             .await
             .map_err(|error| anyhow::anyhow!("daemon.listen {address} cannot be opened: {error}"))?;
-        spawn(&tasks, &options.stop, http::serve_health(listener, shared));
+        spawn(
+            &tasks,
+            &options.stop,
+            http::serve_health(listener, shared.clone()),
+        );
+    }
+    if let Some(address) = public_listen {
+        let listener = tokio::net::TcpListener::bind(address)
+            .await
+            .map_err(|error| anyhow::anyhow!("daemon.public_listen {address} cannot be opened: {error}"))?;
+        spawn(&tasks, &options.stop, http::serve_public(listener, shared));
     }
     let order = Arc::clone(&app).watch_order(fronts.clone());
     spawn(&tasks, &options.stop, async move {

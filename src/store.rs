@@ -17,12 +17,13 @@ use self::writer::{DecideLists, Reply, Request, Writer};
 use crate::clock::{SharedClock, Timestamp, from_micros};
 use crate::config::Database;
 use crate::model::{
-    AccountId, Actor, AlertId, AlertState, Broadcast, BroadcastId, Delivery, DeliveryId, Event,
-    ExpansionState, Kind, LaneId, MessageId, Mode, Proof, Purpose, Reason, Receipt, Recipient, Rendering,
-    State, Work, WrongTransition,
+    AccountId, Actor, AlertId, AlertState, Arrival, Arrivals, Broadcast, BroadcastId, Delivery, DeliveryId,
+    Event, ExpansionState, Kind, LaneId, MessageId, Mode, Proof, Purpose, Reason, Receipt, Recipient,
+    Rendering, State, Work, WrongTransition,
 };
 
 mod accept;
+mod arrival;
 mod backup;
 mod change;
 mod db;
@@ -742,6 +743,19 @@ impl Store {
     /// Returns when the writer has got through a transaction: it lives, and the database takes writes.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.ask(Request::Ping).await
+    }
+
+    /// Keeps what a service tells later of a message that it took. Returns whether it was new.
+    pub async fn record_arrival(&self, arrival: Arrival, at: Timestamp) -> Result<bool, StoreError> {
+        self.ask(|reply| Request::Arrival(arrival, at, reply)).await
+    }
+
+    /// How many messages of a broadcast have come how far, by account; only accounts that something was reported of.
+    pub async fn arrivals(
+        &self,
+        broadcast: &BroadcastId,
+    ) -> Result<BTreeMap<AccountId, Arrivals>, StoreError> {
+        arrival::counts(&self.inner.readers, broadcast).await
     }
 
     /// The broadcasts that have not finished.

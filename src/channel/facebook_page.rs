@@ -9,18 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hmac::{Hmac, KeyInit, Mac};
-use jiff::SignedDuration;
 use reqwest::Method;
-use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use sha2::Sha256;
-use unicode_normalization::UnicodeNormalization;
 use url::Url;
 
 use super::graph::{self, Fault};
 use super::patience::{Patience, Search};
-use super::transport::{Answer, Effect, Transport, below};
+use super::transport::{Effect, Transport};
 use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, WallSite};
 use crate::clock::Timestamp;
 use crate::compose::TextRule;
@@ -30,6 +25,10 @@ use crate::model::{
 };
 
 mod change;
+mod readback;
+mod request;
+
+use readback::{PAGE, PAGES};
 
 /// A Facebook page.
 pub static KIND: Kind = Kind {
@@ -82,12 +81,6 @@ const DEFAULT_VERSION: &str = "v26.0";
 const DEFAULT_SETTLE_WAIT: Duration = Duration::from_secs(30);
 /// The same on the practice wall, where a post shows at once.
 const WALL_SETTLE_WAIT: Duration = Duration::from_secs(2);
-/// How far the service's clock may be behind ours.
-const CLOCK_SLACK: SignedDuration = SignedDuration::from_mins(2);
-/// Posts per page of an answer.
-const PAGE: usize = 25;
-/// How many of those are read at most.
-const PAGES: usize = 10;
 /// After so many answers of code 1 the link card is left out: that code also hides a preview that cannot be made.
 const UNEXPLAINED: u32 = 2;
 
@@ -309,87 +302,6 @@ impl Channel for Account {
 }
 
 impl Account {
-    /// Sends parameters, in the address when reading and in the body when writing. The token goes into a header, never
-    /// into an address.
-    async fn send(
-        &self,
-        method: Method,
-        path: &[&str],
-        parameters: &[(&str, &str)],
-        effect: Effect,
-    ) -> Result<Answer, SendError> {
-        let (request, proof) = self.signed(method.clone(), path)?;
-        let mut parameters = parameters.to_vec();
-        if let Some(proof) = &proof {
-            parameters.push(("appsecret_proof", proof));
-        }
-        let request = if method == Method::POST {
-            request.form(&parameters)
-        } else {
-            request.query(&parameters)
-        };
-        let answer = self.http.send(request, effect).await?;
-        self.check_version(&answer);
-        Ok(answer)
-    }
-
-    /// Sends a form with a file. It publishes nothing.
-    async fn send_file(&self, path: &[&str], form: reqwest::multipart::Form) -> Result<Answer, SendError> {
-        let (request, proof) = self.signed(Method::POST, path)?;
-        let form = match proof {
-            Some(proof) => form.text("appsecret_proof", proof),
-            None => form,
-        };
-        let answer = self.http.send(request.multipart(form), Effect::Reads).await?;
-        self.check_version(&answer);
-        Ok(answer)
-    }
-
-    /// A request with the token, and the proof that belongs to it.
-    fn signed(
-        &self,
-        method: Method,
-        path: &[&str],
-    ) -> Result<(reqwest::RequestBuilder, Option<String>), SendError> {
-        let token = self
-            .secrets
-            .require("access_token")
-            .map_err(SendError::Credential)?;
-        let token = token.expose_secret();
-        let proof = self
-            .secrets
-            .get("app_secret")
-            .and_then(|secret| proof(secret.expose_secret(), token));
-        let version = std::iter::once(self.settings.version.as_str());
-        let url = below(&self.settings.base_url, version.chain(path.iter().copied()));
-        Ok((self.http.request(method, url).bearer_auth(token), proof))
-    }
-
-    /// A version that has been retired is served by the oldest one alive, without an error.
-    fn check_version(&self, answer: &Answer) {
-        let configured = self.settings.version.as_str();
-        if let Some(served) = answer.header("facebook-api-version")
-            && served != configured
-            && !self.warned.swap(true, Ordering::Relaxed)
-        {
-            tracing::warn!(
-                account.id = %self.id,
-                configured,
-                served = %brief(served),
-                "the Graph API answers in another version than the configured one"
-            );
-        }
-    }
-
-    async fn get(&self, path: &[&str], parameters: &[(&str, &str)]) -> Result<(Value, Answer), SendError> {
-        let answer = self.send(Method::GET, path, parameters, Effect::Reads).await?;
-        if let Some(fault) = graph::fault(&answer) {
-            return Err(self.on_read(fault));
-        }
-        let body = answer.json().ok_or_else(|| no_sense("it is not JSON"))?;
-        Ok((body, answer))
-    }
-
     async fn publish_text(&self, post: &Post, with_card: bool) -> Result<Receipt, SendError> {
         let beside = if with_card { Beside::Card } else { Beside::Nothing };
         match self.create(post, &beside).await? {
@@ -490,52 +402,6 @@ impl Account {
         let times = self.unexplained(key) + 1;
         *self.unexplained.lock().unwrap_or_else(PoisonError::into_inner) = Some((key.clone(), times));
     }
-
-    /// Looks for the post among those since the attempt.
-    async fn search(&self, question: &Question) -> Result<Search, SendError> {
-        let since = question.since - CLOCK_SLACK;
-        let wanted = normal(&question.post.rendering.text);
-        let (limit, from) = (PAGE.to_string(), since.as_second().to_string());
-        let mut after: Option<String> = None;
-        for _ in 0..PAGES {
-            let mut parameters = vec![
-                ("fields", "id,message,created_time,permalink_url"),
-                ("limit", limit.as_str()),
-                ("since", from.as_str()),
-            ];
-            if let Some(after) = &after {
-                parameters.push(("after", after));
-            }
-            let path = [self.settings.page_id.as_str(), "published_posts"];
-            let (body, _) = self.get(&path, &parameters).await?;
-            let posts = body["data"]
-                .as_array()
-                .ok_or_else(|| no_sense("no list of posts"))?;
-            for post in posts {
-                let (Some(found), Some(at)) = (receipt(post), created(post)) else {
-                    return Err(no_sense("a post without id or time"));
-                };
-                let message = post["message"].as_str().unwrap_or_default();
-                if at >= since && !question.taken.contains(&found.remote_id) && normal(message) == wanted {
-                    return Ok(Search::Found(found));
-                }
-            }
-            // The last page has no `next`; an address in an answer is never followed, the cursor is.
-            let cursor = body["paging"]["cursors"]["after"].as_str();
-            match cursor.filter(|_| body["paging"]["next"].is_string() && !posts.is_empty()) {
-                Some(cursor) => after = Some(cursor.to_owned()),
-                None => return Ok(Search::NotThere),
-            }
-        }
-        Ok(Search::TooMuch)
-    }
-}
-
-/// HMAC-SHA256 of the token under the app's secret, for apps that demand it.
-fn proof(app_secret: &str, token: &str) -> Option<String> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(app_secret.as_bytes()).ok()?;
-    mac.update(token.as_bytes());
-    Some(hex::encode(mac.finalize().into_bytes()))
 }
 
 fn receipt(post: &Value) -> Option<Receipt> {
@@ -562,11 +428,6 @@ fn without_card(mut receipt: Receipt) -> Receipt {
 fn created(post: &Value) -> Option<Timestamp> {
     let text = post["created_time"].as_str()?;
     Timestamp::strptime("%Y-%m-%dT%H:%M:%S%z", text).ok()
-}
-
-/// One form for all ways of writing the same words.
-fn normal(text: &str) -> String {
-    text.replace("\r\n", "\n").trim().nfc().collect()
 }
 
 fn no_sense(what: &str) -> SendError {

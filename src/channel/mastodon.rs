@@ -8,13 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::SignedDuration;
 use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::patience::Patience;
 use super::transport::{Answer, Effect, Transport, below};
 use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, WallSite};
 use crate::clock::Timestamp;
@@ -25,8 +23,11 @@ use crate::model::{PictureRule, Post, Proof, Question, Reason, Receipt, SendErro
 mod change;
 pub(super) mod html;
 mod media;
+mod readback;
 mod thread;
 mod verdict;
+
+use readback::{CLOCK_SLACK, Search, Wanted};
 
 /// A Mastodon account.
 pub static KIND: Kind = Kind {
@@ -67,16 +68,8 @@ const DEFAULT_MAX_CHARACTERS: usize = 500;
 const DEFAULT_SETTLE_WAIT: Duration = Duration::from_secs(10);
 /// The same on the practice wall, where a post shows at once.
 const WALL_SETTLE_WAIT: Duration = Duration::from_secs(2);
-/// A server keeps a key for 3600 s from the post; a repeat takes a while to get there.
-const KEY_HOLDS: SignedDuration = SignedDuration::from_mins(55);
-/// How far the server's clock may be behind ours.
-const CLOCK_SLACK: SignedDuration = SignedDuration::from_mins(2);
-/// Statuses per page, the most that a server gives.
-const PAGE: usize = 40;
 /// Most parts of a long text.
 const PARTS: usize = 10;
-/// How many pages are read back at most. Paging is limited to 300 requests in 15 minutes.
-const PAGES: usize = 10;
 
 fn read(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
     let server = section.address("server", true);
@@ -158,17 +151,6 @@ struct Account {
     http: Transport,
 }
 
-/// What reading the account back gave.
-enum Search {
-    Found(Receipt),
-    /// Everything since the attempt was seen.
-    NotThere,
-    /// There was more than we read.
-    TooMuch,
-    /// The service does not let us read.
-    Closed(Reason),
-}
-
 /// One post of a text: the text itself, or a part of it.
 struct Piece<'a> {
     text: &'a str,
@@ -176,15 +158,6 @@ struct Piece<'a> {
     parent: Option<&'a str>,
     visibility: &'static str,
     picture: Option<&'a str>,
-}
-
-/// What is looked for when the account is read back.
-struct Wanted<'a> {
-    text: &'a str,
-    /// Ids that belong to other deliveries.
-    taken: &'a [String],
-    /// The post that it must answer to, if that is known.
-    under: Option<&'a str>,
 }
 
 #[async_trait]
@@ -478,86 +451,6 @@ impl Account {
             .header("Idempotency-Key", piece.key.as_str())
             .json(&body);
         self.send_request(request, Effect::Writes).await
-    }
-
-    /// Reads the account back until it is clear, or no longer than is wise.
-    async fn settle_one(&self, question: &Question, wanted: &Wanted<'_>) -> Result<Settled, SendError> {
-        let since = question.since - CLOCK_SLACK;
-        let patience = Patience::of(self.settings.settle_wait);
-        for look in 0..Patience::LOOKS {
-            if look > 0 {
-                tokio::time::sleep(patience.step).await;
-            }
-            let search = self.search(wanted, since).await?;
-            if let Search::Found(receipt) = search {
-                return Ok(Settled::Found(receipt));
-            }
-            // As long as the server knows the key, a repeat is either the first post or the same one.
-            let held = question.now.duration_since(question.since) < KEY_HOLDS;
-            if held && look == 0 && self.honours_keys().await? {
-                return Ok(Settled::Absent);
-            }
-            match search {
-                Search::Found(_) | Search::NotThere => {}
-                Search::TooMuch => {
-                    let text = format!("not among the latest {} posts, and there are more", PAGE * PAGES);
-                    return Ok(Settled::Unclear(Reason::new("read-back-incomplete", text)));
-                }
-                Search::Closed(reason) => return Ok(Settled::Unclear(reason)),
-            }
-        }
-        patience.absent(question)
-    }
-
-    /// Looks for the post among those since `since`, newest first.
-    async fn search(&self, sought: &Wanted<'_>, since: Timestamp) -> Result<Search, SendError> {
-        let me = match self.get_json(self.url(ME)).await {
-            Ok(me) => me,
-            Err(SendError::Refused(reason)) => return Ok(Search::Closed(reason)),
-            Err(other) => return Err(other),
-        };
-        let id = me["id"].as_str().filter(|id| !id.is_empty());
-        let id = id.ok_or_else(|| no_sense("the account has no id"))?;
-        let wanted = html::normal(sought.text);
-        let mut before: Option<String> = None;
-        for _ in 0..PAGES {
-            let mut url = self.url(&["api", "v1", "accounts", id, "statuses"]);
-            url.query_pairs_mut()
-                .append_pair("limit", &PAGE.to_string())
-                .append_pair("exclude_reblogs", "true");
-            if let Some(before) = &before {
-                url.query_pairs_mut().append_pair("max_id", before);
-            }
-            let page = match self.get_json(url).await {
-                Ok(page) => page,
-                Err(SendError::Refused(reason)) => return Ok(Search::Closed(reason)),
-                Err(other) => return Err(other),
-            };
-            let page = page.as_array().ok_or_else(|| no_sense("no list of posts"))?;
-            for status in page {
-                let (Some(found), Some(at)) = (receipt(status), created(status)) else {
-                    return Err(no_sense("a post without id or time"));
-                };
-                if at < since {
-                    return Ok(Search::NotThere);
-                }
-                let content = status["content"].as_str().unwrap_or_default();
-                let elsewhere = sought
-                    .under
-                    .is_some_and(|id| status["in_reply_to_id"].as_str().is_some_and(|under| under != id));
-                if !elsewhere
-                    && !sought.taken.contains(&found.remote_id)
-                    && html::normal(&html::text(content)) == wanted
-                {
-                    return Ok(Search::Found(found));
-                }
-                before = Some(found.remote_id);
-            }
-            if page.is_empty() {
-                return Ok(Search::NotThere);
-            }
-        }
-        Ok(Search::TooMuch)
     }
 
     /// Whether the server is a Mastodon that keeps idempotency keys. Others imitate everything but this.

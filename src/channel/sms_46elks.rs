@@ -24,7 +24,8 @@ use crate::compose::{TextRule, sms};
 use crate::config::section::Section;
 use crate::model::AddressKind;
 use crate::model::{
-    Cost, ListId, Post, Price, Proof, Question, Reason, Receipt, Recipient, SendError, Settled, Unit,
+    Arrival, Cost, DeliveryId, ListId, Post, Price, Proof, Question, Reason, Receipt, Recipient, SendError,
+    Settled, Unit,
 };
 
 mod history;
@@ -282,6 +283,29 @@ impl Channel for Account {
         verdict
     }
 
+    fn arrival(&self, query: &[(String, String)], form: &[(String, String)]) -> Result<Arrival, Reason> {
+        let refused = |text: &str| Reason::new("report-refused", text);
+        let one = |fields: &[(String, String)], name: &str| {
+            let mut found = fields.iter().filter(|(key, _)| key == name);
+            let value = found.next().map(|(_, value)| value.clone());
+            value.filter(|_| found.next().is_none())
+        };
+        let delivery: DeliveryId = one(query, "delivery")
+            .and_then(|id| id.parse().ok())
+            .ok_or_else(|| refused("it names no delivery"))?;
+        let token = one(query, "token").and_then(|token| hex::decode(token).ok());
+        let proof = self.proof_of(&delivery)?;
+        if !token.is_some_and(|token| proof.verify_slice(&token).is_ok()) {
+            return Err(refused("its token is not that of the delivery"));
+        }
+        // Words that 46elks may add later say nothing to us.
+        let arrived = one(form, "status").and_then(|status| status.parse().ok());
+        Ok(Arrival {
+            delivery,
+            arrived: arrived.ok_or_else(|| refused("its status is not sent, delivered or failed"))?,
+        })
+    }
+
     async fn verify(&self) -> Result<Identity, SendError> {
         let request = self.http.request(Method::GET, self.url(&["me"]));
         let answer = self.send(request, Effect::Reads).await?;
@@ -352,16 +376,21 @@ impl Account {
     /// Where 46elks tells how the delivery went. Reports are not signed there; the token, which nobody else can make,
     /// is good for this one delivery only.
     fn report_address(&self, url: &Url, post: &Post) -> Result<String, SendError> {
-        let password = self.secrets.require("password").map_err(SendError::Credential)?;
-        let mut mac = Hmac::<Sha256>::new_from_slice(password.expose_secret().as_bytes()).map_err(|_| {
-            SendError::Credential(Reason::new("bad-credential", "password cannot be used as a key"))
-        })?;
-        mac.update(format!("whendelivered {}", post.key).as_bytes());
+        let proof = self.proof_of(&post.key).map_err(SendError::Credential)?;
         let mut url = url.clone();
         url.query_pairs_mut()
             .append_pair("delivery", post.key.as_str())
-            .append_pair("token", &hex::encode(mac.finalize().into_bytes()));
+            .append_pair("token", &hex::encode(proof.finalize().into_bytes()));
         Ok(url.into())
+    }
+
+    /// What only we can say of a delivery.
+    fn proof_of(&self, delivery: &DeliveryId) -> Result<Hmac<Sha256>, Reason> {
+        let password = self.secrets.require("password")?;
+        let mut mac = Hmac::<Sha256>::new_from_slice(password.expose_secret().as_bytes())
+            .map_err(|_| Reason::new("bad-credential", "password cannot be used as a key"))?;
+        mac.update(format!("whendelivered {delivery}").as_bytes());
+        Ok(mac)
     }
 
     /// Parts and cost as 46elks counted them.

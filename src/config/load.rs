@@ -257,6 +257,7 @@ fn daemon(mut s: Section<'_>, folder: &Path) -> Option<Daemon> {
         );
     }
     let listen = loopback(&mut s, "listen");
+    let public_listen = loopback(&mut s, "public_listen");
     let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
     let wall = loopback(&mut s, "wall").unwrap_or(anywhere);
     let wall_smtp = loopback(&mut s, "wall_smtp").unwrap_or(anywhere);
@@ -273,10 +274,6 @@ fn daemon(mut s: Section<'_>, folder: &Path) -> Option<Daemon> {
     let stage_deadline = s
         .duration_within("stage_deadline", SHORTEST, 5 * MINUTE)
         .unwrap_or(15 * SECOND);
-    s.not_here(
-        "public_listen",
-        "is not part of this version yet; remove it (the public pages come later)",
-    );
     let broken = s.is_broken();
     s.finish();
     (!broken).then(|| Daemon {
@@ -284,6 +281,7 @@ fn daemon(mut s: Section<'_>, folder: &Path) -> Option<Daemon> {
         database,
         socket,
         listen,
+        public_listen,
         wall,
         wall_smtp,
         allow_uids: allow_uids.into_iter().collect(),
@@ -457,6 +455,11 @@ fn refuse_changes_under_way(
         ("daemon", "database", now.database != daemon.database),
         ("daemon", "socket", now.socket != daemon.socket),
         ("daemon", "listen", now.listen != daemon.listen),
+        (
+            "daemon",
+            "public_listen",
+            now.public_listen != daemon.public_listen,
+        ),
         ("daemon", "wall", now.wall != daemon.wall),
         ("daemon", "wall_smtp", now.wall_smtp != daemon.wall_smtp),
         ("vault", "file", running.vault.file != vault.file),

@@ -395,6 +395,7 @@ pub(crate) mod examples {
             stand_ins: Vec::new(),
             retractions: Vec::new(),
             confirmations: Vec::new(),
+            arrivals: std::collections::BTreeMap::new(),
         }
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountId, AlertId, Broadcast, BroadcastId, BroadcastState, Delivery, DeliveryId, Kind, MessageId, Mode,
-    Proof, Purpose, Reason, State,
+    AccountId, AlertId, Arrivals, Broadcast, BroadcastId, BroadcastState, Delivery, DeliveryId, Kind,
+    MessageId, Mode, Proof, Purpose, Reason, State,
 };
 use crate::clock::Timestamp;
 
@@ -53,6 +53,9 @@ pub struct BroadcastReport {
     /// The mails that tell the crisis organisation.
     #[serde(default)]
     pub confirmations: Vec<DeliveryReport>,
+    /// How far messages have come, where a service reports it: by account.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub arrivals: BTreeMap<AccountId, Arrivals>,
 }
 
 /// How the recipients of one account stand.
@@ -234,6 +237,7 @@ impl BroadcastReport {
                 .collect(),
             retractions: pick(|p| p == Purpose::Retract),
             confirmations: pick(Purpose::is_confirmation),
+            arrivals: BTreeMap::new(),
         }
     }
 }

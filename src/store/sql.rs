@@ -110,6 +110,13 @@ statements! {
                     AND urgency IS NOT NULL AND state = 'queued' AND attempts = 0";
     STEP_MADE = "INSERT INTO step (delivery, name, value, at) VALUES ($1, $2, $3, $4) \
                  ON CONFLICT (delivery, name) DO UPDATE SET value = excluded.value, at = excluded.at";
+    ARRIVAL_OF = "SELECT d.broadcast, d.account, a.state FROM delivery d LEFT JOIN arrival a ON a.delivery = d.id \
+                  WHERE d.id = $1";
+    ARRIVAL_SET = "INSERT INTO arrival (delivery, state, at) VALUES ($1, $2, $3) \
+                   ON CONFLICT (delivery) DO UPDATE SET state = excluded.state, at = excluded.at";
+    ARRIVALS_COUNT = "INSERT INTO arrivals (broadcast, account, state, count) VALUES ($1, $2, $3, $4) \
+                      ON CONFLICT (broadcast, account, state) DO UPDATE SET count = arrivals.count + excluded.count";
+    ARRIVALS = "SELECT account, state, count FROM arrivals WHERE broadcast = $1 ORDER BY account, state";
     LANES_FREE = "UPDATE lane SET owner = NULL, held_until = 0";
     ALL_OPEN = step_columns!(), "WHERE d.urgency IS NOT NULL ORDER BY d.seq";
     ONE_STEP = step_columns!(), "WHERE d.id = $1";

@@ -8,11 +8,11 @@ use super::db::{Conn, Engine};
 use super::journal::Chain;
 use super::{
     Acceptance, Accepted, Change, Changed, Entry, Expanded, Extra, Forgotten, LaneNotes, Lease, ListDecision,
-    Opened, Stage, StepMade, StoreError, accept, expand, extra, lanes, restore, sql, suppress, tally,
+    Opened, Stage, StepMade, StoreError, accept, arrival, expand, extra, lanes, restore, sql, suppress, tally,
 };
 use crate::clock::{SharedClock, Timestamp};
 use crate::failpoint;
-use crate::model::{AccountId, Actor, BroadcastId, LaneId, Reason, Recipient, State};
+use crate::model::{AccountId, Actor, Arrival, BroadcastId, LaneId, Reason, Recipient, State};
 
 /// Requests that may wait before callers have to.
 pub(super) const WAITING: usize = 4096;
@@ -44,6 +44,7 @@ pub(super) enum Request {
     Change(Vec<Change>, oneshot::Sender<Vec<Result<State, StoreError>>>),
     Note(LaneId, i64, LaneNotes, Reply<()>),
     Step(StepMade, Reply<()>),
+    Arrival(Arrival, Timestamp, Reply<bool>),
     Release(BroadcastId, Stage, Timestamp, Entry, Reply<Vec<LaneId>>),
     Finish(
         BroadcastId,
@@ -86,6 +87,7 @@ impl Request {
             | Self::Step(..)
             | Self::Forget(..)
             | Self::Decide(..)
+            | Self::Arrival(..)
             | Self::Release(..)
             | Self::Record(..)
             | Self::Suppress(..)
@@ -373,6 +375,7 @@ fn refuse(group: Vec<Request>, error: &StoreError, answers: &mut Vec<Answer>) {
             Request::Expand(_, reply) => answer(reply, Err(error.clone())),
             Request::Forget(_, reply) => answer(reply, Err(error.clone())),
             Request::Decide(_, reply) => answer(reply, Err(error.clone())),
+            Request::Arrival(.., reply) => answer(reply, Err(error.clone())),
             Request::Finish(.., reply) => answer(reply, Err(error.clone())),
             Request::Record(_, reply) => answer(reply, Err(error.clone())),
             Request::Suppress(.., reply) => answer(reply, Err(error.clone())),
@@ -492,6 +495,7 @@ async fn single(tx: &mut Tx<'_>, request: Request, answers: &mut Vec<Answer>) ->
             extra::release(tx, &broadcast, stage, at, entry).await,
             answers,
         ),
+        Request::Arrival(arrival, at, reply) => keep(reply, arrival::record(tx, &arrival, at).await, answers),
         Request::Step(made, reply) => keep(reply, change::made(tx, &made).await, answers),
         Request::Note(lane, epoch, notes, reply) => {
             keep(reply, lanes::note(tx.conn, &lane, epoch, &notes).await, answers)

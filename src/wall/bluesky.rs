@@ -3,7 +3,7 @@
 //! Observed against the npm PDS 0.4.217 and 0.5.35: `reference/channels/bluesky.md` §2–§8. The identifier that logs in
 //! first becomes the handle, because a practice account does not know under which name it is configured.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use http::{HeaderValue, Method, Response};
 use serde_json::{Map, Value, json};
@@ -11,12 +11,16 @@ use sha2::{Digest, Sha256};
 
 use super::sim::{Call, Simulator, reply};
 use super::{Posted, ShownPicture};
-use crate::model::{AccountId, Mode};
+use crate::model::AccountId;
 
 mod lexicon;
+mod quota;
 mod tokens;
+mod wire;
 
+use quota::Window;
 use tokens::{Scope, Tokens};
+use wire::{Answer, bearer, cid, input, key, mode, refused, text};
 
 /// Points of repository writes: create 3, put 2, delete 1.
 const POINTS: &[(i64, u32)] = &[(3600, 5000), (86_400, 35_000)];
@@ -45,65 +49,6 @@ pub(super) struct Bluesky {
     uploads: Window,
     writes: Window,
     logins: Window,
-}
-
-/// What was spent lately.
-struct Window {
-    limits: &'static [(i64, u32)],
-    spent: VecDeque<(i64, u32)>,
-}
-
-impl Window {
-    fn new(limits: &'static [(i64, u32)]) -> Self {
-        Self {
-            limits,
-            spent: VecDeque::new(),
-        }
-    }
-
-    fn within(&self, now: i64, span: i64) -> u32 {
-        let recent = self.spent.iter().filter(|(at, _)| *at > now - span);
-        recent.map(|(_, points)| points).sum()
-    }
-
-    /// Spends the points, or says which limit forbids it; the headers of that limit come with either.
-    fn spend(&mut self, now: i64, points: u32) -> (bool, [(&'static str, String); 4]) {
-        let tightest = self
-            .limits
-            .iter()
-            .min_by_key(|(span, most)| most.saturating_sub(self.within(now, *span)))
-            .copied()
-            .unwrap_or((3600, u32::MAX));
-        let (span, most) = tightest;
-        let used = self.within(now, span);
-        let allowed = used + points <= most;
-        if allowed && points > 0 {
-            self.spent.push_back((now, points));
-            while self.spent.len() > 40_000 {
-                self.spent.pop_front();
-            }
-        }
-        let oldest = self.spent.iter().find(|(at, _)| *at > now - span);
-        let reset = oldest.map_or(now, |(at, _)| *at) + span;
-        let left = most.saturating_sub(used + if allowed { points } else { 0 });
-        let headers = [
-            ("ratelimit-limit", most.to_string()),
-            ("ratelimit-remaining", left.to_string()),
-            ("ratelimit-reset", reset.to_string()),
-            ("ratelimit-policy", format!("{most};w={span}")),
-        ];
-        (allowed, headers)
-    }
-}
-
-type Answer = Result<Value, (u16, &'static str, String)>;
-
-fn refused<T>(
-    status: u16,
-    name: &'static str,
-    message: impl Into<String>,
-) -> Result<T, (u16, &'static str, String)> {
-    Err((status, name, message.into()))
 }
 
 impl Bluesky {
@@ -551,95 +496,6 @@ impl Simulator for Bluesky {
             }
         }
         response
-    }
-}
-
-/// The mode that an account's address begins with.
-fn mode(base: &str) -> Mode {
-    let path = url::Url::parse(base).ok();
-    path.as_ref()
-        .and_then(|url| url.path_segments()?.next()?.parse().ok())
-        .unwrap_or(Mode::Live)
-}
-
-/// The body of a procedure; unknown fields are refused.
-fn input(call: &Call<'_>, fields: &[&str]) -> Result<Map<String, Value>, (u16, &'static str, String)> {
-    let kind = call.header("content-type").unwrap_or_default();
-    if !kind.starts_with("application/json") {
-        return refused(
-            400,
-            "InvalidRequest",
-            format!("Wrong request encoding (Content-Type): {kind}"),
-        );
-    }
-    let Some(Value::Object(body)) = call.json() else {
-        return refused(400, "SyntaxError", "Unexpected token in JSON");
-    };
-    match body.keys().find(|name| !fields.contains(&name.as_str())) {
-        Some(name) => refused(
-            400,
-            "InvalidRequest",
-            format!("Input has the unknown property \"{name}\""),
-        ),
-        None => Ok(body),
-    }
-}
-
-fn text<'a>(body: &'a Map<String, Value>, name: &str) -> Result<&'a str, (u16, &'static str, String)> {
-    let value = body.get(name).and_then(Value::as_str);
-    value.map_or_else(
-        || {
-            refused(
-                400,
-                "InvalidRequest",
-                format!("Input must have the property \"{name}\""),
-            )
-        },
-        Ok,
-    )
-}
-
-fn key(body: &Map<String, Value>) -> Result<&str, (u16, &'static str, String)> {
-    let rkey = text(body, "rkey")?;
-    let alphabet = "234567abcdefghijklmnopqrstuvwxyz";
-    let first = rkey
-        .chars()
-        .next()
-        .is_some_and(|c| "234567abcdefghij".contains(c));
-    if rkey.len() == 13 && first && rkey.chars().all(|c| alphabet.contains(c)) {
-        Ok(rkey)
-    } else {
-        refused(
-            400,
-            "InvalidRequest",
-            format!("Invalid record key {rkey}: Invalid TID string"),
-        )
-    }
-}
-
-fn bearer<'a>(call: &'a Call<'_>) -> Result<&'a str, (u16, &'static str, String)> {
-    call.bearer()
-        .map_or_else(|| refused(401, "AuthMissing", "Authentication Required"), Ok)
-}
-
-/// A made-up content address: the same for the same content, whatever the order of its fields.
-fn cid(value: &Value) -> String {
-    let hash = hex::encode(Sha256::digest(canonical(value)));
-    format!("bafyrei{}", hash.chars().take(52).collect::<String>())
-}
-
-fn canonical(value: &Value) -> String {
-    match value {
-        Value::Object(fields) => {
-            let sorted: BTreeMap<_, _> = fields.iter().collect();
-            let parts: Vec<_> = sorted
-                .into_iter()
-                .map(|(name, value)| format!("{}:{}", json!(name), canonical(value)))
-                .collect();
-            format!("{{{}}}", parts.join(","))
-        }
-        Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.to_string(),
     }
 }
 

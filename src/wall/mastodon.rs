@@ -9,11 +9,16 @@ use serde_json::{Value, json};
 
 use super::Posted;
 use super::sim::{Call, Simulator, error, page, reply};
-use crate::clock::{Timestamp, from_micros};
+use crate::clock::Timestamp;
 use crate::model::{AccountId, Mode};
 
+mod bucket;
 pub(super) mod media;
 pub(super) mod text;
+mod wire;
+
+use bucket::Bucket;
+use wire::{Refusal, before, check, fields, instance, iso, list};
 
 const MAX_CHARACTERS: usize = 500;
 const LANGUAGES: &[&str] = &["sv", "en", "ar", "de", "fi", "fr", "so", "uk"];
@@ -22,53 +27,6 @@ const VISIBILITIES: &[&str] = &["public", "unlisted", "private", "direct"];
 const MAX_PINNED: usize = 5;
 /// How long a key is remembered after its post.
 const KEY_LIFE: SignedDuration = SignedDuration::from_hours(1);
-
-/// A limit of so many requests per window; windows are aligned to the epoch.
-struct Bucket {
-    limit: u32,
-    seconds: i64,
-    window: i64,
-    used: u32,
-}
-
-impl Bucket {
-    const fn new(limit: u32, seconds: i64) -> Self {
-        Self {
-            limit,
-            seconds,
-            window: 0,
-            used: 0,
-        }
-    }
-
-    /// Counts a request. Whether it is still within the limit.
-    fn take(&mut self, now: Timestamp) -> bool {
-        let window = now.as_second().div_euclid(self.seconds);
-        if window != self.window {
-            self.window = window;
-            self.used = 0;
-        }
-        self.used = self.used.saturating_add(1);
-        self.used <= self.limit
-    }
-
-    fn left(&self) -> u32 {
-        self.limit.saturating_sub(self.used)
-    }
-
-    fn reset(&self) -> Timestamp {
-        from_micros((self.window + 1) * self.seconds * 1_000_000)
-    }
-}
-
-/// What the server says no to, with its status.
-struct Refusal(u16, String);
-
-impl Refusal {
-    fn answer(&self) -> Response<Vec<u8>> {
-        error(self.0, &self.1)
-    }
-}
 
 struct Status {
     id: String,
@@ -513,85 +471,6 @@ impl Simulator for Mastodon {
         }
         answer
     }
-}
-
-/// The parameters of a form or of a JSON object, if all of them are known and of the right type.
-fn fields(call: &Call<'_>, known: &[&str]) -> Result<BTreeMap<String, String>, Refusal> {
-    let kind = call.header("content-type").unwrap_or_default();
-    let mut fields = BTreeMap::new();
-    if kind.starts_with("application/json") {
-        let Some(Value::Object(body)) = call.json() else {
-            return Err(Refusal(
-                400,
-                "Error occurred while parsing request parameters".into(),
-            ));
-        };
-        for (name, value) in body {
-            match value {
-                Value::String(text) => drop(fields.insert(name, text)),
-                Value::Bool(flag) => drop(fields.insert(name, flag.to_string())),
-                Value::Null => {}
-                Value::Array(ids) if name == "media_ids" && ids.iter().all(Value::is_string) => {
-                    let ids: Vec<&str> = ids.iter().filter_map(Value::as_str).collect();
-                    fields.insert(name, ids.join(","));
-                }
-                Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-                    return Err(Refusal(400, format!("{name} has the wrong type")));
-                }
-            }
-        }
-    } else if kind.starts_with("application/x-www-form-urlencoded") {
-        fields.extend(call.form());
-    } else {
-        return Err(Refusal(400, "unknown content type".into()));
-    }
-    match fields.keys().find(|name| !known.contains(&name.as_str())) {
-        Some(name) => Err(Refusal(400, format!("unknown parameter {name}"))),
-        None => Ok(fields),
-    }
-}
-
-/// The ids of a list as [`fields`] gives it.
-fn list(ids: &str) -> Vec<String> {
-    ids.split(',')
-        .filter(|id| !id.is_empty())
-        .map(str::to_owned)
-        .collect()
-}
-
-fn check(text: &str, spoiler: &str, with_media: bool) -> Result<(), Refusal> {
-    if text.trim().is_empty() && !with_media {
-        return Err(Refusal(422, "Validation failed: Text can't be blank".into()));
-    }
-    if text::length(text) + text::length(spoiler) > MAX_CHARACTERS {
-        let text = format!("Validation failed: Text character limit of {MAX_CHARACTERS} exceeded");
-        return Err(Refusal(422, text));
-    }
-    Ok(())
-}
-
-fn instance(base: &str) -> Value {
-    let domain = base.split("//").last().unwrap_or_default();
-    json!({
-        "domain": domain, "title": "Övningsväggen", "version": "4.5.0", "api_versions": {"mastodon": 7},
-        "source_url": "https://github.com/mastodon/mastodon",
-        "configuration": {
-            "accounts": {"max_display_name_length": 30, "max_note_length": 500, "max_pinned_statuses": 5},
-            "statuses": {"max_characters": MAX_CHARACTERS, "max_media_attachments": 4,
-                         "characters_reserved_per_url": text::URL_LENGTH},
-            "media_attachments": {"supported_mime_types": ["image/jpeg", "image/png"], "description_limit": 1500,
-                                  "image_size_limit": 16_777_216, "image_matrix_limit": 33_177_600},
-        },
-    })
-}
-
-/// Whether id `a` is older than id `b`: numbers of any length, compared as such.
-fn before(a: &str, b: &str) -> bool {
-    (a.len(), a) < (b.len(), b)
-}
-
-fn iso(at: Timestamp, digits: usize) -> String {
-    format!("{at:.digits$}")
 }
 
 #[cfg(test)]

@@ -37,6 +37,17 @@ pub struct Call<'a> {
 pub struct Book {
     /// What was accepted, oldest first; deleted posts stay, with their time of deletion.
     pub posts: Vec<Posted>,
+    /// Calls that the service makes by itself once it has answered; the frame makes them, to loopback only.
+    pub calls: Vec<Callback>,
+}
+
+/// A form that a service posts to us.
+#[derive(Debug, Clone)]
+pub struct Callback {
+    /// Where to.
+    pub url: url::Url,
+    /// Its fields.
+    pub form: Vec<(String, String)>,
 }
 
 /// One simulated account. Holds what the service would hold: sessions, keys seen, quotas.

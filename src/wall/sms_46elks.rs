@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::Posted;
 use super::page::links;
-use super::sim::{Call, Simulator, reply};
+use super::sim::{Call, Callback, Simulator, reply};
 use crate::clock::Timestamp;
 use crate::compose::sms;
 use crate::model::{AccountId, Mode, Price};
@@ -132,9 +132,12 @@ impl Sms {
         if form.get("dontlog").is_some_and(|value| value != "message") {
             return Err(Refusal(400, "Invalid dontlog"));
         }
-        if form.get("whendelivered").is_some_and(|url| {
-            url::Url::parse(url).map_or(true, |url| !matches!(url.scheme(), "https" | "http"))
-        }) {
+        let whendelivered = form.get("whendelivered").map(url::Url::parse).transpose();
+        let whendelivered = whendelivered.map_err(|_| Refusal(400, "Invalid whendelivered"))?;
+        if whendelivered
+            .as_ref()
+            .is_some_and(|url| !matches!(url.scheme(), "https" | "http"))
+        {
             return Err(Refusal(400, "Invalid whendelivered"));
         }
         let size = sms::size(text);
@@ -184,6 +187,9 @@ impl Sms {
             pictures: Vec::new(),
             shown: shown(from, size, cost),
         });
+        if let Some(url) = whendelivered {
+            call.book.calls.extend(reports(&url, &message));
+        }
         let mut answer = show(&message, message.at);
         if !keeps {
             answer["dontlog"] = "message".into();
@@ -245,6 +251,28 @@ impl Sms {
         self.credit_alert = alert.ok_or(Refusal(400, "Expected creditalert"))?;
         Ok(self.about())
     }
+}
+
+/// What is reported of a message: that it went, and that it arrived. A number that ends in 99 has no telephone.
+fn reports(url: &url::Url, message: &Message) -> [Callback; 2] {
+    let report = |status: &str, at: Option<String>| {
+        let fields = [("id", message.id.clone()), ("status", status.to_owned())];
+        let delivered = at.map(|at| ("delivered", at));
+        Callback {
+            url: url.clone(),
+            form: fields
+                .into_iter()
+                .chain(delivered)
+                .map(|(key, value)| (key.to_owned(), value))
+                .collect(),
+        }
+    };
+    let sent = report("sent", None);
+    if message.to.ends_with("99") {
+        return [sent, report("failed", None)];
+    }
+    let at = message.at.strftime("%Y-%m-%dT%H:%M:%S%.6f").to_string();
+    [sent, report("delivered", Some(at))]
 }
 
 impl Simulator for Sms {

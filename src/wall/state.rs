@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use http::{HeaderMap, Method, Response};
 use url::Url;
 
 use super::faults::{Faults, Strike};
-use super::sim::{Book, Call, Simulator};
+use super::server::is_loopback;
+use super::sim::{Book, Call, Callback, Simulator};
 use super::webdav::WebDav;
 use super::{Fault, Posted, Seen, Simulated, folder, registry};
 use crate::channel::{Kind, WallSite};
@@ -19,6 +21,9 @@ use crate::model::{AccountId, Mode};
 
 /// Most requests that are remembered.
 const SEEN_CAP: usize = 100_000;
+
+/// Longest wait for whoever a simulated service calls.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Most accounts that mail may open by naming them; beyond it goes to the sink's own account.
 const MAIL_ACCOUNTS_CAP: usize = 1000;
@@ -281,6 +286,10 @@ impl Site {
             posted.mode = self.mode;
             posted.account = self.account.clone();
         }
+        let calls = std::mem::take(&mut book.calls);
+        if !calls.is_empty() {
+            tokio::spawn(call_back(calls));
+        }
         response
     }
 
@@ -307,5 +316,24 @@ impl std::fmt::Debug for Shared {
             .field("http", &self.http)
             .field("smtp", &self.smtp)
             .finish_non_exhaustive()
+    }
+}
+
+/// Makes the calls in their order. One that fails is not repeated, and one to somewhere else than this machine is never
+/// made: an exercise reaches nobody.
+async fn call_back(calls: Vec<Callback>) {
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(CALL_TIMEOUT)
+        .tls_certs_only(std::iter::empty::<reqwest::Certificate>())
+        .build();
+    let Ok(client) = client else {
+        return;
+    };
+    for call in calls.into_iter().filter(|call| is_loopback(&call.url)) {
+        if let Err(error) = client.post(call.url).form(&call.form).send().await {
+            tracing::debug!(error = %error.without_url(), "a simulated service could not report");
+        }
     }
 }

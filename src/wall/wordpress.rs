@@ -3,16 +3,19 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{HeaderValue, Method, Response};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::sim::{Call, Simulator, reply};
-use super::{Posted, ShownPicture};
 use crate::clock::Timestamp;
-use crate::model::{AccountId, Mode};
+use crate::model::AccountId;
 
+mod show;
 mod text;
+mod wire;
+
+use show::show_media;
+use wire::{Refusal, fields, known_query, refuse};
 
 /// The page that stands on every simulated site, as `page` in the shipped configuration names it.
 const STANDING: &str = "kris";
@@ -30,29 +33,6 @@ const PAGE_FIELDS: &[&str] = &[
 ];
 const MEDIA_FIELDS: &[&str] = &["alt_text", "caption", "description", "title", "slug", "post"];
 const STATUSES: &[&str] = &["publish", "future", "draft", "pending", "private"];
-
-/// What the site says no with: status, code, message.
-struct Refusal(u16, &'static str, String);
-
-impl Refusal {
-    fn parameter(name: &str) -> Self {
-        Self(400, "rest_invalid_param", format!("Invalid parameter(s): {name}"))
-    }
-
-    fn answer(self) -> Response<Vec<u8>> {
-        let Self(status, code, message) = self;
-        let data = if code == "rest_invalid_param" {
-            json!({"status": status, "params": {"": message}, "details": {}})
-        } else {
-            json!({"status": status})
-        };
-        reply(status, &json!({"code": code, "message": message, "data": data}))
-    }
-}
-
-fn refuse<T>(status: u16, code: &'static str, message: &str) -> Result<T, Refusal> {
-    Err(Refusal(status, code, message.to_owned()))
-}
 
 #[derive(Clone)]
 struct Page {
@@ -458,117 +438,6 @@ impl WordPress {
         }
         Ok(reply(200, &show_media(media, call.base)))
     }
-
-    /// Writes a page that the public sees into the ledger.
-    fn book(&self, page: &Page, call: &mut Call<'_>) {
-        let remote_id = page.id.to_string();
-        let text = format!("{}\n\n{}", text::plain(&page.title), text::plain(&page.content));
-        let pictures: Vec<ShownPicture> = self
-            .media
-            .iter()
-            .filter(|media| media.id == page.featured)
-            .map(|media| ShownPicture {
-                alt: media.alt.clone(),
-                media_type: media.media_type.clone(),
-                digest: hex::encode(Sha256::digest(&media.bytes)),
-                bytes: media.bytes.clone(),
-            })
-            .collect();
-        let links = text::links(&page.content);
-        let known = call
-            .book
-            .posts
-            .iter_mut()
-            .find(|posted| posted.remote_id == remote_id);
-        match known {
-            Some(posted) => {
-                posted.edited_at = Some(call.now);
-                posted.deleted_at = (page.status != "publish").then_some(call.now);
-                posted.subject = Some(text::plain(&page.title));
-                (posted.text, posted.links, posted.pictures) = (text, links, pictures);
-            }
-            None if page.status == "publish" => {
-                let parent = page.parent.to_string();
-                let answers = call.book.posts.iter().any(|posted| posted.remote_id == parent);
-                call.book.posts.push(Posted {
-                    account: self.account.clone(),
-                    mode: Mode::Live,
-                    remote_id,
-                    text,
-                    links,
-                    key: None,
-                    in_reply_to: answers.then_some(parent),
-                    recipient: None,
-                    subject: Some(text::plain(&page.title)),
-                    at: call.now,
-                    deleted_at: None,
-                    edited_at: None,
-                    pinned: false,
-                    pictures,
-                    shown: std::collections::BTreeMap::from([("address".to_owned(), self.path(page))]),
-                });
-            }
-            None => {}
-        }
-    }
-
-    /// Where the public finds a page: `/kris/2026-0007-1-…/`.
-    fn path(&self, page: &Page) -> String {
-        let mut path = format!("/{}/", page.slug);
-        let mut parent = page.parent;
-        // As deep as pages can stand here; a ring cannot be made.
-        for _ in 0..self.pages.len() {
-            let Ok(above) = self.page(parent) else { break };
-            path = format!("/{}{path}", above.slug);
-            parent = above.parent;
-        }
-        path
-    }
-
-    fn show(&self, page: &Page, base: &str) -> Value {
-        let gmt = |at: Timestamp| at.strftime("%Y-%m-%dT%H:%M:%S").to_string();
-        json!({
-            "id": page.id, "type": "page", "slug": page.slug, "status": page.status, "parent": page.parent,
-            "date": gmt(page.at), "date_gmt": gmt(page.at), "modified": gmt(page.modified),
-            "modified_gmt": gmt(page.modified),
-            "link": format!("{base}{}", self.path(page)),
-            "title": {"raw": page.title, "rendered": page.title},
-            "content": {"raw": page.content, "rendered": page.content, "protected": false},
-            "excerpt": {"raw": page.excerpt, "rendered": format!("<p>{}</p>", page.excerpt), "protected": false},
-            "author": 7, "featured_media": page.featured, "menu_order": 0, "template": "", "meta": [],
-        })
-    }
-
-    /// What anybody sees at an address of the site.
-    fn public(&self, path: &str) -> Response<Vec<u8>> {
-        let slashed = format!("{}/", path.trim_end_matches('/'));
-        let page = self
-            .pages
-            .iter()
-            .find(|page| page.status == "publish" && self.path(page) == slashed);
-        let Some(page) = page else {
-            return html(404, "<h1>Sidan kan inte hittas.</h1>");
-        };
-        if slashed != path {
-            let mut answer = html(301, "");
-            let last = page.slug.clone() + "/";
-            if let Ok(to) = HeaderValue::from_str(&last) {
-                answer.headers_mut().insert("location", to);
-            }
-            return answer;
-        }
-        let picture = self.media.iter().find(|media| media.id == page.featured);
-        let picture = picture.map(|media| format!("<img src=\"\" alt=\"{}\">", text::quoted(&media.alt)));
-        html(
-            200,
-            &format!(
-                "<!doctype html>\n<html lang=\"sv\"><title>{0}</title><main><h1>{0}</h1>{1}\n{2}</main></html>",
-                page.title,
-                picture.unwrap_or_default(),
-                page.content
-            ),
-        )
-    }
 }
 
 impl Simulator for WordPress {
@@ -597,49 +466,4 @@ impl Simulator for WordPress {
         }
         self.public(&path)
     }
-}
-
-/// Refuses query parameters besides `known`.
-fn known_query(call: &Call<'_>, known: &[&str]) -> Result<(), Refusal> {
-    match call
-        .query
-        .iter()
-        .find(|(name, _)| !known.contains(&name.as_str()))
-    {
-        Some((name, _)) => Err(Refusal::parameter(name)),
-        None => Ok(()),
-    }
-}
-
-fn fields(call: &Call<'_>, known: &[&str]) -> Result<serde_json::Map<String, Value>, Refusal> {
-    known_query(call, &[])?;
-    if !call
-        .header("content-type")
-        .is_some_and(|kind| kind.starts_with("application/json"))
-    {
-        return Err(Refusal::parameter("content-type"));
-    }
-    let Some(Value::Object(fields)) = call.json() else {
-        return refuse(400, "rest_invalid_json", "Invalid JSON body passed.");
-    };
-    match fields.keys().find(|name| !known.contains(&name.as_str())) {
-        Some(name) => Err(Refusal::parameter(name)),
-        None => Ok(fields),
-    }
-}
-
-fn show_media(media: &Upload, base: &str) -> Value {
-    json!({
-        "id": media.id, "slug": media.slug, "status": "inherit", "type": "attachment", "alt_text": media.alt,
-        "media_type": "image", "mime_type": media.media_type,
-        "source_url": format!("{base}/wp-content/uploads/{}", media.slug),
-    })
-}
-
-fn html(status: u16, body: &str) -> Response<Vec<u8>> {
-    let mut response = Response::new(body.as_bytes().to_vec());
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
-    let kind = HeaderValue::from_static("text/html; charset=utf-8");
-    response.headers_mut().insert("content-type", kind);
-    response
 }

@@ -14,10 +14,15 @@ use super::sim::{Call, Simulator, page, reply};
 use super::{Posted, ShownPicture};
 use crate::channel::x::PRACTICE_USER;
 use crate::clock::Timestamp;
-use crate::compose::count::{count, weighted::links};
+use crate::compose::count::count;
 use crate::model::{AccountId, Mode, Unit};
 
+mod refusal;
 mod signature;
+mod wire;
+
+use refusal::Refusal;
+use wire::{Names, addresses, body, fields, only, show};
 
 const MAX_WEIGHT: usize = 280;
 const MAX_PICTURE: usize = 5 * 1024 * 1024;
@@ -30,66 +35,6 @@ const MEDIA_LIFE: SignedDuration = SignedDuration::from_hours(24);
 const LIMITS: [(&str, u32, i64); 2] = [("x-rate-limit", 100, 900), ("x-user-limit-24hour", 2400, 86_400)];
 const DUPLICATE: &str = "You are not allowed to create a Tweet with duplicate content.";
 const FORBIDDEN: &str = "You are not permitted to perform this action.";
-
-/// What the service says no with.
-struct Refusal {
-    status: u16,
-    title: &'static str,
-    kind: &'static str,
-    detail: String,
-}
-
-impl Refusal {
-    fn invalid(detail: impl Into<String>) -> Self {
-        Self {
-            status: 400,
-            title: "Invalid Request",
-            kind: "invalid-request",
-            detail: detail.into(),
-        }
-    }
-
-    fn forbidden(detail: &str) -> Self {
-        Self {
-            status: 403,
-            title: "Forbidden",
-            kind: "",
-            detail: detail.to_owned(),
-        }
-    }
-
-    fn missing(id: &str) -> Self {
-        let detail = format!("Could not find tweet with id: [{id}].");
-        Self {
-            status: 404,
-            title: "Not Found Error",
-            kind: "resource-not-found",
-            detail,
-        }
-    }
-
-    fn unauthorized() -> Self {
-        Self {
-            status: 401,
-            title: "Unauthorized",
-            kind: "",
-            detail: "Unauthorized".to_owned(),
-        }
-    }
-
-    fn body(&self) -> Value {
-        let kind = match self.kind {
-            "" => "about:blank".to_owned(),
-            kind => format!("https://api.x.com/2/problems/{kind}"),
-        };
-        let mut body =
-            json!({"title": self.title, "detail": self.detail, "type": kind, "status": self.status});
-        if self.kind == "invalid-request" {
-            body["errors"] = json!([{"message": self.detail}]);
-        }
-        body
-    }
-}
 
 struct Tweet {
     id: String,
@@ -505,132 +450,4 @@ impl Simulator for X {
         }
         answer
     }
-}
-
-/// Under which names fields were asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Names {
-    Old,
-    New,
-}
-
-impl Names {
-    /// Refuses every parameter besides those of fields and `known`.
-    fn of(call: &Call<'_>, known: &[&str]) -> Result<Self, Refusal> {
-        let mut all = vec![
-            "tweet.fields",
-            "post.fields",
-            "expansions",
-            "user.fields",
-            "media.fields",
-        ];
-        all.extend(known);
-        only(call, &all)?;
-        Ok(if call.query("post.fields").is_some() {
-            Self::New
-        } else {
-            Self::Old
-        })
-    }
-}
-
-fn only(call: &Call<'_>, known: &[&str]) -> Result<(), Refusal> {
-    match call
-        .query
-        .iter()
-        .find(|(name, _)| !known.contains(&name.as_str()))
-    {
-        Some((name, _)) => Err(Refusal::invalid(format!(
-            "The query parameter [{name}] is not one of {known:?}"
-        ))),
-        None => Ok(()),
-    }
-}
-
-fn body(call: &Call<'_>) -> Result<Value, Refusal> {
-    let is_json = call
-        .header("content-type")
-        .unwrap_or_default()
-        .starts_with("application/json");
-    let body = call.json().filter(|body| is_json && body.is_object());
-    body.ok_or_else(|| Refusal::invalid("the body is no JSON object"))
-}
-
-/// Refuses an object with a key that is not `known`.
-fn fields(object: &Value, known: &[&str]) -> Result<(), Refusal> {
-    let keys = object
-        .as_object()
-        .ok_or_else(|| Refusal::invalid("an object was expected"))?;
-    match keys.keys().find(|key| !known.contains(&key.as_str())) {
-        Some(key) => Err(Refusal::invalid(format!(
-            "$.{key}: is not defined in the schema and the schema does not allow additional properties"
-        ))),
-        None => Ok(()),
-    }
-}
-
-/// The addresses of a text, as they can be followed.
-fn addresses(text: &str) -> Vec<String> {
-    let found = links(text).into_iter().filter_map(|range| text.get(range));
-    found
-        .map(|link| {
-            if link.contains("://") {
-                link.to_owned()
-            } else {
-                format!("http://{link}")
-            }
-        })
-        .collect()
-}
-
-/// A post as the API gives it: links shortened, signs escaped, its picture a link at the end.
-fn show(tweet: &Tweet, names: Names) -> Value {
-    let mut text = String::new();
-    let mut urls = Vec::new();
-    let mut from = 0;
-    for (number, (range, long)) in links(&tweet.text).into_iter().zip(&tweet.links).enumerate() {
-        text.push_str(&escape(tweet.text.get(from..range.start).unwrap_or_default()));
-        let short = format!("https://t.co/{:010}", number + 1);
-        urls.push(entity(&text, &short, long));
-        text.push_str(&short);
-        from = range.end;
-    }
-    text.push_str(&escape(tweet.text.get(from..).unwrap_or_default()));
-    if tweet.pictures > 0 {
-        let short = format!("https://t.co/P{:09}", 1);
-        text.push(' ');
-        let mut own = entity(
-            &text,
-            &short,
-            &format!("https://x.com/kommun/status/{}/photo/1", tweet.id),
-        );
-        own["media_key"] = "3_1880028106020515840".into();
-        urls.push(own);
-        text.push_str(&short);
-    }
-    let history = match names {
-        Names::Old => "edit_history_tweet_ids",
-        Names::New => "edit_history_post_ids",
-    };
-    let mut shown = json!({
-        "id": tweet.id, "text": text, "created_at": format!("{:.3}", tweet.at), history: [tweet.id],
-    });
-    if !urls.is_empty() {
-        shown["entities"] = json!({ "urls": urls });
-    }
-    shown
-}
-
-fn entity(before: &str, short: &str, long: &str) -> Value {
-    let start = before.chars().count();
-    let display = long.split_once("://").map_or(long, |(_, rest)| rest);
-    json!({
-        "start": start, "end": start + short.len(), "url": short, "expanded_url": long, "display_url": display,
-    })
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
 }

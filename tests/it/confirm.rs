@@ -83,6 +83,7 @@ fn report(mode: Mode, deliveries: Vec<DeliveryReport>) -> BroadcastReport {
         stand_ins: Vec::new(),
         retractions: Vec::new(),
         confirmations: Vec::new(),
+        arrivals: std::collections::BTreeMap::new(),
     }
 }
 

@@ -11,6 +11,7 @@ use vardkase::model::{Mode, Post, Recipient, SendError, Settled};
 use vardkase::wall::{How, Wall};
 
 use crate::social::{LINK, Practice, TEXT, lost_answers, post};
+use crate::support::{Account, Plan, World, states};
 
 const KEYS: &str = "from = \"Nassjo\"\nlist = \"krisgrupp\"\nprice = \"0.35 SEK\"\nsettle_wait = \"200ms\"";
 
@@ -183,6 +184,73 @@ async fn the_wall_takes_what_46elks_takes_and_nothing_else() {
     ] {
         assert!(page.contains(shown), "{shown} is not on {page}");
     }
+}
+
+/// A daemon whose text messages are reported to it, on this port.
+fn reported(port: u16) -> Plan {
+    let sms = Account::new("sms", "sms-46elks").with(&format!(
+        "whendelivered = \"http://127.0.0.1:{port}/reports/sms\""
+    ));
+    Plan::of(vec![sms]).daemon(&format!("public_listen = \"127.0.0.1:{port}\""))
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+#[tokio::test]
+async fn what_46elks_reports_later_is_counted_and_nobody_else_is_believed() {
+    let port = free_port();
+    let world = World::open(reported(port)).await;
+    let _daemon = world.start().await;
+    let (code, sent) = world.send(&["--to", "sms"]).await;
+    assert_eq!(code, 0, "{sent:#}");
+    let broadcast = sent["broadcast"].as_str().unwrap();
+    let report = world
+        .until(broadcast, "all arrived", |report| {
+            report["arrivals"]["sms"]["delivered"] == 2
+        })
+        .await;
+    assert_eq!(
+        report["arrivals"]["sms"],
+        serde_json::json!({"sent": 0, "delivered": 2, "failed": 0})
+    );
+    assert_eq!(states(&report, "sms"), ["published", "published"]);
+
+    let delivery = report["deliveries"][0]["delivery"].as_str().unwrap();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let call = async |path: String, form: &[(&str, &str)]| {
+        let url = format!("http://127.0.0.1:{port}{path}");
+        let answer = client.post(url).form(form).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let failed = [("id", "s1"), ("status", "failed")];
+    let forged = "0".repeat(64);
+    for (path, status) in [
+        (format!("/reports/sms?delivery={delivery}&token={forged}"), 403),
+        (format!("/reports/sms?delivery={delivery}"), 403),
+        ("/reports/sms".to_owned(), 403),
+        (format!("/reports/nobody?delivery={delivery}&token={forged}"), 403),
+        ("/api/v1/status".to_owned(), 404),
+        ("/metrics".to_owned(), 404),
+    ] {
+        assert_eq!(
+            call(path.clone(), &failed).await,
+            (status, String::new()),
+            "{path}"
+        );
+    }
+    let long = "x".repeat(9000);
+    assert_eq!(call("/reports/sms".to_owned(), &[("id", &long)]).await.0, 400);
+    let after = world.report(broadcast).await;
+    assert_eq!(after["arrivals"], report["arrivals"]);
+    let journal = world.cli(&["log", "show", "--json"]).await.ended(0).stdout;
+    assert_eq!(
+        journal.matches("\"kind\":\"arrival\"").count(),
+        4,
+        "sent and delivered, twice: {journal}"
+    );
 }
 
 #[tokio::test]

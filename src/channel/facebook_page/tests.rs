@@ -1,9 +1,10 @@
 //! Every row of the reference page's error table, and settling, against a service that answers as told.
 
-use serde_json::json;
-
+use super::request::proof;
 use super::*;
 use crate::channel::testing::{Server, accepted_at, answer, clock, json, parts, post, question, with_key};
+use jiff::SignedDuration;
+use serde_json::json;
 
 const TEXT: &str = "Koka vattnet i Nässjö tätort.\n\nhttps://nassjo.se/kris";
 const MADE: &str = r#"{"id":"1055_2001","permalink_url":"https://www.facebook.com/1055/posts/2001"}"#;

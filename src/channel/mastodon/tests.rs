@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use jiff::SignedDuration;
+
+use super::readback::PAGES;
 use super::*;
 use crate::channel::testing::{Server, accepted_at, answer, json, parts, post, question};
 

@@ -107,7 +107,7 @@ const CASES: &[(&str, &str, &str)] = &[
     (
         "public listener",
         "data_dir = \"data\"",
-        "public_listen = \"127.0.0.1:80\"",
+        "public_listen = \"0.0.0.0:443\"",
     ),
     (
         "user names for user ids",

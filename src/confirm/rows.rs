@@ -161,6 +161,7 @@ fn unmade(counted: &RecipientsReport) -> Row {
         attempts: 0,
         proof: "inget försök gjort",
         error: counted.error.as_ref().map(ToString::to_string),
+        note: None,
         advice: (counted.stopped_as == Some(State::Refused)).then(|| {
             "Rätta listan (vardkase check visar felen) och skicka meddelandet igen till kontot.".to_owned()
         }),

@@ -1,13 +1,4 @@
-//! Every SQL text, the same for both engines, and the builder of multi-row ones: the only place where SQL is put
-//! together. Values are always bound, never written into the text.
-
-use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-
-use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
-
-use super::StoreError;
-use super::db::{Conn, Readers, Row, Value};
+//! Every SQL text, the same for both engines.
 
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident = $($text:expr),+;)+) => {
@@ -65,6 +56,14 @@ macro_rules! chain_move {
         "UPDATE chain SET seq = $1, hash = $2 WHERE id = 1"
     };
 }
+
+// After the macros that it uses.
+mod lists;
+mod rows;
+
+pub(super) use lists::*;
+pub(super) use rows::Placeholders;
+use rows::{AMONG_MOST, Among, I, Many, T};
 
 statements! {
     CHAIN = chain!();
@@ -225,36 +224,6 @@ pub(super) const COMMIT_LITE: &str = concat!(chain_move!(), "; COMMIT");
 /// What a PostgreSQL database is known by: a dump restored elsewhere differs.
 pub(super) const PG_IDENTITY: &str = "SELECT (SELECT system_identifier FROM pg_control_system())::text || '/' || \
      (SELECT oid FROM pg_database WHERE datname = current_database())::text";
-
-/// What a placeholder of the first row is cast to: PostgreSQL would otherwise guess from a null.
-#[derive(Debug, Clone, Copy)]
-enum Cast {
-    Text,
-    Int,
-}
-
-impl Cast {
-    fn null(self) -> Value {
-        match self {
-            Self::Text => Value::Text(None),
-            Self::Int => Value::Int(None),
-        }
-    }
-}
-
-/// A statement of as many rows as one likes.
-#[derive(Debug)]
-pub(super) struct Many {
-    name: &'static str,
-    before: &'static str,
-    columns: &'static [Cast],
-    after: &'static str,
-    /// Rows of one statement at most; a power of two.
-    most: usize,
-}
-
-const T: Cast = Cast::Text;
-const I: Cast = Cast::Int;
 
 macro_rules! lanes_make {
     () => {
@@ -438,78 +407,6 @@ pub(super) static JOURNAL_NEW: Many = Many {
     most: 512,
 };
 
-macro_rules! tally_add {
-    () => {
-        "broadcast, account, state, n, latest"
-    };
-}
-
-/// Adds to the tally: `latest` only grows.
-pub(super) static TALLY_ADD: Many = Many {
-    name: "TALLY_ADD",
-    before: concat!("WITH v (", tally_add!(), ") AS (VALUES "),
-    columns: &[T, T, T, I, I],
-    after: concat!(
-        ") INSERT INTO tally (",
-        tally_add!(),
-        ") SELECT ",
-        tally_add!(),
-        " FROM v WHERE broadcast IS NOT NULL ON CONFLICT (broadcast, account, state) DO UPDATE SET \
-         n = tally.n + excluded.n, \
-         latest = CASE WHEN excluded.latest > tally.latest THEN excluded.latest ELSE tally.latest END"
-    ),
-    most: 128,
-};
-
-macro_rules! chunks_new {
-    () => {
-        "list, number, body"
-    };
-}
-
-pub(super) static CHUNKS_NEW: Many = Many {
-    name: "CHUNKS_NEW",
-    before: concat!("WITH v (", chunks_new!(), ") AS (VALUES "),
-    columns: &[T, I, T],
-    after: concat!(
-        ") INSERT INTO recipient_chunk (",
-        chunks_new!(),
-        ") SELECT ",
-        chunks_new!(),
-        " FROM v WHERE list IS NOT NULL"
-    ),
-    most: 16,
-};
-
-pub(super) static EXPANSIONS_NEW: Many = Many {
-    name: "EXPANSIONS_NEW",
-    before: concat!("WITH v (", expansion_columns!(), ") AS (VALUES "),
-    columns: &[
-        I, T, T, T, T, T, T, T, T, I, I, I, I, I, T, T, I, I, I, I, I, I, I, I, I, T, I, T,
-    ],
-    after: concat!(
-        ") INSERT INTO expansion (",
-        expansion_columns!(),
-        ") SELECT ",
-        expansion_columns!(),
-        " FROM v WHERE id IS NOT NULL"
-    ),
-    most: 64,
-};
-
-/// Statements with a list in them: `before ($1, $2, …) after`. Filled up to a power of two by repeating the last value.
-#[derive(Debug)]
-pub(super) struct Among {
-    name: &'static str,
-    before: &'static str,
-    after: &'static str,
-    /// Placeholders used before the list.
-    fixed: usize,
-}
-
-/// Most values of one list.
-const AMONG_MOST: usize = 512;
-
 pub(super) static STEPS: Among = Among {
     name: "STEPS",
     before: concat!(step_columns!(), "WHERE d.id IN "),
@@ -528,112 +425,11 @@ pub(super) static OVERTAKEN: Among = Among {
     fixed: 1,
 };
 
-macro_rules! overtaken_in_lane {
-    () => {
-        "WHERE mode = $2 AND urgency IS NOT NULL AND alert = $1 AND recipient <> '' AND purpose = 'publish' \
-         AND state = 'queued' AND account IN "
-    };
-}
-
-macro_rules! overtaken_at_rest {
-    () => {
-        "WHERE broadcast IN (SELECT id FROM broadcast WHERE alert = $1 AND mode = $2) \
-         AND state IN ('refused', 'unknown', 'held', 'manual', 'expired') AND state IN ('held', 'manual') \
-         AND recipient <> '' AND purpose = 'publish' AND account IN "
-    };
-}
-
-macro_rules! overtaken_count {
-    ($which:expr) => {
-        concat!(
-            "SELECT broadcast, account, state, \
-             CAST(CASE WHEN target IS NOT NULL AND attempts = 0 THEN 1 ELSE 0 END AS BIGINT), COUNT(*) FROM delivery ",
-            $which
-        )
-    };
-}
-
-macro_rules! overtaken_step {
-    ($which:expr) => {
-        concat!(
-            "UPDATE delivery SET state = 'superseded', urgency = NULL, finished_at = $3, error = NULL ",
-            $which
-        )
-    };
-}
-
-const OVERTAKEN_GROUPS: &str =
-    " GROUP BY broadcast, account, state, CASE WHEN target IS NOT NULL AND attempts = 0 THEN 1 ELSE 0 END";
-
-/// Recipients that a newer broadcast overtakes: counted, then moved, where they wait and where a person would decide.
-pub(super) static OVERTAKEN_IN_LANE: Among = Among {
-    name: "OVERTAKEN_IN_LANE",
-    before: overtaken_count!(overtaken_in_lane!()),
-    after: OVERTAKEN_GROUPS,
-    fixed: 2,
-};
-
-pub(super) static OVERTAKEN_AT_REST: Among = Among {
-    name: "OVERTAKEN_AT_REST",
-    before: overtaken_count!(overtaken_at_rest!()),
-    after: OVERTAKEN_GROUPS,
-    fixed: 2,
-};
-
-pub(super) static OVERTAKE_IN_LANE: Among = Among {
-    name: "OVERTAKE_IN_LANE",
-    before: overtaken_step!(overtaken_in_lane!()),
-    after: "",
-    fixed: 3,
-};
-
-pub(super) static OVERTAKE_AT_REST: Among = Among {
-    name: "OVERTAKE_AT_REST",
-    before: overtaken_step!(overtaken_at_rest!()),
-    after: "",
-    fixed: 3,
-};
-
-/// The deliveries of a broadcast on an account, for some recipients: what stand-ins stand in for.
-pub(super) static PAIRS: Among = Among {
-    name: "PAIRS",
-    before: "SELECT recipient, id FROM delivery WHERE alert = $1 AND account = $2 AND broadcast = $3 \
-             AND purpose = 'publish' AND recipient IN ",
-    after: "",
-    fixed: 3,
-};
-
-/// The lanes in which something stands in for one of some deliveries.
-pub(super) static STAND_INS_OF: Among = Among {
-    name: "STAND_INS_OF",
-    before: "SELECT DISTINCT account, mode FROM delivery WHERE urgency IS NOT NULL AND purpose = 'publish' \
-             AND target IS NOT NULL AND target IN ",
-    after: "",
-    fixed: 0,
-};
-
 pub(super) static PROGRESS: Among = Among {
     name: "PROGRESS",
     before: "SELECT delivery, name, value FROM step WHERE delivery IN ",
     after: "",
     fixed: 0,
-};
-
-/// Who of some is left out on an account.
-pub(super) static LEFT_OUT: Among = Among {
-    name: "LEFT_OUT",
-    before: "SELECT recipient FROM suppression WHERE account IN ('', $1) AND recipient IN ",
-    after: "",
-    fixed: 1,
-};
-
-/// Who of some has a delivery of a broadcast on an account already.
-pub(super) static THERE: Among = Among {
-    name: "THERE",
-    before: "SELECT recipient FROM delivery WHERE alert = $1 AND account = $2 AND broadcast = $3 \
-             AND purpose = 'publish' AND recipient IN ",
-    after: "",
-    fixed: 3,
 };
 
 pub(super) static BODIES: Among = Among {
@@ -658,209 +454,6 @@ pub(super) static TARGETS: Among = Among {
     after: "",
     fixed: 0,
 };
-
-/// By name, number of rows and spelling.
-type Texts = HashMap<Key, Arc<str>>;
-type Key = (&'static str, usize, Placeholders);
-
-/// Texts built once: preparing is keyed by the text, and building one costs as much as running it.
-static BUILT: LazyLock<Mutex<Texts>> = LazyLock::new(Mutex::default);
-
-fn built(key: Key, build: impl FnOnce() -> String) -> SqlStr {
-    let mut texts = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    let text = texts.entry(key).or_insert_with(|| Arc::from(build()));
-    AssertSqlSafe(Arc::clone(text)).into_sql_str()
-}
-
-/// How the placeholders of multi-row statements are spelled. SQLite takes `$1` for a name and looks names up one by
-/// one, when it prepares and at each bind: with a thousand of them that costs more than the statement itself. It counts
-/// `?` by position; PostgreSQL knows only `$1`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Placeholders {
-    Counted,
-    Numbered,
-}
-
-impl Placeholders {
-    fn spell(self, number: usize) -> String {
-        match self {
-            Self::Counted => "?".to_owned(),
-            Self::Numbered => format!("${number}"),
-        }
-    }
-}
-
-/// The next number of the row 1, 2, 3, 4, 6, 8, 12, 16, 24 …: at most half as much again as is needed.
-fn common_size(rows: usize) -> usize {
-    let power = rows.next_power_of_two();
-    let between = power / 4 * 3;
-    if between >= rows { between } else { power }
-}
-
-impl Many {
-    fn text(&'static self, rows: usize, placeholders: Placeholders) -> SqlStr {
-        built((self.name, rows, placeholders), || {
-            let mut text = self.before.to_owned();
-            let mut number = 0;
-            for row in 0..rows {
-                text.push_str(if row == 0 { "(" } else { ", (" });
-                for (at, cast) in self.columns.iter().enumerate() {
-                    number += 1;
-                    if at > 0 {
-                        text.push_str(", ");
-                    }
-                    let one = placeholders.spell(number);
-                    let one = match (row, cast) {
-                        (0, Cast::Text) => format!("CAST({one} AS TEXT)"),
-                        (0, Cast::Int) => format!("CAST({one} AS BIGINT)"),
-                        (_, Cast::Text | Cast::Int) => one,
-                    };
-                    text.push_str(&one);
-                }
-                text.push(')');
-            }
-            text.push_str(self.after);
-            text
-        })
-    }
-
-    /// Runs it over all rows in as few statements as possible: each costs a trip to the engine. Rows of nulls, which no
-    /// text heeds, fill the last one up to a common size, so that a handful of prepared statements serves every number.
-    /// Returns how many rows it touched.
-    pub(super) async fn run(
-        &'static self,
-        conn: &mut Conn,
-        rows: Vec<Vec<Value>>,
-    ) -> Result<u64, StoreError> {
-        let mut touched = 0;
-        for (text, values) in self.statements(conn.placeholders(), rows) {
-            touched += conn.execute(text, values).await?;
-        }
-        Ok(touched)
-    }
-
-    /// Runs it like [`Self::run`] and returns what it reads; its order holds within each statement only.
-    pub(super) async fn fetch(
-        &'static self,
-        conn: &mut Conn,
-        rows: Vec<Vec<Value>>,
-    ) -> Result<Vec<Row>, StoreError> {
-        let mut found = Vec::new();
-        for (text, values) in self.statements(conn.placeholders(), rows) {
-            found.extend(conn.fetch(text, values).await?);
-        }
-        Ok(found)
-    }
-
-    /// Reads like [`Self::fetch`].
-    pub(super) async fn read(
-        &'static self,
-        readers: &Readers,
-        rows: Vec<Vec<Value>>,
-    ) -> Result<Vec<Row>, StoreError> {
-        let mut found = Vec::new();
-        for (text, values) in self.statements(readers.placeholders(), rows) {
-            found.extend(readers.fetch(text, values).await?);
-        }
-        Ok(found)
-    }
-
-    fn statements(
-        &'static self,
-        placeholders: Placeholders,
-        rows: Vec<Vec<Value>>,
-    ) -> impl Iterator<Item = (SqlStr, Vec<Value>)> {
-        let mut left = rows.len();
-        let mut rows = rows.into_iter();
-        std::iter::from_fn(move || {
-            let taken = left.min(self.most);
-            if taken == 0 {
-                return None;
-            }
-            left -= taken;
-            let size = common_size(taken).min(self.most);
-            let mut values = Vec::with_capacity(size * self.columns.len());
-            values.extend(rows.by_ref().take(taken).flatten());
-            for _ in taken..size {
-                values.extend(self.columns.iter().map(|column| column.null()));
-            }
-            Some((self.text(size, placeholders), values))
-        })
-    }
-}
-
-impl Among {
-    fn text(&'static self, values: usize, placeholders: Placeholders) -> SqlStr {
-        // Counted and named ones do not mix.
-        let placeholders = if self.fixed == 0 {
-            placeholders
-        } else {
-            Placeholders::Numbered
-        };
-        built((self.name, values, placeholders), || {
-            let list: Vec<_> = (1..=values).map(|n| placeholders.spell(n + self.fixed)).collect();
-            format!("{}({}){}", self.before, list.join(", "), self.after)
-        })
-    }
-
-    fn chunks(
-        &'static self,
-        placeholders: Placeholders,
-        fixed: &[Value],
-        among: &[Value],
-    ) -> Vec<(SqlStr, Vec<Value>)> {
-        debug_assert_eq!(fixed.len(), self.fixed);
-        among
-            .chunks(AMONG_MOST)
-            .map(|chunk| {
-                let size = chunk.len().next_power_of_two();
-                let last = chunk.iter().rev().take(1).cycle().take(size - chunk.len());
-                let values = fixed.iter().chain(chunk).chain(last).cloned().collect();
-                (self.text(size, placeholders), values)
-            })
-            .collect()
-    }
-
-    pub(super) async fn write(
-        &'static self,
-        conn: &mut Conn,
-        fixed: &[Value],
-        among: Vec<Value>,
-    ) -> Result<Vec<Row>, StoreError> {
-        let mut rows = Vec::with_capacity(among.len());
-        for (text, values) in self.chunks(conn.placeholders(), fixed, &among) {
-            rows.extend(conn.fetch(text, values).await?);
-        }
-        Ok(rows)
-    }
-
-    /// Runs a statement that changes rows; returns how many.
-    pub(super) async fn run(
-        &'static self,
-        conn: &mut Conn,
-        fixed: &[Value],
-        among: &[Value],
-    ) -> Result<u64, StoreError> {
-        let mut touched = 0;
-        for (text, values) in self.chunks(conn.placeholders(), fixed, among) {
-            touched += conn.execute(text, values).await?;
-        }
-        Ok(touched)
-    }
-
-    pub(super) async fn read(
-        &'static self,
-        readers: &Readers,
-        fixed: &[Value],
-        among: Vec<Value>,
-    ) -> Result<Vec<Row>, StoreError> {
-        let mut rows = Vec::with_capacity(among.len());
-        for (text, values) in self.chunks(readers.placeholders(), fixed, &among) {
-            rows.extend(readers.fetch(text, values).await?);
-        }
-        Ok(rows)
-    }
-}
 
 /// Every text that the store runs on an engine, multi-row ones with one, two and the most rows.
 pub(super) fn every(placeholders: Placeholders) -> Vec<(String, String)> {

@@ -24,6 +24,7 @@ mod faults;
 mod folder;
 mod instagram;
 mod markdown;
+mod linkedin;
 mod mastodon;
 mod matrix;
 mod mattermost;

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::{Exit, Outcome};
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 
 /// Arguments of `check`.
@@ -20,15 +21,24 @@ pub fn run(path: &Path, args: &Args) -> Outcome {
     match Config::load(path) {
         Ok(config) => {
             let (accounts, messages) = (config.accounts.len(), config.messages.len());
+            let now = SystemClock.now();
+            let warnings: Vec<String> = config
+                .accounts
+                .iter()
+                .filter_map(|(id, account)| Some(format!("account.{id}: {}", account.settings.warning(now)?)))
+                .collect();
             if args.json {
                 super::print_json(&json!({
-                    "ok": true, "accounts": accounts, "messages": messages, "digest": config.digest, "problems": [],
+                    "ok": true, "warnings": warnings, "accounts": accounts, "messages": messages, "digest": config.digest, "problems": [],
                 }))?;
             } else {
                 outln!(
                     "{}: in order. {accounts} accounts, {messages} prepared messages.",
                     path.display()
                 );
+                for warning in &warnings {
+                    outln!("warning: {warning}");
+                }
             }
             Ok(Exit::Ok)
         }

@@ -19,6 +19,7 @@ mod facebook;
 mod faults;
 mod hooks;
 mod instagram;
+mod linkedin;
 mod mastodon;
 mod matrix;
 mod ntfy;

@@ -14,7 +14,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::patience::Patience;
+use super::patience::{Patience, Search};
 use super::transport::{Answer, Effect, Transport, below, blank};
 use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, WallSite};
 use crate::clock::Timestamp;
@@ -47,14 +47,22 @@ pub static KIND: Kind = Kind {
     },
     secrets: {
         const fn secret(name: &'static str, required: bool) -> SecretName {
-            SecretName { name, required, internal: false }
+            SecretName {
+                name,
+                required,
+                internal: false,
+            }
         }
         const SECRETS: &[SecretName] = &[
             secret("access_token", true),
             secret("refresh_token", false),
             secret("client_id", false),
             secret("client_secret", false),
-            SecretName { name: session::SECRET, required: false, internal: true },
+            SecretName {
+                name: session::SECRET,
+                required: false,
+                internal: true,
+            },
         ];
         SECRETS
     },
@@ -88,7 +96,12 @@ const CLOCK_SLACK: SignedDuration = SignedDuration::from_mins(2);
 const PAGE: usize = 50;
 /// How many of those are read at most.
 const PAGES: usize = 4;
-/// The step that says that a request to post was about to leave.
+/// After so many attempts to post, words that LinkedIn refuses to take twice without naming a post of ours are not ours.
+const TRIES: u32 = 4;
+/// How often a change is looked for, and the pause between: LinkedIn shows it late now and then.
+const LOOKS_AT_EDIT: u32 = 2;
+const PAUSE_AFTER_EDIT: Duration = Duration::from_millis(800);
+/// The step that counts how often a request to post was about to leave.
 const CREATE: &str = "create";
 /// What a token must be allowed to do.
 const SCOPE: &str = "w_organization_social";
@@ -103,10 +116,16 @@ fn read(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
         );
     }
     let version = section
-        .optional::<String>("version", "a version of the API by year and month, such as \"202609\"")
+        .optional::<String>(
+            "version",
+            "a version of the API by year and month, such as \"202609\"",
+        )
         .unwrap_or_else(|| DEFAULT_VERSION.to_owned());
     if sunset(&version).is_none() {
-        section.problem("version", format!("{version:?} is no version; expected one such as \"{DEFAULT_VERSION}\""));
+        section.problem(
+            "version",
+            format!("{version:?} is no version; expected one such as \"{DEFAULT_VERSION}\""),
+        );
     }
     let base_url = section.address("base_url", false);
     let base_url = base_url.or_else(|| Url::parse("https://api.linkedin.com").ok());
@@ -230,7 +249,14 @@ struct Ask {
 
 impl Ask {
     fn new(method: Method, url: Url) -> Self {
-        Self { method, url, restli: None, body: None, bytes: None, effect: Effect::Reads }
+        Self {
+            method,
+            url,
+            restli: None,
+            body: None,
+            bytes: None,
+            effect: Effect::Reads,
+        }
     }
 
     fn get(url: Url) -> Self {
@@ -238,52 +264,57 @@ impl Ask {
     }
 }
 
-/// What reading the page back gave.
-enum Search {
-    Found(Receipt),
-    /// Everything since the attempt was seen.
-    NotThere,
-    /// There was more than we read.
-    TooMuch,
-}
-
 #[async_trait]
 impl Channel for Account {
     async fn publish(&self, post: &Post) -> Result<Receipt, SendError> {
         let mut image = self.image(post).await?;
-        post.steps.record(CREATE, "begun").await.map_err(SendError::NotSent)?;
+        let before = begun(post);
+        post.steps
+            .record(CREATE, &before.saturating_add(1).to_string())
+            .await
+            .map_err(SendError::NotSent)?;
         let mut asked_twice = false;
         // Each way round takes away something that was refused, with nothing made, so that it ends.
         loop {
             match self.create(post, image.as_deref()).await? {
-                Ok(receipt) => return Ok(Receipt { note: picture::note(post), ..receipt }),
+                Ok(receipt) => {
+                    return Ok(Receipt {
+                        note: picture::note(post),
+                        ..receipt
+                    });
+                }
                 Err(Fault::Forbidden(_)) if !asked_twice => asked_twice = true,
                 Err(Fault::Picture(_)) if image.is_some() => image = self.leave_out(post).await?,
-                Err(Fault::Duplicate(reason, Some(original))) => return self.adopt(post, &original, reason).await,
+                // These words are not from us: no request to post had left before, or it was settled often enough.
+                Err(Fault::Duplicate(reason, None)) if before == 0 || before >= TRIES => {
+                    return Err(used(
+                        "the same words stand on the page already, or stood there lately",
+                        &reason,
+                    ));
+                }
+                Err(Fault::Duplicate(reason, Some(original))) if before == 0 => {
+                    return Err(used(
+                        &format!("the same words stand or stood on the page, as {original}"),
+                        &reason,
+                    ));
+                }
+                Err(Fault::Duplicate(reason, Some(original))) => {
+                    return self.adopt(post, &original, reason).await;
+                }
                 Err(fault) => return Err(fault.into_error(Effect::Writes)),
             }
         }
     }
 
     async fn settle(&self, question: &Question) -> Result<Settled, SendError> {
-        if question.post.steps.get(CREATE).is_none() {
+        if begun(&question.post) == 0 {
             return Ok(Settled::Absent);
         }
         let patience = Patience::of(self.settings.settle_wait);
         for look in 0..Patience::LOOKS {
-            if look > 0 {
-                tokio::time::sleep(patience.step).await;
-            }
-            match self.search(question).await {
-                Ok(Search::Found(receipt)) => return Ok(Settled::Found(receipt)),
-                Ok(Search::NotThere) => {}
-                Ok(Search::TooMuch) => {
-                    let text = format!("not among {} posts since then, and there are more", PAGE * PAGES);
-                    return Ok(Settled::Unclear(Reason::new("read-back-incomplete", text)));
-                }
-                // We may not read: nothing here will ever tell.
-                Err(SendError::Refused(reason)) => return Ok(Settled::Unclear(reason)),
-                Err(other) => return Err(other),
+            patience.before(look).await;
+            if let Some(settled) = Search::settles(self.search(question).await, PAGE * PAGES)? {
+                return Ok(settled);
             }
         }
         patience.absent(question)
@@ -313,12 +344,22 @@ impl Channel for Account {
         // Changing twice into the same is harmless too.
         self.done(ask).await?;
         // It has been seen to say yes and change nothing.
-        let (shown, _) = self.ok(Ask::get(self.named("posts", &receipt.remote_id))).await?;
-        let commentary = shown["commentary"].as_str().unwrap_or_default();
-        if little::written(commentary) == little::normal(&post.rendering.text) {
-            return Ok(Receipt { note: None, ..receipt.clone() });
+        for look in 0..LOOKS_AT_EDIT {
+            if look > 0 {
+                tokio::time::sleep(PAUSE_AFTER_EDIT).await;
+            }
+            let (shown, _) = self.ok(Ask::get(self.named("posts", &receipt.remote_id))).await?;
+            let commentary = shown["commentary"].as_str().unwrap_or_default();
+            if little::written(commentary) == little::normal(&post.rendering.text) {
+                return Ok(Receipt {
+                    note: None,
+                    ..receipt.clone()
+                });
+            }
         }
-        Err(no_sense("the change was taken, but the post still has its old words"))
+        Err(no_sense(
+            "the change was taken, but the post still has its old words",
+        ))
     }
 
     async fn verify(&self) -> Result<Identity, SendError> {
@@ -332,7 +373,10 @@ impl Channel for Account {
         }
         let session = self.sessions.current().await?;
         if let Some(ends) = session.consent_ends() {
-            facts.insert("sign in anew before".to_owned(), ends.strftime("%Y-%m-%d").to_string());
+            facts.insert(
+                "sign in anew before".to_owned(),
+                ends.strftime("%Y-%m-%d").to_string(),
+            );
         }
         self.introspect(&session, &mut facts).await?;
         Ok(Identity { name, facts })
@@ -382,7 +426,9 @@ impl Account {
             request = request.json(body);
         }
         if let Some(bytes) = &ask.bytes {
-            request = request.header("content-type", "application/octet-stream").body(bytes.clone());
+            request = request
+                .header("content-type", "application/octet-stream")
+                .body(bytes.clone());
         }
         let mut answer = self.http.send(request, ask.effect).await?;
         if !answer.is_success() {
@@ -396,7 +442,11 @@ impl Account {
     /// Sends a request without effect that has to succeed.
     async fn done(&self, ask: Ask) -> Result<Answer, SendError> {
         let answer = self.send(ask).await?;
-        if answer.is_success() { Ok(answer) } else { Err(verdict::fault(&answer).into_error(Effect::Reads)) }
+        if answer.is_success() {
+            Ok(answer)
+        } else {
+            Err(verdict::fault(&answer).into_error(Effect::Reads))
+        }
     }
 
     /// The same, with what it answered.
@@ -433,29 +483,37 @@ impl Account {
             return Ok(Err(verdict::fault(&answer)));
         }
         // The body is empty; the post is named in a header.
-        let urn = ["x-restli-id", "x-linkedin-id"].into_iter().find_map(|name| answer.header(name));
-        match urn.filter(|urn| is_post(urn)) {
-            Some(urn) => Ok(Ok(self.receipt(urn))),
-            None => {
-                let text = format!("LinkedIn answered {} without naming the post", answer.status);
-                Err(SendError::Unknown(Reason::new("unreadable", text)))
-            }
+        let urn = ["x-restli-id", "x-linkedin-id"]
+            .into_iter()
+            .find_map(|name| answer.header(name));
+        if let Some(urn) = urn.filter(|urn| is_post(urn)) {
+            return Ok(Ok(self.receipt(urn)));
         }
+        let text = format!("LinkedIn answered {} without naming the post", answer.status);
+        Err(SendError::Unknown(Reason::new("unreadable", text)))
     }
 
     /// Looks at the post that LinkedIn calls the original of ours. It is ours if it has our words and is not older than
     /// the message; otherwise the words have been used before.
     async fn adopt(&self, post: &Post, original: &str, reason: Reason) -> Result<Receipt, SendError> {
-        let used = |what: &str| {
-            let text = format!("{what}; change the text, for example by a time of day: {}", reason.text);
-            SendError::Refused(Reason::new("duplicate", text))
-        };
+        let earlier = [&post.root, &post.parent].into_iter().flatten();
+        if earlier.into_iter().any(|receipt| receipt.remote_id == original) {
+            return Err(used(
+                "the same words stand on the page already, from an earlier message",
+                &reason,
+            ));
+        }
         let answer = self.send(Ask::get(self.named("posts", original))).await;
-        let Ok(answer) = answer else { return Err(SendError::Unknown(reason)) };
+        let Ok(answer) = answer else {
+            return Err(SendError::Unknown(reason));
+        };
         if !answer.is_success() {
             return Err(match verdict::fault(&answer) {
                 // The memory of LinkedIn goes further than its posts, for a day or two.
-                Fault::Missing(_) => used("the same words stood on the page lately and were taken away"),
+                Fault::Missing(_) => used(
+                    "the same words stood on the page lately and were taken away",
+                    &reason,
+                ),
                 Fault::Token(_)
                 | Fault::Busy { .. }
                 | Fault::Refused(_)
@@ -472,9 +530,15 @@ impl Account {
         match created(&shown) {
             Some(at) if ours && at >= since => {
                 let note = "LinkedIn named this post as the original: an earlier attempt had got through";
-                Ok(Receipt { note: Some(note.to_owned()), ..self.receipt(original) })
+                Ok(Receipt {
+                    note: Some(note.to_owned()),
+                    ..self.receipt(original)
+                })
             }
-            Some(_) => Err(used(&format!("the same words stand on the page already, as {original}"))),
+            Some(_) => Err(used(
+                &format!("the same words stand on the page already, as {original}"),
+                &reason,
+            )),
             None => Err(SendError::Unknown(reason)),
         }
     }
@@ -491,8 +555,15 @@ impl Account {
                 .append_pair("count", &PAGE.to_string())
                 .append_pair("start", &(page * PAGE).to_string())
                 .append_pair("sortBy", "LAST_MODIFIED");
-            let (body, _) = self.ok(Ask { restli: Some("FINDER"), ..Ask::get(url) }).await?;
-            let posts = body["elements"].as_array().ok_or_else(|| no_sense("no list of posts"))?;
+            let (body, _) = self
+                .ok(Ask {
+                    restli: Some("FINDER"),
+                    ..Ask::get(url)
+                })
+                .await?;
+            let posts = body["elements"]
+                .as_array()
+                .ok_or_else(|| no_sense("no list of posts"))?;
             for found in posts {
                 let urn = found["id"].as_str().filter(|urn| is_post(urn));
                 let (Some(urn), Some(at)) = (urn, created(found)) else {
@@ -506,7 +577,10 @@ impl Account {
                 let is_taken = question.taken.iter().any(|taken| taken == urn);
                 if at >= since && !is_taken && little::written(commentary) == wanted {
                     let note = picture::note(&question.post);
-                    return Ok(Search::Found(Receipt { note, ..self.receipt(urn) }));
+                    return Ok(Search::Found(Receipt {
+                        note,
+                        ..self.receipt(urn)
+                    }));
                 }
             }
             if posts.len() < PAGE {
@@ -517,9 +591,16 @@ impl Account {
     }
 
     /// Asks what the token may do and how long, where the app's own secrets are known.
-    async fn introspect(&self, session: &Session, facts: &mut BTreeMap<String, String>) -> Result<(), SendError> {
+    async fn introspect(
+        &self,
+        session: &Session,
+        facts: &mut BTreeMap<String, String>,
+    ) -> Result<(), SendError> {
         let Some((id, secret)) = self.sessions.app() else {
-            facts.insert("token".to_owned(), "set client_id and client_secret to see how long it lives".to_owned());
+            facts.insert(
+                "token".to_owned(),
+                "set client_id and client_secret to see how long it lives".to_owned(),
+            );
             return Ok(());
         };
         let form = [
@@ -529,7 +610,10 @@ impl Account {
         ];
         let answer = self.sessions.ask("introspectToken", &form).await?;
         let Some(token) = answer.json().filter(|_| answer.is_success()) else {
-            facts.insert("token".to_owned(), "LinkedIn does not tell: are client_id and client_secret right?".to_owned());
+            facts.insert(
+                "token".to_owned(),
+                "LinkedIn does not tell: are client_id and client_secret right?".to_owned(),
+            );
             return Ok(());
         };
         if token["active"] == false {
@@ -543,7 +627,10 @@ impl Account {
             }
             facts.insert("scopes".to_owned(), brief(scopes));
         }
-        if let Some(ends) = token["expires_at"].as_i64().and_then(|second| Timestamp::from_second(second).ok()) {
+        if let Some(ends) = token["expires_at"]
+            .as_i64()
+            .and_then(|second| Timestamp::from_second(second).ok())
+        {
             facts.insert("token ends".to_owned(), ends.strftime("%Y-%m-%d").to_string());
         }
         Ok(())
@@ -557,6 +644,22 @@ impl Account {
         };
         Receipt::of(urn).at(below(&site, ["feed", "update", urn, ""]))
     }
+}
+
+/// Words that LinkedIn takes once, and that are not ours.
+fn used(what: &str, reason: &Reason) -> SendError {
+    let text = format!(
+        "{what}; change the text, for example by a time of day: {}",
+        reason.text
+    );
+    SendError::Refused(Reason::new("duplicate", text))
+}
+
+/// How often a request to post this was about to leave.
+fn begun(post: &Post) -> u32 {
+    let step = post.steps.get(CREATE);
+    // What cannot be read was written by us all the same.
+    step.map_or(0, |times| times.parse().unwrap_or(1))
 }
 
 fn created(post: &Value) -> Option<Timestamp> {

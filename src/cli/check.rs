@@ -29,7 +29,8 @@ pub fn run(path: &Path, args: &Args) -> Outcome {
                 .collect();
             if args.json {
                 super::print_json(&json!({
-                    "ok": true, "warnings": warnings, "accounts": accounts, "messages": messages, "digest": config.digest, "problems": [],
+                    "ok": true, "warnings": warnings, "accounts": accounts, "messages": messages,
+                    "digest": config.digest, "problems": [],
                 }))?;
             } else {
                 outln!(

@@ -38,7 +38,11 @@ impl Refusal {
     }
 
     fn field(name: &str) -> Self {
-        Self::new(422, "INVALID_VALUE_FOR_FIELD", format!("ERROR :: /{name} :: unrecognized or invalid"))
+        Self::new(
+            422,
+            "INVALID_VALUE_FOR_FIELD",
+            format!("ERROR :: /{name} :: unrecognized or invalid"),
+        )
     }
 
     fn missing() -> Self {
@@ -101,10 +105,16 @@ impl LinkedIn {
         let form: BTreeMap<String, String> = call.form().into_iter().collect();
         let field = |name: &str| form.get(name).map_or("", String::as_str);
         if [field("client_id"), field("client_secret")] != [self.client[0].as_str(), &self.client[1]] {
-            return Err(Refusal::new(401, "invalid_client", "Client authentication failed"));
+            return Err(Refusal::new(
+                401,
+                "invalid_client",
+                "Client authentication failed",
+            ));
         }
         match what {
-            "accessToken" if field("grant_type") == "refresh_token" && field("refresh_token") == self.refresh => {
+            "accessToken"
+                if field("grant_type") == "refresh_token" && field("refresh_token") == self.refresh =>
+            {
                 self.access = hex::encode(rand::random::<[u8; 20]>());
                 Ok(json!({
                     "access_token": self.access, "expires_in": 5_183_999, "refresh_token": self.refresh,
@@ -116,18 +126,31 @@ impl LinkedIn {
                 "scope": "r_organization_social,rw_organization_admin,w_organization_social", "auth_type": "3L",
             })),
             "introspectToken" => Ok(json!({"active": false})),
-            _ => Err(Refusal::new(400, "invalid_request", "the refresh token is not valid")),
+            _ => Err(Refusal::new(
+                400,
+                "invalid_request",
+                "the refresh token is not valid",
+            )),
         }
     }
 
     fn route(&mut self, call: &mut Call<'_>) -> Result<Response<Vec<u8>>, Refusal> {
-        let path: Vec<String> = call.path.trim_matches('/').split('/').map(str::to_owned).collect();
+        let path: Vec<String> = call
+            .path
+            .trim_matches('/')
+            .split('/')
+            .map(str::to_owned)
+            .collect();
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
         if let (&Method::POST, ["oauth", "v2", what]) = (call.method, path.as_slice()) {
             return self.log_in(call, what).map(|body| reply(200, &body));
         }
         if call.bearer() != Some(self.access.as_str()) {
-            return Err(Refusal::new(401, "EXPIRED_ACCESS_TOKEN", "The token used in the request has expired"));
+            return Err(Refusal::new(
+                401,
+                "EXPIRED_ACCESS_TOKEN",
+                "The token used in the request has expired",
+            ));
         }
         if let (&Method::PUT, ["dms-uploads", urn]) = (call.method, path.as_slice()) {
             let urn = decode(urn);
@@ -136,24 +159,40 @@ impl LinkedIn {
             return Ok(empty(201));
         }
         let version = call.header("linkedin-version");
-        let version = version.ok_or_else(|| Refusal::new(400, "VERSION_MISSING", "A version must be present"))?;
+        let version =
+            version.ok_or_else(|| Refusal::new(400, "VERSION_MISSING", "A version must be present"))?;
         if version.len() != 6 || !("202512"..="202699").contains(&version) {
-            return Err(Refusal::new(426, "NONEXISTENT_VERSION", "Requested version is not active"));
+            return Err(Refusal::new(
+                426,
+                "NONEXISTENT_VERSION",
+                "Requested version is not active",
+            ));
         }
         if call.header("x-restli-protocol-version") != Some("2.0.0") {
-            return Err(Refusal::new(400, "INVALID_VERSION", "X-Restli-Protocol-Version is missing"));
+            return Err(Refusal::new(
+                400,
+                "INVALID_VERSION",
+                "X-Restli-Protocol-Version is missing",
+            ));
         }
         match (call.method, path.as_slice()) {
             (&Method::POST, ["rest", "posts"]) => self.create(call),
             (&Method::GET, ["rest", "posts"]) => self.list(call).map(|body| reply(200, &body)),
             (&Method::GET, ["rest", "organizations", PRACTICE_PAGE]) => {
                 let id: u64 = PRACTICE_PAGE.parse().unwrap_or_default();
-                Ok(reply(200, &json!({"id": id, "localizedName": self.name, "vanityName": "kommun"})))
+                Ok(reply(
+                    200,
+                    &json!({"id": id, "localizedName": self.name, "vanityName": "kommun"}),
+                ))
             }
             (&Method::POST, ["rest", "images"]) => self.announce(call),
             (&Method::GET, ["rest", "images", urn]) => {
                 let image = self.image(&escaped(urn)?).ok_or_else(Refusal::missing)?;
-                let status = if image.bytes.is_some() { "AVAILABLE" } else { "WAITING_UPLOAD" };
+                let status = if image.bytes.is_some() {
+                    "AVAILABLE"
+                } else {
+                    "WAITING_UPLOAD"
+                };
                 Ok(reply(200, &json!({"id": image.urn, "status": status})))
             }
             (&Method::GET, ["rest", "posts", urn]) => {
@@ -167,7 +206,12 @@ impl LinkedIn {
                 for post in self.posts.iter_mut().filter(|post| post.urn == urn) {
                     post.deleted = true;
                 }
-                for posted in call.book.posts.iter_mut().filter(|posted| posted.remote_id == urn) {
+                for posted in call
+                    .book
+                    .posts
+                    .iter_mut()
+                    .filter(|posted| posted.remote_id == urn)
+                {
                     posted.deleted_at = posted.deleted_at.or(Some(call.now));
                 }
                 Ok(empty(204))
@@ -184,7 +228,9 @@ impl LinkedIn {
         let body = object(call)?;
         only(&body, &["initializeUploadRequest"])?;
         only(&body["initializeUploadRequest"], &["owner"])?;
-        if call.query("action") != Some("initializeUpload") || body["initializeUploadRequest"]["owner"] != author() {
+        if call.query("action") != Some("initializeUpload")
+            || body["initializeUploadRequest"]["owner"] != author()
+        {
             return Err(Refusal::field("owner"));
         }
         let urn = format!("urn:li:image:C4E10AQ{}", self.images.len() + 1);
@@ -199,7 +245,11 @@ impl LinkedIn {
     fn create(&mut self, call: &mut Call<'_>) -> Result<Response<Vec<u8>>, Refusal> {
         let body = object(call)?;
         only(&body, POST_KEYS)?;
-        let distribution = ["feedDistribution", "targetEntities", "thirdPartyDistributionChannels"];
+        let distribution = [
+            "feedDistribution",
+            "targetEntities",
+            "thirdPartyDistributionChannels",
+        ];
         only(&body["distribution"], &distribution)?;
         let fixed = [
             ("author", Value::from(author())),
@@ -214,14 +264,19 @@ impl LinkedIn {
         }
         let commentary = commentary(&body["commentary"])?;
         let pictures = self.attached(&body["content"])?;
-        let same = self.posts.iter().rev().find(|post| {
-            post.commentary == commentary && call.now.duration_since(post.at) < REPEAT
-        });
+        let same = self
+            .posts
+            .iter()
+            .rev()
+            .find(|post| post.commentary == commentary && call.now.duration_since(post.at) < REPEAT);
         if let Some(original) = same {
             let text = format!("Content is a duplicate of {}", original.urn);
             return Err(Refusal::new(422, "DUPLICATE_POST", text));
         }
-        let urn = format!("urn:li:share:{}", 7_243_000_000_000_000_000_u64 + self.posts.len() as u64);
+        let urn = format!(
+            "urn:li:share:{}",
+            7_243_000_000_000_000_000_u64 + self.posts.len() as u64
+        );
         let text = rendered(&commentary);
         call.book.posts.push(Posted {
             account: self.account.clone(),
@@ -244,7 +299,13 @@ impl LinkedIn {
         if let Ok(value) = HeaderValue::from_str(&urn) {
             answer.headers_mut().insert("x-restli-id", value);
         }
-        self.posts.push(Post { urn, commentary, at: call.now, edited_at: None, deleted: false });
+        self.posts.push(Post {
+            urn,
+            commentary,
+            at: call.now,
+            edited_at: None,
+            deleted: false,
+        });
         Ok(answer)
     }
 
@@ -257,13 +318,21 @@ impl LinkedIn {
         let image = content["media"]["id"].as_str().and_then(|urn| self.image(urn));
         let image = image.ok_or_else(|| Refusal::field("content/media/id"))?;
         let bytes = image.bytes.clone();
-        let bytes = bytes.ok_or_else(|| Refusal::new(400, "MEDIA_ASSET_WAITING_UPLOAD", "waiting for upload"))?;
+        let bytes =
+            bytes.ok_or_else(|| Refusal::new(400, "MEDIA_ASSET_WAITING_UPLOAD", "waiting for upload"))?;
         let is_png = bytes.starts_with(&[0x89, b'P', b'N', b'G']);
         if !is_png && !bytes.starts_with(&[0xff, 0xd8, 0xff]) {
-            return Err(Refusal::new(400, "MEDIA_ASSET_PROCESSING_FAILED", "processing failed"));
+            return Err(Refusal::new(
+                400,
+                "MEDIA_ASSET_PROCESSING_FAILED",
+                "processing failed",
+            ));
         }
         Ok(vec![ShownPicture {
-            alt: content["media"]["altText"].as_str().unwrap_or_default().to_owned(),
+            alt: content["media"]["altText"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
             media_type: if is_png { "image/png" } else { "image/jpeg" }.to_owned(),
             digest: hex::encode(Sha256::digest(&bytes)),
             bytes,
@@ -279,11 +348,19 @@ impl LinkedIn {
         only(&body["patch"], &["$set"])?;
         only(&body["patch"]["$set"], &["commentary"])?;
         let text = commentary(&body["patch"]["$set"]["commentary"])?;
-        let post = self.posts.iter_mut().find(|post| post.urn == urn && !post.deleted);
+        let post = self
+            .posts
+            .iter_mut()
+            .find(|post| post.urn == urn && !post.deleted);
         let post = post.ok_or_else(Refusal::missing)?;
         post.commentary.clone_from(&text);
         post.edited_at = Some(call.now);
-        for posted in call.book.posts.iter_mut().filter(|posted| posted.remote_id == urn) {
+        for posted in call
+            .book
+            .posts
+            .iter_mut()
+            .filter(|posted| posted.remote_id == urn)
+        {
             posted.text = rendered(&text);
             posted.links = links(&posted.text);
             posted.edited_at = Some(call.now);
@@ -293,18 +370,33 @@ impl LinkedIn {
 
     fn list(&self, call: &Call<'_>) -> Result<Value, Refusal> {
         let known = ["q", "author", "count", "start", "sortBy", "viewContext"];
-        if let Some((name, _)) = call.query.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+        if let Some((name, _)) = call
+            .query
+            .iter()
+            .find(|(name, _)| !known.contains(&name.as_str()))
+        {
             return Err(Refusal::field(name));
         }
         if call.query("q") != Some("author") || call.query("author") != Some(author().as_str()) {
             return Err(Refusal::field("author"));
         }
-        let number = |name: &str, or: usize| call.query(name).map_or(Ok(or), str::parse).map_err(|_| Refusal::field(name));
+        let number = |name: &str, or: usize| {
+            call.query(name)
+                .map_or(Ok(or), str::parse)
+                .map_err(|_| Refusal::field(name))
+        };
         let (start, count) = (number("start", 0)?, number("count", 10)?.min(100));
         let mut all: Vec<&Post> = self.posts.iter().filter(|post| !post.deleted).collect();
         all.sort_by_key(|post| std::cmp::Reverse(post.edited_at.unwrap_or(post.at)));
-        let elements: Vec<Value> = all.iter().skip(start).take(count).map(|post| show(post)).collect();
-        Ok(json!({"paging": {"start": start, "count": count, "links": [], "total": all.len()}, "elements": elements}))
+        let elements: Vec<Value> = all
+            .iter()
+            .skip(start)
+            .take(count)
+            .map(|post| show(post))
+            .collect();
+        Ok(
+            json!({"paging": {"start": start, "count": count, "links": [], "total": all.len()}, "elements": elements}),
+        )
     }
 }
 
@@ -349,7 +441,11 @@ fn commentary(value: &Value) -> Result<String, Refusal> {
     let text = value.as_str().filter(|text| !text.trim().is_empty());
     let text = text.ok_or_else(|| Refusal::new(400, "MISSING_FIELD", "commentary is required"))?;
     if text.encode_utf16().count() > MAX_TEXT {
-        return Err(Refusal::new(400, "FIELD_LENGTH_TOO_LONG", "commentary is too long"));
+        return Err(Refusal::new(
+            400,
+            "FIELD_LENGTH_TOO_LONG",
+            "commentary is too long",
+        ));
     }
     Ok(text.to_owned())
 }
@@ -372,7 +468,10 @@ fn rendered(commentary: &str) -> String {
 }
 
 fn object(call: &Call<'_>) -> Result<Value, Refusal> {
-    let is_json = call.header("content-type").unwrap_or_default().starts_with("application/json");
+    let is_json = call
+        .header("content-type")
+        .unwrap_or_default()
+        .starts_with("application/json");
     let body = call.json().filter(|body| is_json && body.is_object());
     body.ok_or_else(|| Refusal::new(400, "BAD_REQUEST", "the body is no JSON object"))
 }
@@ -388,7 +487,11 @@ fn only(object: &Value, known: &[&str]) -> Result<(), Refusal> {
 
 /// A name in an address, whose colons have to be escaped.
 fn escaped(urn: &str) -> Result<String, Refusal> {
-    if urn.contains(':') { Err(Refusal::new(400, "BAD_REQUEST", "the URN is not encoded")) } else { Ok(decode(urn)) }
+    if urn.contains(':') {
+        Err(Refusal::new(400, "BAD_REQUEST", "the URN is not encoded"))
+    } else {
+        Ok(decode(urn))
+    }
 }
 
 fn encode(text: &str) -> String {
@@ -397,7 +500,10 @@ fn encode(text: &str) -> String {
 
 fn decode(text: &str) -> String {
     let pair = format!("x={text}");
-    url::form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned()).unwrap_or_default()
+    url::form_urlencoded::parse(pair.as_bytes())
+        .next()
+        .map(|(_, value)| value.into_owned())
+        .unwrap_or_default()
 }
 
 fn empty(status: u16) -> Response<Vec<u8>> {

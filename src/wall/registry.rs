@@ -38,9 +38,7 @@ const SIMULATORS: &[(&str, Make)] = &[
     ("instagram", |account, name| {
         Box::new(Instagram::new(account, name))
     }),
-    ("linkedin", |account, name| {
-        Box::new(LinkedIn::new(account, name))
-    }),
+    ("linkedin", |account, name| Box::new(LinkedIn::new(account, name))),
     ("mastodon", |account, name| Box::new(Mastodon::new(account, name))),
     ("slack", |account, _| Box::new(Slack::new(account))),
     ("telegram", |account, name| Box::new(Telegram::new(account, name))),

@@ -75,7 +75,12 @@ impl Account {
         let mut url = self.url(&["rest", "images"]);
         url.set_query(Some("action=initializeUpload"));
         let body = json!({"initializeUploadRequest": {"owner": self.author()}});
-        let (body, _) = self.ok(Ask { body: Some(body), ..Ask::new(Method::POST, url) }).await?;
+        let (body, _) = self
+            .ok(Ask {
+                body: Some(body),
+                ..Ask::new(Method::POST, url)
+            })
+            .await?;
         let value = &body["value"];
         let image = value["image"].as_str().filter(|image| is_image(image));
         let image = image.ok_or_else(|| no_sense("the picture has no name"))?;
@@ -83,7 +88,11 @@ impl Account {
         let to = to.filter(|url| self.is_theirs(url));
         let to = to.ok_or_else(|| no_sense("the picture is to go to an address that is not LinkedIn's"))?;
         note_down(post, IMAGE, image).await?;
-        self.ok(Ask { bytes: Some(picture.bytes.clone()), ..Ask::new(Method::PUT, to) }).await?;
+        self.ok(Ask {
+            bytes: Some(picture.bytes.clone()),
+            ..Ask::new(Method::PUT, to)
+        })
+        .await?;
         note_down(post, UPLOADED, image).await?;
         Ok(image.to_owned())
     }
@@ -91,7 +100,9 @@ impl Account {
     /// Whether an address that an answer names is LinkedIn's own, or on the same server as the API where that is ours.
     fn is_theirs(&self, url: &Url) -> bool {
         let host = url.host_str().unwrap_or_default();
-        let known = [".linkedin.com", ".licdn.com"].iter().any(|end| host.ends_with(end));
+        let known = [".linkedin.com", ".licdn.com"]
+            .iter()
+            .any(|end| host.ends_with(end));
         url.origin() == self.settings.base_url.origin() || (known && url.scheme() == "https")
     }
 }
@@ -103,7 +114,10 @@ pub(super) fn content(image: &str, picture: &Picture) -> Value {
 
 fn is_image(urn: &str) -> bool {
     urn.strip_prefix("urn:li:image:").is_some_and(|id| {
-        (1..=100).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+        (1..=100).contains(&id.len())
+            && id
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
     })
 }
 

@@ -22,6 +22,10 @@ use crate::model::{Reason, SendError};
 pub(super) const SECRET: &str = "session";
 /// A token with less life left than this is renewed before it is used.
 const EARLY: Duration = Duration::from_hours(7 * 24);
+/// How long such an early renewal may take: a message must not wait for it.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// How long after a failed one the next is tried.
+const REST: Duration = Duration::from_hours(1);
 
 /// A token and what renews it.
 #[derive(Clone, Serialize, Deserialize)]
@@ -38,7 +42,9 @@ pub(super) struct Session {
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("expires", &self.expires).finish_non_exhaustive()
+        f.debug_struct("Session")
+            .field("expires", &self.expires)
+            .finish_non_exhaustive()
     }
 }
 
@@ -54,7 +60,9 @@ impl Session {
     }
 
     fn is_old(&self, now: Timestamp) -> bool {
-        let ends = self.expires.and_then(|second| Timestamp::from_second(second).ok());
+        let ends = self
+            .expires
+            .and_then(|second| Timestamp::from_second(second).ok());
         self.refresh_token.is_some() && ends.is_some_and(|ends| later(now, EARLY) >= ends)
     }
 }
@@ -66,12 +74,28 @@ pub(super) struct Sessions {
     http: Transport,
     // Held while a token is renewed, over the network, on purpose: that is what makes it happen once. The attempt's
     // deadline bounds it.
-    current: Mutex<Option<Arc<Session>>>,
+    current: Mutex<Current>,
+}
+
+/// What is in use.
+#[derive(Default)]
+struct Current {
+    session: Option<Arc<Session>>,
+    /// When an early renewal failed last.
+    failed_at: Option<Timestamp>,
+}
+
+impl Current {
+    fn is_resting(&self, now: Timestamp) -> bool {
+        self.failed_at.is_some_and(|failed| now < later(failed, REST))
+    }
 }
 
 impl fmt::Debug for Sessions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sessions").field("login", &self.login.as_str()).finish_non_exhaustive()
+        f.debug_struct("Sessions")
+            .field("login", &self.login.as_str())
+            .finish_non_exhaustive()
     }
 }
 
@@ -89,29 +113,33 @@ impl Sessions {
     pub(super) async fn current(&self) -> Result<Arc<Session>, SendError> {
         let mut current = self.current.lock().await;
         let made_from = self.made_from();
-        if current.as_ref().is_none_or(|session| session.made_from != made_from) {
-            *current = Some(Arc::new(self.stored(made_from)?));
-        }
-        let Some(session) = current.as_ref().map(Arc::clone) else {
-            return Err(SendError::Credential(Reason::new("no-credential", "there is no token")));
+        let known = current
+            .session
+            .clone()
+            .filter(|session| session.made_from == made_from);
+        let session = match known {
+            Some(session) => session,
+            None => Arc::clone(current.session.insert(Arc::new(self.stored(made_from)?))),
         };
-        if !session.is_old(self.http.now()) {
+        let now = self.http.now();
+        if !session.is_old(now) || current.is_resting(now) {
             return Ok(session);
         }
-        match self.renew(&session).await {
-            Ok(renewed) => Ok(Arc::clone(current.insert(renewed))),
-            // Not renewed today; it has days left, and if not the service says so.
-            Err(_) => Ok(session),
+        if let Ok(Ok(renewed)) = tokio::time::timeout(PATIENCE, self.renew(&session)).await {
+            return Ok(Arc::clone(current.session.insert(renewed)));
         }
+        // Not renewed today; it has days left, and if not the service says so.
+        current.failed_at = Some(now);
+        Ok(session)
     }
 
     /// A session other than `stale`, which the service does not take any more.
     pub(super) async fn renewed(&self, stale: &Session) -> Result<Arc<Session>, SendError> {
         let mut current = self.current.lock().await;
-        match current.as_ref() {
+        match current.session.as_ref() {
             // Someone else renewed it while we waited.
             Some(session) if session.access_token != stale.access_token => Ok(Arc::clone(session)),
-            Some(_) | None => Ok(Arc::clone(current.insert(self.renew(stale).await?))),
+            Some(_) | None => Ok(Arc::clone(current.session.insert(self.renew(stale).await?))),
         }
     }
 
@@ -145,8 +173,14 @@ impl Sessions {
         if let Some(session) = stored.filter(|session| session.made_from == made_from) {
             return Ok(session);
         }
-        let token = self.secrets.require("access_token").map_err(SendError::Credential)?;
-        let refresh_token = self.secrets.get("refresh_token").map(|token| token.expose_secret().to_owned());
+        let token = self
+            .secrets
+            .require("access_token")
+            .map_err(SendError::Credential)?;
+        let refresh_token = self
+            .secrets
+            .get("refresh_token")
+            .map(|token| token.expose_secret().to_owned());
         Ok(Session {
             access_token: token.expose_secret().to_owned(),
             refresh_token: refresh_token.filter(|token| !token.is_empty()),
@@ -173,7 +207,9 @@ impl Sessions {
             SendError::Credential(Reason::new("http-401", text))
         };
         let Some((refresh, (id, secret))) = old.refresh_token.as_deref().zip(self.app()) else {
-            return Err(sign_in("the token is not taken, and there is no refresh token with client id and secret"));
+            return Err(sign_in(
+                "the token is not taken, and there is no refresh token with client id and secret",
+            ));
         };
         let form = [
             ("grant_type", "refresh_token"),
@@ -189,7 +225,10 @@ impl Sessions {
                 let text = format!("LinkedIn answered {status} instead of renewing the token");
                 let reason = Reason::new(format!("http-{status}"), text);
                 return Err(match status {
-                    429 => SendError::Busy { until: answer.retry_after(), reason },
+                    429 => SendError::Busy {
+                        until: answer.retry_after(),
+                        reason,
+                    },
                     300..=399 => SendError::Refused(reason),
                     _ => SendError::NotSent(reason),
                 });
@@ -197,12 +236,21 @@ impl Sessions {
         }
         let body = answer.json().unwrap_or(Value::Null);
         let text = |name: &str| {
-            let text = body[name].as_str().filter(|text| !text.is_empty() && text.len() <= 10_000);
+            let text = body[name]
+                .as_str()
+                .filter(|text| !text.is_empty() && text.len() <= 10_000);
             text.map(str::to_owned)
         };
-        let ends = |name: &str| body[name].as_i64().map(|life| answer.at.as_second().saturating_add(life));
+        let ends = |name: &str| {
+            body[name]
+                .as_i64()
+                .map(|life| answer.at.as_second().saturating_add(life))
+        };
         let unreadable = || {
-            SendError::NotSent(Reason::new("unreadable", "LinkedIn's answer to the renewal cannot be read"))
+            SendError::NotSent(Reason::new(
+                "unreadable",
+                "LinkedIn's answer to the renewal cannot be read",
+            ))
         };
         let session = Session {
             access_token: text("access_token").ok_or_else(unreadable)?,
@@ -212,7 +260,10 @@ impl Sessions {
             made_from: self.made_from(),
         };
         let written = serde_json::to_string(&session).map_err(|_| unreadable())?;
-        self.secrets.rotate(SECRET, SecretString::from(written)).await.map_err(SendError::NotSent)?;
+        self.secrets
+            .rotate(SECRET, SecretString::from(written))
+            .await
+            .map_err(SendError::NotSent)?;
         Ok(Arc::new(session))
     }
 }

@@ -30,11 +30,17 @@ fn account(server: &Server) -> Arc<dyn Channel> {
 }
 
 fn fresh() -> Post {
-    Post { steps: Steps::default(), ..post(TEXT) }
+    Post {
+        steps: Steps::default(),
+        ..post(TEXT)
+    }
 }
 
 fn begun() -> Post {
-    Post { steps: Steps::of([(CREATE, "begun")]), ..post(TEXT) }
+    Post {
+        steps: Steps::of([(CREATE, "1")]),
+        ..post(TEXT)
+    }
 }
 
 fn made() -> String {
@@ -48,7 +54,10 @@ async fn publish(post: &Post, answers: Vec<String>) -> (Result<Receipt, SendErro
 }
 
 fn coded(status: u16, code: &str) -> String {
-    answer_json(status, &json!({"status": status, "code": code, "message": "nej"}).to_string())
+    answer_json(
+        status,
+        &json!({"status": status, "code": code, "message": "nej"}).to_string(),
+    )
 }
 
 fn stored(commentary: &str, at: Timestamp) -> Value {
@@ -90,7 +99,7 @@ async fn every_error_of_the_reference_page_has_its_class() {
         (coded(404, "NOT_FOUND"), "refused"),
         (coded(409, "CONFLICT"), "unknown"),
         (coded(422, "UNPROCESSABLE_ENTITY"), "refused"),
-        (coded(422, "DUPLICATE_POST"), "unknown"),
+        (coded(422, "DUPLICATE_POST"), "refused"),
         (coded(429, "TOO_MANY_REQUESTS"), "busy"),
         (answer(301, &[], ""), "refused"),
         (answer(408, &[], ""), "unknown"),
@@ -100,7 +109,10 @@ async fn every_error_of_the_reference_page_has_its_class() {
         (answer(504, &[], ""), "unknown"),
         // Made, but not named: reading back tells.
         (answer(201, &[], ""), "unknown"),
-        (answer(201, &[("x-restli-id", "urn:li:share:../x")], ""), "unknown"),
+        (
+            answer(201, &[("x-restli-id", "urn:li:share:../x")], ""),
+            "unknown",
+        ),
         (String::new(), "unknown"),
     ];
     for (answer, class) in rows {
@@ -119,13 +131,23 @@ async fn a_bare_refusal_is_asked_about_once_more() {
 
 #[tokio::test]
 async fn the_days_allowance_begins_anew_at_midnight() {
-    let said = |message: &str| answer_json(429, &json!({"code": "TOO_MANY_REQUESTS", "message": message}).to_string());
+    let said = |message: &str| {
+        answer_json(
+            429,
+            &json!({"code": "TOO_MANY_REQUESTS", "message": message}).to_string(),
+        )
+    };
     for (answer, expected) in [
-        (said("Resource level throttle APPLICATION DAY limit is reached."), "2026-11-24T00:00:30Z"),
+        (
+            said("Resource level throttle APPLICATION DAY limit is reached."),
+            "2026-11-24T00:00:30Z",
+        ),
         (said("Too many requests"), "2026-11-23T15:59:16.123456Z"),
     ] {
         let error = publish(&fresh(), vec![answer]).await.0.unwrap_err();
-        let SendError::Busy { until, .. } = error else { panic!("{error}") };
+        let SendError::Busy { until, .. } = error else {
+            panic!("{error}")
+        };
         assert_eq!(until, Some(expected.parse().unwrap()));
     }
 }
@@ -133,7 +155,12 @@ async fn the_days_allowance_begins_anew_at_midnight() {
 #[tokio::test]
 async fn a_dead_token_is_renewed_once_and_on_disk_before_it_is_used() {
     let renewed = r#"{"access_token":"ny-hemlighet","expires_in":5183999,"refresh_token":"fornya-2","refresh_token_expires_in":3000000}"#;
-    let server = Server::start(vec![coded(401, "EXPIRED_ACCESS_TOKEN"), answer_json(200, renewed), made()]).await;
+    let server = Server::start(vec![
+        coded(401, "EXPIRED_ACCESS_TOKEN"),
+        answer_json(200, renewed),
+        made(),
+    ])
+    .await;
     let parts = parts(SECRETS);
     let account = settings(&server).open(parts.clone()).unwrap();
     account.publish(&fresh()).await.unwrap();
@@ -146,18 +173,39 @@ async fn a_dead_token_is_renewed_once_and_on_disk_before_it_is_used() {
     assert!(kept.expose_secret().contains("ny-hemlighet") && kept.expose_secret().contains("fornya-2"));
     // After a restart the renewed one is used; once a person sets another, that one is.
     let again = Server::start(vec![made()]).await;
-    settings(&again).open(parts.clone()).unwrap().publish(&fresh()).await.unwrap();
+    settings(&again)
+        .open(parts.clone())
+        .unwrap()
+        .publish(&fresh())
+        .await
+        .unwrap();
     assert_eq!(again.asked()[0].headers["authorization"], "Bearer ny-hemlighet");
-    parts.secrets.rotate("access_token", "helt-ny".into()).await.unwrap();
-    settings(&again).open(parts).unwrap().publish(&fresh()).await.unwrap();
+    parts
+        .secrets
+        .rotate("access_token", "helt-ny".into())
+        .await
+        .unwrap();
+    settings(&again)
+        .open(parts)
+        .unwrap()
+        .publish(&fresh())
+        .await
+        .unwrap();
     assert_eq!(again.asked()[1].headers["authorization"], "Bearer helt-ny");
 }
 
 #[tokio::test]
 async fn what_cannot_be_renewed_is_a_matter_of_the_credential() {
     let rows = [
-        vec![coded(401, "REVOKED_ACCESS_TOKEN"), answer_json(400, r#"{"error":"invalid_grant fornya-hemlighet"}"#)],
-        vec![coded(401, "X"), answer_json(200, r#"{"access_token":"b"}"#), coded(401, "X")],
+        vec![
+            coded(401, "REVOKED_ACCESS_TOKEN"),
+            answer_json(400, r#"{"error":"invalid_grant fornya-hemlighet"}"#),
+        ],
+        vec![
+            coded(401, "X"),
+            answer_json(200, r#"{"access_token":"b"}"#),
+            coded(401, "X"),
+        ],
     ];
     for answers in rows {
         let error = publish(&fresh(), answers).await.0.unwrap_err();
@@ -165,7 +213,9 @@ async fn what_cannot_be_renewed_is_a_matter_of_the_credential() {
         assert!(!format!("{error:?}").contains("hemlighet"), "{error:?}");
     }
     let server = Server::start(vec![coded(401, "EXPIRED_ACCESS_TOKEN")]).await;
-    let alone = settings(&server).open(parts([("access_token", "gammal-hemlighet")])).unwrap();
+    let alone = settings(&server)
+        .open(parts([("access_token", "gammal-hemlighet")]))
+        .unwrap();
     assert_eq!(alone.publish(&fresh()).await.unwrap_err().as_str(), "credential");
     assert_eq!(server.asked().len(), 1);
 }
@@ -173,7 +223,10 @@ async fn what_cannot_be_renewed_is_a_matter_of_the_credential() {
 fn duplicate() -> String {
     let text = format!("Content is a duplicate of {URN}");
     let errors = json!([{"code": "DUPLICATE_POST", "description": text}]);
-    answer_json(422, &json!({"status": 422, "errorDetails": {"inputErrors": errors}}).to_string())
+    answer_json(
+        422,
+        &json!({"status": 422, "errorDetails": {"inputErrors": errors}}).to_string(),
+    )
 }
 
 #[tokio::test]
@@ -183,7 +236,10 @@ async fn a_duplicate_adopts_the_original_if_it_is_this_message() {
     let receipt = result.unwrap();
     assert_eq!(receipt.remote_id, URN);
     assert!(receipt.note.unwrap().contains("original"));
-    assert_eq!(server.asked()[1].line, "GET /rest/posts/urn%3Ali%3Ashare%3A7243000000000000000");
+    assert_eq!(
+        server.asked()[1].line,
+        "GET /rest/posts/urn%3Ali%3Ashare%3A7243000000000000000"
+    );
 }
 
 #[tokio::test]
@@ -204,21 +260,90 @@ async fn a_duplicate_of_something_else_is_refused_and_of_who_knows_what_is_settl
 }
 
 #[tokio::test]
+async fn a_duplicate_before_anything_left_us_is_refused_and_one_without_a_name_is_settled_a_few_times() {
+    let (result, server) = publish(&fresh(), vec![duplicate()]).await;
+    assert_eq!(result.unwrap_err().as_str(), "refused");
+    assert_eq!(server.asked().len(), 1, "the original is of no interest");
+    for (times, class) in [("1", "unknown"), ("3", "unknown"), ("4", "refused")] {
+        let post = Post {
+            steps: Steps::of([(CREATE, times)]),
+            ..post(TEXT)
+        };
+        let error = publish(&post, vec![coded(422, "DUPLICATE_POST")])
+            .await
+            .0
+            .unwrap_err();
+        assert_eq!(error.as_str(), class, "{times}: {error}");
+    }
+    let original = stored(ESCAPED, accepted_at()).to_string();
+    let earlier = Post {
+        parent: Some(Receipt::of(URN)),
+        ..begun()
+    };
+    let error = publish(&earlier, vec![duplicate(), answer_json(200, &original)])
+        .await
+        .0
+        .unwrap_err();
+    assert_eq!(
+        error.as_str(),
+        "refused",
+        "the post of an earlier message is not this one's: {error}"
+    );
+}
+
+#[tokio::test]
+async fn a_log_in_that_fails_early_costs_neither_the_message_nor_a_second_try() {
+    // Renewed once, so that the end is known: five days from now.
+    let renewed = r#"{"access_token":"ny-hemlighet","expires_in":432000,"refresh_token":"fornya-2"}"#;
+    let answers = vec![
+        coded(401, "EXPIRED_ACCESS_TOKEN"),
+        answer_json(200, renewed),
+        made(),
+        answer(500, &[], ""),
+        made(),
+        made(),
+    ];
+    let server = Server::start(answers).await;
+    let account = account(&server);
+    for _ in 0..3 {
+        account.publish(&fresh()).await.unwrap();
+    }
+    let log_ins = server
+        .asked()
+        .iter()
+        .filter(|asked| asked.line.contains("oauth"))
+        .count();
+    assert_eq!((log_ins, server.asked().len()), (2, 6));
+}
+
+#[tokio::test]
 async fn the_page_is_read_back_unescaped() {
     let list = |post: Value| answer_json(200, &json!({"elements": [post]}).to_string());
     let server = Server::start(vec![list(stored(ESCAPED, accepted_at()))]).await;
     let settled = account(&server).settle(&question(begun())).await.unwrap();
-    assert!(matches!(&settled, Settled::Found(receipt) if receipt.remote_id == URN), "{settled:?}");
+    assert!(
+        matches!(&settled, Settled::Found(receipt) if receipt.remote_id == URN),
+        "{settled:?}"
+    );
     let line = &server.asked()[0].line;
-    assert!(line.starts_with("GET /rest/posts?q=author&author=urn%3Ali%3Aorganization%3A42&count=50"), "{line}");
+    assert!(
+        line.starts_with("GET /rest/posts?q=author&author=urn%3Ali%3Aorganization%3A42&count=50"),
+        "{line}"
+    );
     let old = accepted_at() - SignedDuration::from_mins(5);
     for post in [stored(ESCAPED, old), stored("Något annat", accepted_at())] {
         let server = Server::start(vec![list(post)]).await;
-        assert_eq!(account(&server).settle(&question(begun())).await.unwrap(), Settled::Absent);
+        assert_eq!(
+            account(&server).settle(&question(begun())).await.unwrap(),
+            Settled::Absent
+        );
     }
     // What never left is absent without asking.
     let server = Server::start(vec![list(stored(ESCAPED, accepted_at()))]).await;
-    assert_eq!(account(&server).settle(&question(fresh())).await.unwrap(), Settled::Absent);
+    assert_eq!(
+        account(&server).settle(&question(fresh())).await.unwrap(),
+        Settled::Absent
+    );
     assert!(server.asked().is_empty());
 }
 
@@ -231,7 +356,10 @@ async fn an_edit_counts_once_the_post_shows_it() {
         assert_eq!(edited.is_ok(), holds, "{edited:?}");
         let asked = server.asked();
         assert_eq!(asked[0].headers["x-restli-method"], "PARTIAL_UPDATE");
-        assert_eq!(asked[0].json(), json!({"patch": {"$set": {"commentary": ESCAPED}}}));
+        assert_eq!(
+            asked[0].json(),
+            json!({"patch": {"$set": {"commentary": ESCAPED}}})
+        );
     }
 }
 

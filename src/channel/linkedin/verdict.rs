@@ -40,13 +40,21 @@ impl Fault {
     pub(super) fn into_error(self, effect: Effect) -> SendError {
         match (self, effect) {
             (Self::Token(reason), _) => SendError::Credential(reason),
-            (Self::Busy { until, reason }, _) => SendError::Busy { until: Some(until), reason },
+            (Self::Busy { until, reason }, _) => SendError::Busy {
+                until: Some(until),
+                reason,
+            },
             (
-                Self::Refused(reason) | Self::Forbidden(reason) | Self::Picture(reason) | Self::Missing(reason),
+                Self::Refused(reason)
+                | Self::Forbidden(reason)
+                | Self::Picture(reason)
+                | Self::Missing(reason),
                 _,
             )
             | (Self::Duplicate(reason, _), Effect::Reads) => SendError::Refused(reason),
-            (Self::Duplicate(reason, _) | Self::Temporary(reason), Effect::Writes) => SendError::Unknown(reason),
+            (Self::Duplicate(reason, _) | Self::Temporary(reason), Effect::Writes) => {
+                SendError::Unknown(reason)
+            }
             (Self::Temporary(reason), Effect::Reads) => SendError::NotSent(reason),
         }
     }
@@ -57,7 +65,10 @@ pub(super) fn fault(answer: &Answer) -> Fault {
     let body = answer.json().unwrap_or(Value::Null);
     let status = answer.status;
     let inputs = body["errorDetails"]["inputErrors"].as_array();
-    let inner = inputs.into_iter().flatten().filter_map(|error| error["code"].as_str());
+    let inner = inputs
+        .into_iter()
+        .flatten()
+        .filter_map(|error| error["code"].as_str());
     let codes: Vec<&str> = body["code"].as_str().into_iter().chain(inner).collect();
     let has = |code: &str| codes.contains(&code);
     let begins = |start: &str| codes.iter().any(|code| code.starts_with(start));
@@ -71,13 +82,20 @@ pub(super) fn fault(answer: &Answer) -> Fault {
     match status {
         300..=399 => Fault::Refused(said("it has moved; correct `base_url` in config.toml")),
         401 => Fault::Token(said("")),
-        426 => Fault::Refused(said("this version of the API is no more: raise `version` in config.toml")),
+        426 => Fault::Refused(said(
+            "this version of the API is no more: raise `version` in config.toml",
+        )),
         400 if has("VERSION_MISSING") => Fault::Refused(said("it knows no such version: correct `version`")),
         400 | 422 if begins("MEDIA_ASSET_") => Fault::Picture(said("")),
         403 if codes.is_empty() && body["serviceErrorCode"].is_null() => Fault::Forbidden(said("")),
-        403 => Fault::Refused(said("see the person's role on the page and the token's permissions")),
+        403 => Fault::Refused(said(
+            "see the person's role on the page and the token's permissions",
+        )),
         404 | 410 => Fault::Missing(said("")),
-        429 => Fault::Busy { until: until(answer, &body), reason: said("") },
+        429 => Fault::Busy {
+            until: until(answer, &body),
+            reason: said(""),
+        },
         408 | 409 => Fault::Temporary(said("")),
         400..=499 => Fault::Refused(said("")),
         _ => Fault::Temporary(said("")),
@@ -86,30 +104,51 @@ pub(super) fn fault(answer: &Answer) -> Fault {
 
 fn reason(answer: &Answer, body: &Value, codes: &[&str], hint: &str) -> Reason {
     let status = answer.status;
-    let code = codes.first().filter(|code| {
-        code.len() <= 60 && code.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-    });
+    let code = codes
+        .first()
+        .filter(|code| code.len() <= 60 && code.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
     let name = code.map_or_else(
         || format!("http-{status}"),
         |code| format!("linkedin-{status}-{}", code.to_lowercase().replace('_', "-")),
     );
-    let hint = if hint.is_empty() { String::new() } else { format!("; {hint}") };
+    let hint = if hint.is_empty() {
+        String::new()
+    } else {
+        format!("; {hint}")
+    };
     let first = &body["errorDetails"]["inputErrors"][0]["description"];
-    let text = body["message"].as_str().or_else(|| first.as_str()).unwrap_or("no reason given");
+    let text = body["message"]
+        .as_str()
+        .or_else(|| first.as_str())
+        .unwrap_or("no reason given");
     // The trace goes first: a long message must not push it over the cap.
-    let trace: String = answer.header("x-li-uuid").unwrap_or("none").chars().take(40).collect();
-    Reason::new(name, format!("LinkedIn answered {status} (trace {trace}){hint}: {text}"))
+    let trace: String = answer
+        .header("x-li-uuid")
+        .unwrap_or("none")
+        .chars()
+        .take(40)
+        .collect();
+    Reason::new(
+        name,
+        format!("LinkedIn answered {status} (trace {trace}){hint}: {text}"),
+    )
 }
 
 /// The post that this is a duplicate of, by the sentence that names it.
 fn original(body: &Value) -> Option<String> {
     let inputs = body["errorDetails"]["inputErrors"].as_array();
     let texts = inputs.into_iter().flatten().map(|error| &error["description"]);
-    texts.chain([&body["message"]]).filter_map(Value::as_str).find_map(|text| {
-        let (_, named) = text.split_once("duplicate of ")?;
-        let urn = named.split_whitespace().next()?.trim_end_matches(['.', ',', '"', '\'']);
-        is_post(urn).then(|| urn.to_owned())
-    })
+    texts
+        .chain([&body["message"]])
+        .filter_map(Value::as_str)
+        .find_map(|text| {
+            let (_, named) = text.split_once("duplicate of ")?;
+            let urn = named
+                .split_whitespace()
+                .next()?
+                .trim_end_matches(['.', ',', '"', '\'']);
+            is_post(urn).then(|| urn.to_owned())
+        })
 }
 
 /// Whether it is the name of a post.
@@ -117,7 +156,8 @@ pub(super) fn is_post(urn: &str) -> bool {
     let number = ["urn:li:share:", "urn:li:ugcPost:", "urn:li:activity:"]
         .into_iter()
         .find_map(|kind| urn.strip_prefix(kind));
-    number.is_some_and(|number| (1..=25).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit()))
+    number
+        .is_some_and(|number| (1..=25).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// When LinkedIn will have us back: the day's allowance begins anew at midnight UTC; else a minute.

@@ -496,8 +496,8 @@ impl Account {
     /// Looks at the post that LinkedIn calls the original of ours. It is ours if it has our words and is not older than
     /// the message; otherwise the words have been used before.
     async fn adopt(&self, post: &Post, original: &str, reason: Reason) -> Result<Receipt, SendError> {
-        let earlier = [&post.root, &post.parent].into_iter().flatten();
-        if earlier.into_iter().any(|receipt| receipt.remote_id == original) {
+        let mut earlier = [&post.root, &post.parent].into_iter().flatten();
+        if earlier.any(|receipt| receipt.remote_id == original) {
             return Err(used(
                 "the same words stand on the page already, from an earlier message",
                 &reason,

@@ -12,6 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use url::Url;
 
+use crate::clock::Timestamp;
 use crate::compose::TextRule;
 use crate::config::section::Section;
 use crate::model::{
@@ -30,6 +31,7 @@ mod hook;
 mod html;
 pub mod http_json;
 pub mod instagram;
+pub mod linkedin;
 pub mod manual;
 mod markdown;
 pub mod mastodon;
@@ -66,6 +68,7 @@ pub const REGISTRY: &[&Kind] = &[
     &file::KIND,
     &http_json::KIND,
     &instagram::KIND,
+    &linkedin::KIND,
     &manual::KIND,
     &mastodon::KIND,
     &matrix::KIND,
@@ -200,6 +203,11 @@ pub trait Settings: fmt::Debug + Send + Sync {
 
     /// What a person needs to know to publish by hand; shown with a handed-over delivery.
     fn instructions(&self) -> Option<&str> {
+        None
+    }
+
+    /// What its configuration should be warned of at `now`, in an English sentence, though it is valid today.
+    fn warning(&self, _now: Timestamp) -> Option<String> {
         None
     }
 

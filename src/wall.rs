@@ -23,6 +23,7 @@ mod facebook_page;
 mod faults;
 mod folder;
 mod instagram;
+mod linkedin;
 mod markdown;
 mod mastodon;
 mod matrix;

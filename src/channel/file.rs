@@ -1,5 +1,5 @@
-//! A file in a folder, on a mount or on a WebDAV server: a page and a JSON document per alert, for any web server or screen
-//! that reads files.
+//! A file in a folder, on a mount, or on a server that speaks WebDAV or SFTP: a page and a JSON document per alert, for any
+//! web server or screen that reads files.
 //!
 //! Each file is written under a temporary name in the same folder, flushed, and renamed: a reader sees the old one or the
 //! new one, never a half. The JSON holds every broadcast of the alert, newest first; the page is made from it.
@@ -20,16 +20,18 @@ use crate::model::{DeliveryId, Post, Proof, Question, Reason, Receipt, SendError
 mod dav;
 pub(super) mod disk;
 mod page;
+mod sftp;
 mod store;
 
 use dav::Dav;
 use page::{Page, Revision};
+use sftp::{Server, Sftp};
 use store::Store;
 
-/// A file in a folder, on a mount or on a WebDAV server.
+/// A file in a folder, on a mount, or on a server that speaks WebDAV or SFTP.
 pub static KIND: Kind = Kind {
     id: "file",
-    about: "A file in a folder, on a mount or on a WebDAV server",
+    about: "A file in a folder, on a mount, or on a WebDAV or SFTP server",
     can: Capabilities {
         proof: Proof::ReadBack,
         thread: false,
@@ -41,7 +43,7 @@ pub static KIND: Kind = Kind {
         recipients: false,
         by_hand: false,
     },
-    // Of the WebDAV server; a folder has none.
+    // Of the server, private_key on SFTP only; a folder has none.
     secrets: {
         const SECRETS: &[SecretName] = &[
             SecretName {
@@ -51,6 +53,11 @@ pub static KIND: Kind = Kind {
             },
             SecretName {
                 name: "password",
+                required: false,
+                internal: false,
+            },
+            SecretName {
+                name: "private_key",
                 required: false,
                 internal: false,
             },
@@ -93,8 +100,19 @@ pub static KIND: Kind = Kind {
     },
 };
 
-/// Where the files go: `path` or `webdav`, one of them.
+/// Where the files go: `path`, `webdav` or `sftp`, one of them.
 fn read_place(section: &mut Section<'_>) -> Option<Place> {
+    if section.has("sftp") {
+        for other in ["path", "webdav"] {
+            if section.has(other) {
+                section.problem(
+                    other,
+                    "stands beside sftp; an account has one folder, so leave one of them out",
+                );
+            }
+        }
+        return Server::read(section).map(Place::Sftp);
+    }
     if section.has("webdav") {
         let url = section.address("webdav", true)?;
         if section.has("path") {
@@ -107,7 +125,7 @@ fn read_place(section: &mut Section<'_>) -> Option<Place> {
     }
     let path: PathBuf = section.required(
         "path",
-        "an absolute folder such as \"/var/www/kris\", or webdav, the address of one on a server",
+        "an absolute folder such as \"/var/www/kris\", or webdav or sftp, the address of one on a server",
     )?;
     if !path.is_absolute() {
         section.problem("path", format!("{} is not an absolute path", path.display()));
@@ -122,6 +140,8 @@ enum Place {
     Path(PathBuf),
     /// A folder of a WebDAV server.
     WebDav(Url),
+    /// A folder of an SFTP server.
+    Sftp(Server),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,7 +173,8 @@ impl Settings for Folder {
             .filter(|s| !matches!(*s, "." | ".."))
             .unwrap_or("file");
         let place = match &self.place {
-            Place::Path(_) => Place::Path(site.folder.join(account)),
+            // The wall speaks no SSH: what would go over it lies in the folder at once.
+            Place::Path(_) | Place::Sftp(_) => Place::Path(site.folder.join(account)),
             // The wall serves the same folder over WebDAV.
             Place::WebDav(_) => Place::WebDav(site.base.clone()),
         };
@@ -167,6 +188,7 @@ impl Settings for Folder {
         match &self.place {
             Place::Path(path) => vec![("path", path.display().to_string())],
             Place::WebDav(url) => vec![("webdav", url.to_string())],
+            Place::Sftp(server) => vec![("sftp", server.to_string())],
         }
     }
 
@@ -178,6 +200,7 @@ impl Settings for Folder {
                 account,
             },
             Place::WebDav(url) => Store::Dav(Dav::open(url.clone(), account, parts.secrets, parts.http)?),
+            Place::Sftp(server) => Store::Sftp(Sftp::open(server.clone(), account, parts.secrets)?),
         };
         Ok(Arc::new(Drop {
             sender: parts.sender,

@@ -37,6 +37,7 @@ pub fn unit_word(unit: Unit) -> &'static str {
         Unit::MastodonCharacters => "tecken (länk räknas som 23)",
         Unit::ThreadsCharacters => "tecken (en emoji räknas som flera)",
         Unit::WeightedCharacters => "tecken (länk räknas som 23, emoji som 2)",
+        Unit::LittleText => "tecken (skiljetecken som @ # _ och parenteser räknas dubbelt)",
         Unit::Bytes => "byte",
         Unit::SmsParts => "sms-delar",
     }

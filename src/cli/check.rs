@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{Exit, Outcome};
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 
 /// Arguments of `check`.
@@ -22,10 +23,17 @@ pub fn run(path: &Path, args: &Args) -> Outcome {
         Ok(config) => {
             let (accounts, messages) = (config.accounts.len(), config.messages.len());
             let lists = Lists::of(&config);
+            let now = SystemClock.now();
+            let warnings: Vec<String> = config
+                .accounts
+                .iter()
+                .filter_map(|(id, account)| Some(format!("account.{id}: {}", account.settings.warning(now)?)))
+                .collect();
             if args.json {
+                let all: Vec<&String> = lists.faulty.iter().chain(&warnings).collect();
                 super::print_json(&json!({
                     "ok": lists.useless.is_empty(), "accounts": accounts, "messages": messages,
-                    "digest": config.digest, "problems": lists.useless, "warnings": lists.faulty,
+                    "digest": config.digest, "problems": lists.useless, "warnings": all,
                     "lists": lists.counts,
                 }))?;
             } else {
@@ -44,6 +52,9 @@ pub fn run(path: &Path, args: &Args) -> Outcome {
                     "{}: in order. {accounts} accounts, {messages} prepared messages.",
                     path.display()
                 );
+                for warning in &warnings {
+                    outln!("warning: {warning}");
+                }
             }
             Ok(Exit::Ok)
         }

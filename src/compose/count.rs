@@ -20,9 +20,19 @@ pub fn count(text: &str, unit: Unit) -> usize {
         Unit::MastodonCharacters => as_mastodon_counts(text).graphemes(true).count(),
         Unit::ThreadsCharacters => text.chars().map(as_threads_counts).sum(),
         Unit::WeightedCharacters => weighted::count(text),
+        Unit::LittleText => {
+            let escapes = text.chars().filter(|c| is_reserved_in_little_text(*c)).count();
+            text.encode_utf16().count() + escapes
+        }
         Unit::Bytes => text.len(),
         Unit::SmsParts => super::sms::size(text).parts,
     }
+}
+
+/// Whether LinkedIn's "little text" wants a backslash before this sign.
+/// <https://learn.microsoft.com/linkedin/marketing/community-management/shares/little-text-format>, read 2026-01.
+pub fn is_reserved_in_little_text(c: char) -> bool {
+    "\\|{}@[]()<>#*_~".contains(c)
 }
 
 /// The first limit of `rule` that `text` exceeds: its length, the limit, and what both count. `None` if it fits.

@@ -130,6 +130,8 @@ words!(
         ThreadsCharacters = "characters (emoji = bytes)",
         /// Characters as X weighs them: a web address is 23, an emoji 2, a letter beyond Latin and its neighbours 2.
         WeightedCharacters = "weighted characters",
+        /// UTF-16 code units of the text as LinkedIn wants it, with a backslash before every reserved sign.
+        LittleText = "utf-16 units (escaped)",
         /// UTF-8 bytes.
         Bytes = "bytes",
         /// The text messages that it goes in.

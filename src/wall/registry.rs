@@ -6,6 +6,7 @@ use super::bluesky::Bluesky;
 use super::discord::Discord;
 use super::facebook_page::FacebookPage;
 use super::instagram::Instagram;
+use super::linkedin::LinkedIn;
 use super::mastodon::Mastodon;
 use super::matrix::Matrix;
 use super::mattermost::Mattermost;
@@ -37,6 +38,7 @@ const SIMULATORS: &[(&str, Make)] = &[
     ("instagram", |account, name| {
         Box::new(Instagram::new(account, name))
     }),
+    ("linkedin", |account, name| Box::new(LinkedIn::new(account, name))),
     ("mastodon", |account, name| Box::new(Mastodon::new(account, name))),
     ("slack", |account, _| Box::new(Slack::new(account))),
     ("telegram", |account, name| Box::new(Telegram::new(account, name))),

@@ -49,6 +49,7 @@ fn account(kind: &Kind) -> Account {
     let is_patient = [
         "facebook-page",
         "instagram",
+        "linkedin",
         "mastodon",
         "matrix",
         "ntfy",

@@ -1,6 +1,7 @@
 //! `file` over WebDAV: what lies in the folder is what was to be said, wherever the exchange is cut; and the same against
 //! a real server where one is installed.
 
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use vardkase::config::source::Source;
 use vardkase::model::{Question, Receipt, SendError, Settled};
 use vardkase::wall::{CutAt, How};
 
+use crate::real::installed;
 use crate::social::{LINK, Practice, TEXT, post, reply};
 
 async fn practice() -> Practice {
@@ -138,11 +140,12 @@ fn account(base: &str) -> Arc<dyn Channel> {
         .unwrap()
 }
 
-/// `VARDKASE_TEST_WSGIDAV` names a `wsgidav` of PyPI (4.x, with cheroot).
+/// `scripts/test` puts WsgiDAV of PyPI into `target/wsgidav`; `VARDKASE_TEST_WSGIDAV` names another program.
 #[tokio::test]
 async fn a_real_server_takes_the_files_and_gives_them_back() {
-    let Ok(program) = std::env::var("VARDKASE_TEST_WSGIDAV") else {
-        println!("skipped: VARDKASE_TEST_WSGIDAV names no wsgidav");
+    let elsewhere = std::env::var_os("VARDKASE_TEST_WSGIDAV").map(PathBuf::from);
+    let ours = || installed("wsgidav", "bin/wsgidav").map(|folder| folder.join("bin/wsgidav"));
+    let Some(program) = elsewhere.or_else(ours) else {
         return;
     };
     let dir = tempfile::tempdir().unwrap();

@@ -61,6 +61,7 @@ pub fn section(channel: &str) -> &'static str {
         "instagram" => {
             "user_id = \"1234567890\"\npublic_folder = \"/srv/bilder\"\npublic_url = \"https://nassjo.se/bilder\""
         }
+        "linkedin" => "organization = \"1234567\"",
         "manual" => "instructions = \"Ring radion på 010-123 45 67.\"",
         "mastodon" => "server = \"https://mastodon.social\"",
         "discord" | "mattermost" | "slack" | "teams" => "",

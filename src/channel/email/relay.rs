@@ -80,7 +80,7 @@ impl Relay {
     pub(super) async fn send(&self, letter: &Letter) -> Result<String, Trouble> {
         self.send_once(letter)
             .await
-            .map_err(|trouble| self.blanked(trouble))
+            .map_err(|trouble| self.blanked(trouble).masking(letter.to.as_ref()))
     }
 
     async fn send_once(&self, letter: &Letter) -> Result<String, Trouble> {

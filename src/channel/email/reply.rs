@@ -6,7 +6,7 @@ use std::time::Duration;
 use lettre::transport::smtp::Error;
 
 use crate::clock::{Timestamp, later};
-use crate::model::{AccountId, Reason, SendError};
+use crate::model::{AccountId, Reason, Recipient, SendError};
 
 /// How far an exchange had come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,6 +140,15 @@ impl Trouble {
     pub(super) fn without(mut self, secret: &str) -> Self {
         if !secret.is_empty() {
             self.reason.text = self.reason.text.replace(secret, "[redacted]");
+        }
+        self
+    }
+
+    /// The same with a recipient's address masked: relays repeat it in their refusals.
+    pub(super) fn masking(mut self, address: &str) -> Self {
+        if !address.is_empty() {
+            let masked = Recipient::new(address).masked();
+            self.reason.text = self.reason.text.replace(address, &masked);
         }
         self
     }

@@ -300,6 +300,10 @@ async fn a_refused_recipient_costs_no_connection_and_stops_no_other() {
             matches!(&refused, SendError::Refused(r) if r.code == "smtp-550-5.1.1"),
             "{refused}"
         );
+        assert!(
+            !refused.to_string().contains("kim@"),
+            "relays repeat the address: {refused}"
+        );
     }
     assert_eq!(sink.connections.load(Ordering::SeqCst), 1);
     let sink = Sink::start(&[("DOT", Act::Say("554 5.6.0 content"))]).await;

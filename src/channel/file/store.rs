@@ -1,9 +1,10 @@
-//! Where the files lie: a folder of this machine, or one on a WebDAV server. Both replace a file whole or not at all.
+//! Where the files lie: a folder of this machine, or one on a WebDAV or SFTP server. All replace a file whole or not at all.
 
 use std::path::{Path, PathBuf};
 
 use super::dav::Dav;
 use super::disk;
+use super::sftp::Sftp;
 use crate::model::{Reason, SendError};
 
 /// The folder.
@@ -11,8 +12,10 @@ use crate::model::{Reason, SendError};
 pub(super) enum Store {
     /// On this machine or a mount. The account's name keeps two of them in one folder apart.
     Disk { path: PathBuf, account: String },
-    /// On a server.
+    /// On a WebDAV server.
     Dav(Dav),
+    /// On an SFTP server.
+    Sftp(Sftp),
 }
 
 impl Store {
@@ -24,6 +27,7 @@ impl Store {
                 blocking(path, move |path| disk::read(path, &name)).await
             }
             Self::Dav(dav) => dav.read(name).await,
+            Self::Sftp(sftp) => Box::pin(sftp.read(name)).await,
         }
     }
 
@@ -40,6 +44,7 @@ impl Store {
                 blocking(path, write).await
             }
             Self::Dav(dav) => dav.write(&files).await,
+            Self::Sftp(sftp) => Box::pin(sftp.write(&files)).await,
         }
     }
 
@@ -56,6 +61,7 @@ impl Store {
                 }
                 Ok(())
             }
+            Self::Sftp(sftp) => Box::pin(sftp.remove(&names)).await,
         }
     }
 
@@ -67,6 +73,7 @@ impl Store {
                 blocking(path, move |path| disk::try_out(path, &account)).await
             }
             Self::Dav(dav) => dav.try_out().await,
+            Self::Sftp(sftp) => Box::pin(sftp.try_out()).await,
         }
     }
 
@@ -75,6 +82,7 @@ impl Store {
         match self {
             Self::Disk { path, .. } => path.display().to_string(),
             Self::Dav(dav) => dav.shown(),
+            Self::Sftp(sftp) => sftp.shown(),
         }
     }
 }

@@ -1,0 +1,513 @@
+//! A simulated company page on LinkedIn behind its versioned REST API: `docs/channels/linkedin.md` as a program. A text
+//! is cut at the first reserved sign that nobody escaped, without an error, as on the real one.
+
+use std::collections::BTreeMap;
+
+use http::{HeaderValue, Method, Response};
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::mastodon::text::links;
+use super::sim::{Call, Simulator, page, reply};
+use super::{Posted, ShownPicture};
+use crate::channel::linkedin::PRACTICE_PAGE;
+use crate::clock::Timestamp;
+use crate::compose::count::is_reserved_in_little_text;
+use crate::model::{AccountId, Mode};
+
+const MAX_TEXT: usize = 3000;
+/// How long the same words again are a duplicate, also of a post that was taken away.
+const REPEAT: SignedDuration = SignedDuration::from_hours(24);
+const POST_KEYS: &[&str] = &[
+    "author",
+    "commentary",
+    "visibility",
+    "distribution",
+    "lifecycleState",
+    "isReshareDisabledByAuthor",
+    "content",
+];
+
+/// What the service says no with: status, code, message.
+struct Refusal(u16, &'static str, String);
+
+impl Refusal {
+    fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
+        Self(status, code, message.into())
+    }
+
+    fn field(name: &str) -> Self {
+        Self::new(
+            422,
+            "INVALID_VALUE_FOR_FIELD",
+            format!("ERROR :: /{name} :: unrecognized or invalid"),
+        )
+    }
+
+    fn missing() -> Self {
+        Self::new(404, "NOT_FOUND", "Not Found")
+    }
+
+    fn answer(&self) -> Response<Vec<u8>> {
+        let Self(status, code, message) = self;
+        let mut body = json!({"status": status, "code": code, "message": message});
+        if *code == "DUPLICATE_POST" {
+            body["code"] = "UNPROCESSABLE_ENTITY".into();
+            body["errorDetails"] = json!({"inputErrors": [{"code": code, "description": message}]});
+        }
+        reply(*status, &body)
+    }
+}
+
+struct Post {
+    urn: String,
+    /// As it was sent.
+    commentary: String,
+    at: Timestamp,
+    edited_at: Option<Timestamp>,
+    deleted: bool,
+}
+
+struct Image {
+    urn: String,
+    bytes: Option<Vec<u8>>,
+}
+
+/// The page.
+pub struct LinkedIn {
+    account: AccountId,
+    name: String,
+    access: String,
+    refresh: String,
+    client: [String; 2],
+    posts: Vec<Post>,
+    images: Vec<Image>,
+}
+
+impl LinkedIn {
+    /// A page without posts. `name` is its name.
+    pub fn new(account: &AccountId, name: &str) -> Self {
+        let random = || hex::encode(rand::random::<[u8; 20]>());
+        Self {
+            account: account.clone(),
+            name: name.to_owned(),
+            access: random(),
+            refresh: random(),
+            client: [random(), random()],
+            posts: Vec::new(),
+            images: Vec::new(),
+        }
+    }
+
+    /// The log-in server: new tokens, and what is known of one.
+    fn log_in(&mut self, call: &Call<'_>, what: &str) -> Result<Value, Refusal> {
+        let form: BTreeMap<String, String> = call.form().into_iter().collect();
+        let field = |name: &str| form.get(name).map_or("", String::as_str);
+        if [field("client_id"), field("client_secret")] != [self.client[0].as_str(), &self.client[1]] {
+            return Err(Refusal::new(
+                401,
+                "invalid_client",
+                "Client authentication failed",
+            ));
+        }
+        match what {
+            "accessToken"
+                if field("grant_type") == "refresh_token" && field("refresh_token") == self.refresh =>
+            {
+                self.access = hex::encode(rand::random::<[u8; 20]>());
+                Ok(json!({
+                    "access_token": self.access, "expires_in": 5_183_999, "refresh_token": self.refresh,
+                    "refresh_token_expires_in": 31_000_000, "scope": "r_organization_social,w_organization_social",
+                }))
+            }
+            "introspectToken" if field("token") == self.access => Ok(json!({
+                "active": true, "status": "active", "expires_at": call.now.as_second() + 5_183_999,
+                "scope": "r_organization_social,rw_organization_admin,w_organization_social", "auth_type": "3L",
+            })),
+            "introspectToken" => Ok(json!({"active": false})),
+            _ => Err(Refusal::new(
+                400,
+                "invalid_request",
+                "the refresh token is not valid",
+            )),
+        }
+    }
+
+    fn route(&mut self, call: &mut Call<'_>) -> Result<Response<Vec<u8>>, Refusal> {
+        let path: Vec<String> = call
+            .path
+            .trim_matches('/')
+            .split('/')
+            .map(str::to_owned)
+            .collect();
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        if let (&Method::POST, ["oauth", "v2", what]) = (call.method, path.as_slice()) {
+            return self.log_in(call, what).map(|body| reply(200, &body));
+        }
+        if call.bearer() != Some(self.access.as_str()) {
+            return Err(Refusal::new(
+                401,
+                "EXPIRED_ACCESS_TOKEN",
+                "The token used in the request has expired",
+            ));
+        }
+        if let (&Method::PUT, ["dms-uploads", urn]) = (call.method, path.as_slice()) {
+            let urn = decode(urn);
+            let image = self.images.iter_mut().find(|image| image.urn == urn);
+            image.ok_or_else(Refusal::missing)?.bytes = Some(call.body.to_vec());
+            return Ok(empty(201));
+        }
+        let version = call.header("linkedin-version");
+        let version =
+            version.ok_or_else(|| Refusal::new(400, "VERSION_MISSING", "A version must be present"))?;
+        if version.len() != 6 || !("202512"..="202699").contains(&version) {
+            return Err(Refusal::new(
+                426,
+                "NONEXISTENT_VERSION",
+                "Requested version is not active",
+            ));
+        }
+        if call.header("x-restli-protocol-version") != Some("2.0.0") {
+            return Err(Refusal::new(
+                400,
+                "INVALID_VERSION",
+                "X-Restli-Protocol-Version is missing",
+            ));
+        }
+        match (call.method, path.as_slice()) {
+            (&Method::POST, ["rest", "posts"]) => self.create(call),
+            (&Method::GET, ["rest", "posts"]) => self.list(call).map(|body| reply(200, &body)),
+            (&Method::GET, ["rest", "organizations", PRACTICE_PAGE]) => {
+                let id: u64 = PRACTICE_PAGE.parse().unwrap_or_default();
+                Ok(reply(
+                    200,
+                    &json!({"id": id, "localizedName": self.name, "vanityName": "kommun"}),
+                ))
+            }
+            (&Method::POST, ["rest", "images"]) => self.announce(call),
+            (&Method::GET, ["rest", "images", urn]) => {
+                let image = self.image(&escaped(urn)?).ok_or_else(Refusal::missing)?;
+                let status = if image.bytes.is_some() {
+                    "AVAILABLE"
+                } else {
+                    "WAITING_UPLOAD"
+                };
+                Ok(reply(200, &json!({"id": image.urn, "status": status})))
+            }
+            (&Method::GET, ["rest", "posts", urn]) => {
+                let urn = escaped(urn)?;
+                let post = self.posts.iter().find(|post| post.urn == urn && !post.deleted);
+                Ok(reply(200, &show(post.ok_or_else(Refusal::missing)?)))
+            }
+            (&Method::POST, ["rest", "posts", urn]) => self.edit(&escaped(urn)?, call),
+            (&Method::DELETE, ["rest", "posts", urn]) => {
+                let urn = escaped(urn)?;
+                for post in self.posts.iter_mut().filter(|post| post.urn == urn) {
+                    post.deleted = true;
+                }
+                for posted in call
+                    .book
+                    .posts
+                    .iter_mut()
+                    .filter(|posted| posted.remote_id == urn)
+                {
+                    posted.deleted_at = posted.deleted_at.or(Some(call.now));
+                }
+                Ok(empty(204))
+            }
+            _ => Err(Refusal::missing()),
+        }
+    }
+
+    fn image(&self, urn: &str) -> Option<&Image> {
+        self.images.iter().find(|image| image.urn == urn)
+    }
+
+    fn announce(&mut self, call: &Call<'_>) -> Result<Response<Vec<u8>>, Refusal> {
+        let body = object(call)?;
+        only(&body, &["initializeUploadRequest"])?;
+        only(&body["initializeUploadRequest"], &["owner"])?;
+        if call.query("action") != Some("initializeUpload")
+            || body["initializeUploadRequest"]["owner"] != author()
+        {
+            return Err(Refusal::field("owner"));
+        }
+        let urn = format!("urn:li:image:C4E10AQ{}", self.images.len() + 1);
+        let to = format!("{}/dms-uploads/{}", call.base, encode(&urn));
+        let value = json!({
+            "uploadUrlExpiresAt": call.now.as_millisecond() + 3_600_000, "uploadUrl": to, "image": urn,
+        });
+        self.images.push(Image { urn, bytes: None });
+        Ok(reply(200, &json!({ "value": value })))
+    }
+
+    fn create(&mut self, call: &mut Call<'_>) -> Result<Response<Vec<u8>>, Refusal> {
+        let body = object(call)?;
+        only(&body, POST_KEYS)?;
+        let distribution = [
+            "feedDistribution",
+            "targetEntities",
+            "thirdPartyDistributionChannels",
+        ];
+        only(&body["distribution"], &distribution)?;
+        let fixed = [
+            ("author", Value::from(author())),
+            ("visibility", "PUBLIC".into()),
+            ("lifecycleState", "PUBLISHED".into()),
+        ];
+        if let Some((name, _)) = fixed.iter().find(|(name, value)| body[*name] != *value) {
+            return Err(Refusal::field(name));
+        }
+        if body["distribution"]["feedDistribution"] != "MAIN_FEED" {
+            return Err(Refusal::field("distribution/feedDistribution"));
+        }
+        let commentary = commentary(&body["commentary"])?;
+        let pictures = self.attached(&body["content"])?;
+        let same = self
+            .posts
+            .iter()
+            .rev()
+            .find(|post| post.commentary == commentary && call.now.duration_since(post.at) < REPEAT);
+        if let Some(original) = same {
+            let text = format!("Content is a duplicate of {}", original.urn);
+            return Err(Refusal::new(422, "DUPLICATE_POST", text));
+        }
+        let urn = format!(
+            "urn:li:share:{}",
+            7_243_000_000_000_000_000_u64 + self.posts.len() as u64
+        );
+        let text = rendered(&commentary);
+        call.book.posts.push(Posted {
+            account: self.account.clone(),
+            mode: Mode::Live,
+            remote_id: urn.clone(),
+            links: links(&text),
+            text,
+            key: None,
+            in_reply_to: None,
+            recipient: None,
+            subject: None,
+            at: call.now,
+            deleted_at: None,
+            edited_at: None,
+            pinned: false,
+            pictures,
+            shown: BTreeMap::new(),
+        });
+        let mut answer = empty(201);
+        if let Ok(value) = HeaderValue::from_str(&urn) {
+            answer.headers_mut().insert("x-restli-id", value);
+        }
+        self.posts.push(Post {
+            urn,
+            commentary,
+            at: call.now,
+            edited_at: None,
+            deleted: false,
+        });
+        Ok(answer)
+    }
+
+    fn attached(&self, content: &Value) -> Result<Vec<ShownPicture>, Refusal> {
+        if content.is_null() {
+            return Ok(Vec::new());
+        }
+        only(content, &["media"])?;
+        only(&content["media"], &["id", "altText", "title"])?;
+        let image = content["media"]["id"].as_str().and_then(|urn| self.image(urn));
+        let image = image.ok_or_else(|| Refusal::field("content/media/id"))?;
+        let bytes = image.bytes.clone();
+        let bytes =
+            bytes.ok_or_else(|| Refusal::new(400, "MEDIA_ASSET_WAITING_UPLOAD", "waiting for upload"))?;
+        let is_png = bytes.starts_with(&[0x89, b'P', b'N', b'G']);
+        if !is_png && !bytes.starts_with(&[0xff, 0xd8, 0xff]) {
+            return Err(Refusal::new(
+                400,
+                "MEDIA_ASSET_PROCESSING_FAILED",
+                "processing failed",
+            ));
+        }
+        Ok(vec![ShownPicture {
+            alt: content["media"]["altText"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
+            media_type: if is_png { "image/png" } else { "image/jpeg" }.to_owned(),
+            digest: hex::encode(Sha256::digest(&bytes)),
+            bytes,
+        }])
+    }
+
+    fn edit(&mut self, urn: &str, call: &mut Call<'_>) -> Result<Response<Vec<u8>>, Refusal> {
+        if call.header("x-restli-method") != Some("PARTIAL_UPDATE") {
+            return Err(Refusal::field("X-RestLi-Method"));
+        }
+        let body = object(call)?;
+        only(&body, &["patch"])?;
+        only(&body["patch"], &["$set"])?;
+        only(&body["patch"]["$set"], &["commentary"])?;
+        let text = commentary(&body["patch"]["$set"]["commentary"])?;
+        let post = self
+            .posts
+            .iter_mut()
+            .find(|post| post.urn == urn && !post.deleted);
+        let post = post.ok_or_else(Refusal::missing)?;
+        post.commentary.clone_from(&text);
+        post.edited_at = Some(call.now);
+        for posted in call
+            .book
+            .posts
+            .iter_mut()
+            .filter(|posted| posted.remote_id == urn)
+        {
+            posted.text = rendered(&text);
+            posted.links = links(&posted.text);
+            posted.edited_at = Some(call.now);
+        }
+        Ok(empty(204))
+    }
+
+    fn list(&self, call: &Call<'_>) -> Result<Value, Refusal> {
+        let known = ["q", "author", "count", "start", "sortBy", "viewContext"];
+        if let Some((name, _)) = call
+            .query
+            .iter()
+            .find(|(name, _)| !known.contains(&name.as_str()))
+        {
+            return Err(Refusal::field(name));
+        }
+        if call.query("q") != Some("author") || call.query("author") != Some(author().as_str()) {
+            return Err(Refusal::field("author"));
+        }
+        let number = |name: &str, or: usize| {
+            call.query(name)
+                .map_or(Ok(or), str::parse)
+                .map_err(|_| Refusal::field(name))
+        };
+        let (start, count) = (number("start", 0)?, number("count", 10)?.min(100));
+        let mut all: Vec<&Post> = self.posts.iter().filter(|post| !post.deleted).collect();
+        all.sort_by_key(|post| std::cmp::Reverse(post.edited_at.unwrap_or(post.at)));
+        let elements: Vec<Value> = all
+            .iter()
+            .skip(start)
+            .take(count)
+            .map(|post| show(post))
+            .collect();
+        Ok(
+            json!({"paging": {"start": start, "count": count, "links": [], "total": all.len()}, "elements": elements}),
+        )
+    }
+}
+
+impl Simulator for LinkedIn {
+    fn secrets(&self) -> Vec<(String, String)> {
+        let [id, secret] = &self.client;
+        let all = [
+            ("access_token", &self.access),
+            ("refresh_token", &self.refresh),
+            ("client_id", id),
+            ("client_secret", secret),
+        ];
+        all.map(|(name, value)| (name.to_owned(), value.clone())).to_vec()
+    }
+
+    fn answer(&mut self, mut call: Call<'_>) -> Response<Vec<u8>> {
+        let path: Vec<&str> = call.path.trim_matches('/').split('/').collect();
+        if let (&Method::GET, ["feed", "update", urn]) = (call.method, path.as_slice()) {
+            let urn = decode(urn);
+            let post = self.posts.iter().find(|post| post.urn == urn && !post.deleted);
+            return page(post.map(|post| rendered(&post.commentary)).as_deref());
+        }
+        self.route(&mut call).unwrap_or_else(|refusal| refusal.answer())
+    }
+}
+
+fn author() -> String {
+    format!("urn:li:organization:{PRACTICE_PAGE}")
+}
+
+fn show(post: &Post) -> Value {
+    let at = post.at.as_millisecond();
+    json!({
+        "id": post.urn, "author": author(), "commentary": post.commentary, "visibility": "PUBLIC",
+        "lifecycleState": "PUBLISHED", "createdAt": at, "publishedAt": at,
+        "lastModifiedAt": post.edited_at.unwrap_or(post.at).as_millisecond(),
+        "lifecycleStateInfo": {"isEditedByAuthor": post.edited_at.is_some()},
+    })
+}
+
+fn commentary(value: &Value) -> Result<String, Refusal> {
+    let text = value.as_str().filter(|text| !text.trim().is_empty());
+    let text = text.ok_or_else(|| Refusal::new(400, "MISSING_FIELD", "commentary is required"))?;
+    if text.encode_utf16().count() > MAX_TEXT {
+        return Err(Refusal::new(
+            400,
+            "FIELD_LENGTH_TOO_LONG",
+            "commentary is too long",
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// What residents read: cut at the first reserved sign that no backslash stands before.
+fn rendered(commentary: &str) -> String {
+    let mut out = String::new();
+    let mut chars = commentary.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => match chars.next() {
+                Some(next) if is_reserved_in_little_text(next) => out.push(next),
+                Some(_) | None => break,
+            },
+            c if is_reserved_in_little_text(c) => break,
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+fn object(call: &Call<'_>) -> Result<Value, Refusal> {
+    let is_json = call
+        .header("content-type")
+        .unwrap_or_default()
+        .starts_with("application/json");
+    let body = call.json().filter(|body| is_json && body.is_object());
+    body.ok_or_else(|| Refusal::new(400, "BAD_REQUEST", "the body is no JSON object"))
+}
+
+/// Refuses an object with a key that is not `known`.
+fn only(object: &Value, known: &[&str]) -> Result<(), Refusal> {
+    let keys = object.as_object().ok_or_else(|| Refusal::field("object"))?;
+    match keys.keys().find(|key| !known.contains(&key.as_str())) {
+        Some(key) => Err(Refusal::field(key)),
+        None => Ok(()),
+    }
+}
+
+/// A name in an address, whose colons have to be escaped.
+fn escaped(urn: &str) -> Result<String, Refusal> {
+    if urn.contains(':') {
+        Err(Refusal::new(400, "BAD_REQUEST", "the URN is not encoded"))
+    } else {
+        Ok(decode(urn))
+    }
+}
+
+fn encode(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+fn decode(text: &str) -> String {
+    let pair = format!("x={text}");
+    url::form_urlencoded::parse(pair.as_bytes())
+        .next()
+        .map(|(_, value)| value.into_owned())
+        .unwrap_or_default()
+}
+
+fn empty(status: u16) -> Response<Vec<u8>> {
+    let mut answer = Response::new(Vec::new());
+    *answer.status_mut() = http::StatusCode::from_u16(status).unwrap_or_default();
+    answer
+}

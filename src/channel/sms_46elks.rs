@@ -295,7 +295,7 @@ impl Channel for Account {
             .ok_or_else(|| refused("it names no delivery"))?;
         let token = one(query, "token").and_then(|token| hex::decode(token).ok());
         let proof = self.proof_of(&delivery)?;
-        if !token.is_some_and(|token| proof.verify_slice(&token).is_ok()) {
+        if token.is_none_or(|token| proof.verify_slice(&token).is_err()) {
             return Err(refused("its token is not that of the delivery"));
         }
         // Words that 46elks may add later say nothing to us.

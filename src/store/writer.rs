@@ -369,7 +369,6 @@ fn refuse(group: Vec<Request>, error: &StoreError, answers: &mut Vec<Answer>) {
             }
             Request::Take { reply, .. } => answer(reply, Err(error.clone())),
             Request::Change(changes, reply) => answer_changes(reply, vec![Err(error.clone()); changes.len()]),
-            Request::Arrival(.., reply) => answer(reply, Err(error.clone())),
             Request::Note(.., reply)
             | Request::Step(_, reply)
             | Request::StageList(.., reply)
@@ -379,7 +378,7 @@ fn refuse(group: Vec<Request>, error: &StoreError, answers: &mut Vec<Answer>) {
             Request::Decide(_, reply) => answer(reply, Err(error.clone())),
             Request::Finish(.., reply) => answer(reply, Err(error.clone())),
             Request::Record(_, reply) => answer(reply, Err(error.clone())),
-            Request::Suppress(.., reply) => answer(reply, Err(error.clone())),
+            Request::Suppress(.., reply) | Request::Arrival(.., reply) => answer(reply, Err(error.clone())),
             Request::Close(done) => Box::new(|_| drop(done)),
         });
     }

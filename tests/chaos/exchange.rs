@@ -3,8 +3,11 @@
 //! says. An exchange of several steps (media, container, parts of a thread) is cut between all of them.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use vardkase::channel::{Kind, REGISTRY};
 use vardkase::model::Proof;
@@ -84,6 +87,14 @@ fn fields(sent: usize) -> Value {
     })
 }
 
+/// A picture, so that its upload is cut as well where there is one.
+static PICTURE: LazyLock<String> = LazyLock::new(|| {
+    let mut file = std::io::Cursor::new(Vec::new());
+    let red = image::RgbImage::from_pixel(64, 48, image::Rgb([200, 30, 30]));
+    red.write_to(&mut file, image::ImageFormat::Png).unwrap();
+    STANDARD.encode(file.into_inner())
+});
+
 /// Words of one post by recipient, as often as they were published.
 type Ledger = BTreeMap<(Option<String>, String), usize>;
 
@@ -93,6 +104,7 @@ struct Ground {
     seen: usize,
     /// Posts of an undisturbed broadcast.
     posts: usize,
+    with_picture: bool,
 }
 
 impl Ground {
@@ -103,6 +115,7 @@ impl Ground {
             sent: 0,
             seen: 0,
             posts: 0,
+            with_picture: kind.can.picture,
         };
         let mut daemon = ground.world.spawn();
         ground.world.ready(&mut daemon).await;
@@ -125,8 +138,11 @@ impl Ground {
 
     fn command(&mut self) -> (Value, String) {
         self.sent += 1;
-        let body =
+        let mut body =
             json!({"message": "fritext", "fields": fields(self.sent), "to": ["konto"], "mode": "live"});
+        if self.with_picture {
+            body["picture"] = json!({ "file": PICTURE.as_str(), "alt": "En röd ruta" });
+        }
         (body, format!("prov-{}", self.sent))
     }
 

@@ -12,6 +12,7 @@
 use vardkase::failpoint;
 
 mod exchange;
+mod expansion;
 mod round;
 #[path = "../support/mod.rs"]
 mod support;
@@ -77,21 +78,45 @@ async fn r1_r2_r3_killed_at_random_nothing_is_lost_and_nothing_provable_is_poste
 async fn r1_killed_at_every_named_point_nothing_is_lost_and_nothing_provable_is_posted_twice() {
     let mut tally = Tally::default();
     let mut arena = Arena::open().await;
-    for name in failpoint::NAMES {
-        // Later too, in the midst of the fan-out; commands are accepted and lanes taken only once or twice.
-        let is_rare = name.starts_with("accept") || name.starts_with("lease");
-        for nth in [1, if is_rare { 2 } else { 9 }] {
-            Box::pin(arena.fail_at(name, nth, &mut tally)).await;
+    let mut kills = 0;
+    for name in failpoint::NAMES
+        .iter()
+        .filter(|name| !name.starts_with(EXPANSION))
+    {
+        // Later too, in the midst of the fan-out. A command is one commit, and lanes are taken once.
+        let passages: &[usize] = match name.split('-').next() {
+            Some("accept") => &[1, 2],
+            Some("lease") => &[1],
+            _ => &[1, 9],
+        };
+        for nth in passages {
+            Box::pin(arena.fail_at(name, *nth, &mut tally)).await;
+            kills += 1;
         }
     }
     arena.close().await;
     told("FAILPOINTS", &tally);
     holds(&tally);
-    assert_eq!(
-        tally.kills,
-        2 * failpoint::NAMES.len(),
-        "each point kills the process each time"
-    );
+    assert_eq!(tally.kills, kills, "each point kills the process each time");
+}
+
+/// The points of lists in files, which the arena does not have.
+const EXPANSION: &str = "expansion-";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r1_killed_at_every_commit_of_a_list_everybody_on_it_gets_one_message() {
+    let points: Vec<&str> = failpoint::NAMES
+        .iter()
+        .copied()
+        .filter(|name| name.starts_with(EXPANSION))
+        .collect();
+    assert_eq!(points.len(), 2);
+    for point in points {
+        for nth in 1..=3 {
+            let faults = Box::pin(expansion::cut(point, nth)).await;
+            assert!(faults.is_empty(), "{faults:#?}");
+        }
+    }
 }
 
 /// Worlds at once: each is a daemon and a wall, and most of their time they wait.

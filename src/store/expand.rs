@@ -11,9 +11,11 @@ use super::accept::{Row as NewRow, deliveries};
 use super::db::{Row, Value};
 use super::step::to_json;
 use super::writer::Tx;
-use super::{Changed, Entry, Expanded, Expansion, ExpansionState, StoreError, sql, suppress};
+use super::{Changed, Entry, Expanded, Expansion, StoreError, sql, suppress};
 use crate::clock::Timestamp;
-use crate::model::{AccountId, Actor, BroadcastId, DeliveryId, LaneId, Purpose, Reason, Recipient, State};
+use crate::model::{
+    AccountId, Actor, BroadcastId, DeliveryId, ExpansionState, LaneId, Purpose, Reason, Recipient, State,
+};
 
 /// Recipients of one chunk, at most.
 pub const CHUNK: usize = 512;

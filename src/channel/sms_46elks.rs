@@ -20,6 +20,7 @@ use super::patience::Patience;
 use super::phone::{self, is_e164};
 use super::transport::{Answer, Effect, Transport, below};
 use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, WallSite};
+use crate::clock::Timestamp;
 use crate::compose::{TextRule, sms};
 use crate::config::section::Section;
 use crate::model::AddressKind;
@@ -81,8 +82,10 @@ const MOST_PARTS: u32 = 10;
 const DEFAULT_SETTLE_WAIT: Duration = Duration::from_secs(30);
 /// The same on the practice wall, where a message shows at once.
 const WALL_SETTLE_WAIT: Duration = Duration::from_secs(2);
-/// How far the service's clock may be behind ours.
+/// How far apart the service's clock and ours may be.
 const CLOCK_SLACK: SignedDuration = SignedDuration::from_mins(2);
+/// After this time a request of ours is no longer at work anywhere: the longest `attempt_timeout`, twice.
+const STILL_AT_WORK: SignedDuration = SignedDuration::from_mins(10);
 /// Below this balance, in whole units of the account's currency, the account does not count as ready.
 const DEFAULT_LEAST_BALANCE: u32 = 1;
 /// Ten-thousandths of the account's currency in one.
@@ -255,6 +258,7 @@ impl Channel for Account {
             from: &self.settings.from,
             text: &question.post.rendering.text,
             since: question.since - CLOCK_SLACK,
+            until: question.since + STILL_AT_WORK + CLOCK_SLACK,
             taken: &question.taken,
         };
         let patience = Patience::of(self.settings.settle_wait);
@@ -263,7 +267,7 @@ impl Channel for Account {
             if look > 0 {
                 tokio::time::sleep(patience.step).await;
             }
-            match self.search(&wanted).await {
+            match self.search(&wanted, question.now).await {
                 Ok(Search::Found(receipt)) => return Ok(Settled::Found(receipt)),
                 Ok(Search::NotThere) => hidden = false,
                 Ok(Search::Hidden) => hidden = true,
@@ -413,9 +417,10 @@ impl Account {
         (!said.is_empty()).then(|| said.join(", "))
     }
 
-    /// Looks for the message in the account's history, newest first.
-    async fn search(&self, wanted: &Wanted<'_>) -> Result<Search, SendError> {
-        let mut walk = history::Walk::new();
+    /// Looks for the message in the account's history, newest first, from the last moment on at which it can have been
+    /// taken in.
+    async fn search(&self, wanted: &Wanted<'_>, now: Timestamp) -> Result<Search, SendError> {
+        let mut walk = history::Walk::from((wanted.until < now).then_some(wanted.until));
         loop {
             let mut url = self.url(&["sms"]);
             if let Some(start) = walk.start() {

@@ -8,8 +8,9 @@ use unicode_normalization::UnicodeNormalization;
 use crate::clock::{self, Timestamp};
 use crate::model::Receipt;
 
-/// How many pages of a hundred are read at most.
-const PAGES: usize = 100;
+/// How many pages of a hundred are read at most: what a raised limit of 400 messages a second puts between the earliest
+/// and the latest moment that a message of ours can bear.
+const PAGES: usize = 1000;
 
 /// The message that is looked for.
 pub(super) struct Wanted<'a> {
@@ -18,6 +19,8 @@ pub(super) struct Wanted<'a> {
     pub text: &'a str,
     /// Nothing older is ours.
     pub since: Timestamp,
+    /// Nothing newer is ours.
+    pub until: Timestamp,
     /// Ids that belong to other deliveries.
     pub taken: &'a [String],
 }
@@ -43,10 +46,11 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    pub(super) fn new() -> Self {
+    /// A walk from `latest` on, or from the newest message.
+    pub(super) fn from(latest: Option<Timestamp>) -> Self {
         Self {
             pages: 0,
-            oldest: None,
+            oldest: latest,
             hidden: false,
         }
     }

@@ -1,5 +1,6 @@
 //! Every row of the reference page's error table, and settling, against a service that answers as told.
 
+use jiff::SignedDuration;
 use serde_json::json;
 
 use super::*;
@@ -345,6 +346,18 @@ async fn the_history_is_read_back_page_by_page_to_before_the_attempt() {
             "GET /a1/sms?start=2026-11-23T15%3A58%3A14.123457",
             "GET /a1/sms?start=2026-11-23T15%3A58%3A10.123457",
         ]
+    );
+}
+
+#[tokio::test]
+async fn an_old_attempt_is_looked_for_in_its_own_time_and_not_among_all_that_was_sent_since() {
+    let later = |question: &mut Question| question.now = question.since + SignedDuration::from_hours(3);
+    let (settled, asked) = settle_against(vec![page(&[sent_at("s1", 2)])], later).await;
+    assert_eq!(settled.unwrap(), Settled::Found(Receipt::of("s1")));
+    assert_eq!(
+        asked[0].line,
+        // A microsecond after the last moment at which it can have been taken in.
+        "GET /a1/sms?start=2026-11-23T16%3A10%3A05.123457"
     );
 }
 

@@ -357,7 +357,7 @@ async fn an_old_attempt_is_looked_for_in_its_own_time_and_not_among_all_that_was
     assert_eq!(
         asked[0].line,
         // A microsecond after the last moment at which it can have been taken in.
-        "GET /a1/sms?start=2026-11-23T16%3A10%3A05.123457"
+        "GET /a1/sms?start=2026-11-23T16%3A10%3A06.123457"
     );
 }
 

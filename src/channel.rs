@@ -53,6 +53,7 @@ pub mod transport;
 pub mod web_push;
 pub mod webhook;
 pub mod whatsapp;
+mod without;
 pub mod wordpress;
 pub mod x;
 

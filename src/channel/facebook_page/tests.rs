@@ -149,6 +149,12 @@ async fn every_error_of_the_reference_page_has_its_class() {
         (400, 324, 0, false, "refused"),
         (400, 1_366_046, 0, false, "refused"),
         (404, 803, 0, false, "refused"),
+        (400, 36_000, 2_207_004, false, "refused"),
+        (400, 36_001, 2_207_005, false, "refused"),
+        (400, 36_003, 2_207_009, true, "refused"),
+        // The service says that it will pass.
+        (400, 100, 0, true, "unknown"),
+        (400, 36_003, 0, true, "unknown"),
         (400, 2500, 0, false, "refused"),
     ];
     for (status, code, subcode, transient, class) in rows {

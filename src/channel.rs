@@ -312,6 +312,13 @@ pub struct Identity {
     pub facts: BTreeMap<String, String>,
 }
 
+impl Kind {
+    /// Whether a change of a published text can bring another picture: where not, the earlier one stays.
+    pub fn changes_picture(&self) -> bool {
+        self.can.edit && self.can.picture && !matches!(self.id, "linkedin" | "matrix")
+    }
+}
+
 /// The kind named `id`.
 pub fn kind(id: &str) -> Option<&'static Kind> {
     REGISTRY.iter().copied().find(|kind| kind.id == id)

@@ -1,5 +1,6 @@
 //! The web site, through its own receiver: a few lines in any CMS that take the alert's document and answer with the
-//! page's address. Stricter than a webhook: without the address nothing counts as published.
+//! page's address. Stricter than a webhook: without the address nothing counts as published, unless the account says that
+//! the status is enough.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,13 +49,29 @@ pub static KIND: Kind = Kind {
     },
     read: |section| {
         let endpoint = section.address("endpoint", true);
-        Some(Box::new(HttpJson { endpoint: endpoint? }))
+        let by_status = section.one_of("answer", &["strict", "status"]) == Some("status");
+        let url = section.address("url", false);
+        if url.is_some() && !by_status {
+            section.problem(
+                "url",
+                "is for answer = \"status\"; a strict receiver names the page itself",
+            );
+        }
+        Some(Box::new(HttpJson {
+            endpoint: endpoint?,
+            by_status,
+            url,
+        }))
     },
 };
 
 #[derive(Debug, Clone)]
 struct HttpJson {
     endpoint: Url,
+    /// Whether the status alone counts.
+    by_status: bool,
+    /// Where messages show, for receivers that do not say so.
+    url: Option<Url>,
 }
 
 impl Settings for HttpJson {
@@ -69,11 +86,16 @@ impl Settings for HttpJson {
     fn at_wall(&self, site: &WallSite) -> Box<dyn Settings> {
         Box::new(Self {
             endpoint: site.base.clone(),
+            url: self.url.as_ref().map(|_| site.base.clone()),
+            ..self.clone()
         })
     }
 
     fn addresses(&self) -> Vec<(&'static str, String)> {
-        vec![("endpoint", self.endpoint.to_string())]
+        let url = self.url.iter().map(|url| ("url", url.to_string()));
+        std::iter::once(("endpoint", self.endpoint.to_string()))
+            .chain(url)
+            .collect()
     }
 
     fn open(&self, parts: Parts) -> Result<Arc<dyn Channel>, Reason> {
@@ -81,7 +103,11 @@ impl Settings for HttpJson {
             self.endpoint.clone(),
             HeaderName::from_static("idempotency-key"),
             true,
-            Proofs::Address,
+            if self.by_status {
+                Proofs::Taken(self.url.clone())
+            } else {
+                Proofs::Address
+            },
             &parts,
         )?))
     }

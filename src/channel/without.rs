@@ -46,6 +46,12 @@ pub(super) fn note(steps: &Steps, also: Option<String>) -> Option<String> {
     joined(left_out.into_iter().flatten().chain(also))
 }
 
+/// What the receipt of a change says if the picture that it brought did not go in.
+pub(super) fn keeps(why: &str) -> String {
+    let why: String = why.chars().filter(|c| !c.is_control()).take(150).collect();
+    format!("the post keeps its earlier picture, if it has one: {why}")
+}
+
 /// Notes as one.
 pub(super) fn joined(notes: impl IntoIterator<Item = String>) -> Option<String> {
     let mut all: Vec<String> = Vec::new();

@@ -50,13 +50,9 @@ pub static KIND: Kind = Kind {
     read: |section| {
         let endpoint = section.address("endpoint", true);
         let by_status = section.one_of("answer", &["strict", "status"]) == Some("status");
-        let url = section.address("url", false);
-        if url.is_some() && !by_status {
-            section.problem(
-                "url",
-                "is for answer = \"status\"; a strict receiver names the page itself",
-            );
-        }
+        // Every account may have it; here it stands in for what the receiver does not tell.
+        let url = section.text_if_any("url").filter(|_| by_status);
+        let url = url.and_then(|url| Url::parse(&url).ok());
         Some(Box::new(HttpJson {
             endpoint: endpoint?,
             by_status,
@@ -70,7 +66,7 @@ struct HttpJson {
     endpoint: Url,
     /// Whether the status alone counts.
     by_status: bool,
-    /// Where messages show, for receivers that do not say so.
+    /// The account's own address, where messages show, for receivers that do not say where.
     url: Option<Url>,
 }
 
@@ -92,10 +88,7 @@ impl Settings for HttpJson {
     }
 
     fn addresses(&self) -> Vec<(&'static str, String)> {
-        let url = self.url.iter().map(|url| ("url", url.to_string()));
-        std::iter::once(("endpoint", self.endpoint.to_string()))
-            .chain(url)
-            .collect()
+        vec![("endpoint", self.endpoint.to_string())]
     }
 
     fn open(&self, parts: Parts) -> Result<Arc<dyn Channel>, Reason> {

@@ -293,6 +293,11 @@ impl Exchange<'_> {
                 Some(Trouble::Fetch(reason)) if with_picture && needs_picture(draft) => {
                     return Err(SendError::NotSent(reason));
                 }
+                // Nobody has seen anything. Whether it is the picture or the text that it will not have, the text alone
+                // tells.
+                Some(Trouble::Fault(Fault::Refused(reason))) if with_picture && !needs_picture(draft) => {
+                    self.leave_picture_out(part, draft, &reason).await?;
+                }
                 Some(Trouble::Fetch(reason) | Trouble::Media(reason)) if with_picture => {
                     self.leave_picture_out(part, draft, &reason).await?;
                 }

@@ -154,14 +154,15 @@ async fn secrets() {
                 if let Err(error) = &outcome {
                     shown.push_str(&error.to_string());
                 }
-                let verified = lab.channel.verify().await;
-                write!(shown, "{verified:?}").unwrap();
                 shown.push_str(
                     &the_rest(&lab, &post, outcome.as_ref().ok(), &|| {
                         with_echo(kind.id, how.clone(), &echoed)
                     })
                     .await,
                 );
+                // Last, as it may renew what was echoed.
+                let verified = lab.channel.verify().await;
+                write!(shown, "{verified:?}").unwrap();
                 let logged = std::mem::take(&mut *log.0.lock().unwrap());
                 let logged = String::from_utf8_lossy(&logged).into_owned();
                 lines += logged.lines().count();

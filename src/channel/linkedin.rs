@@ -596,7 +596,7 @@ impl Account {
             Some(at) if ours && at >= since => {
                 let note = "LinkedIn named this post as the original: an earlier attempt had got through";
                 Ok(Receipt {
-                    note: Some(note.to_owned()),
+                    note: without::joined(picture::note(post).into_iter().chain([note.to_owned()])),
                     ..self.receipt(original)
                 })
             }

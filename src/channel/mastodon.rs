@@ -322,7 +322,8 @@ impl Account {
             picture: attached.id.as_deref(),
         };
         leave_out(post, attached.note.as_deref()).await?;
-        self.send_piece(post, &piece).await
+        let receipt = self.send_piece(post, &piece).await?;
+        Ok(noted(receipt, post))
     }
 
     async fn publish_thread(
@@ -431,10 +432,10 @@ impl Account {
         }
         let body = answer.json().unwrap_or(Value::Null);
         let mut receipt = receipt(&body).ok_or_else(|| verdict::unreadable(&answer))?;
-        let mut note = without::note(&post.steps, None);
+        let mut note = None;
         // The key led to an earlier attempt's post, which had gone without.
         let bare = body["media_attachments"].as_array().is_some_and(Vec::is_empty);
-        if picture.is_some() && bare {
+        if picture.is_some() && bare && without::of(&post.steps, without::PICTURE).is_none() {
             note = join(
                 note,
                 media::Attached::without("an earlier attempt had left it out").note,

@@ -60,6 +60,9 @@ const PROPERTIES: &[(&str, Check)] = &[
         Box::pin(verifies(http, kind))
     }),
     ("edits, and again", |http, kind| Box::pin(can::edits(http, kind))),
+    ("a correction's picture", |http, kind| {
+        Box::pin(can::exchanges(http, kind))
+    }),
     ("pins and unpins, and again", |http, kind| {
         Box::pin(can::pins(http, kind))
     }),

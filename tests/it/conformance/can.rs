@@ -1,10 +1,11 @@
 //! What only some channels can: each is held to what its table of capabilities, or its account's own keys, promise.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use vardkase::channel::{Kind, Transport};
 use vardkase::clock::{Clock, SystemClock, later};
-use vardkase::model::{Kind as Does, Post, Receipt, SendError, Settled};
+use vardkase::model::{Kind as Does, Picture, Post, Receipt, SendError, Settled};
 use vardkase::wall::{CutAt, How};
 
 use super::lab::{LETTERS, LINK, Lab, SENDER};
@@ -151,6 +152,72 @@ pub async fn shows(http: &Transport, kind: &'static Kind) -> Verdict {
         format!("it stands, and yet: {:?}", receipt.note)
     })?;
     Ok("ok".into())
+}
+
+/// Another picture than [`small_picture`].
+fn other_picture() -> Arc<Picture> {
+    static PICTURE: OnceLock<Arc<Picture>> = OnceLock::new();
+    let made = PICTURE.get_or_init(|| {
+        let mut bytes = Vec::new();
+        image::RgbImage::from_pixel(320, 320, image::Rgb([200, 30, 30]))
+            .write_to(&mut std::io::Cursor::new(&mut bytes), image::ImageFormat::Jpeg)
+            .unwrap();
+        Arc::new(Picture {
+            bytes,
+            alt: "En röd ruta".to_owned(),
+            ..(*small_picture()).clone()
+        })
+    });
+    Arc::clone(made)
+}
+
+/// A correction that brings a picture puts it in the place of the earlier one, or says that it did not.
+pub async fn exchanges(http: &Transport, kind: &'static Kind) -> Verdict {
+    let Some((lab, post)) = pictured(http, kind).await.filter(|_| kind.can.edit) else {
+        return Ok(NOT_HERE.into());
+    };
+    let receipt = lab
+        .publish(&post, PATIENCE)
+        .await
+        .map_err(|error| error.to_string())?;
+    let mut correction = correction(&lab);
+    correction.picture = Some(other_picture());
+    for time in ["once", "again"] {
+        let changed = lab.channel.edit(&receipt, &correction).await;
+        let changed = changed.map_err(|error| format!("{time}: {error}"))?;
+        let standing = lab.standing();
+        let pictures: Vec<_> = standing.iter().flat_map(|posted| &posted.pictures).collect();
+        ensure(pictures.len() == 1, || {
+            format!("{time}: {} pictures stand", pictures.len())
+        })?;
+        let is_new = pictures[0].bytes == other_picture().bytes;
+        ensure(is_new == kind.changes_picture(), || {
+            format!("{time}: the new one stands: {is_new}")
+        })?;
+        let says_kept = changed
+            .note
+            .as_ref()
+            .is_some_and(|note| note.contains("keeps its earlier picture"));
+        ensure(says_kept != is_new, || {
+            format!("{time}: the note is {:?}", changed.note)
+        })?;
+        // Where the description stands in the text, it is that of the picture that stands.
+        let tells = |alt: &str| standing.iter().any(|posted| posted.text.contains(alt));
+        let wrong = if is_new {
+            &small_picture().alt
+        } else {
+            &other_picture().alt
+        };
+        ensure(!tells(wrong), || {
+            format!("{time}: it describes the other picture")
+        })?;
+    }
+    Ok(if kind.changes_picture() {
+        "ok"
+    } else {
+        "ok (stays)"
+    }
+    .into())
 }
 
 /// Each request of an exchange with a picture is refused, and then each of those after it loses its answer: the text

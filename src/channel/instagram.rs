@@ -274,12 +274,8 @@ impl Channel for Account {
         let exchange = self.exchange(post);
         let draft = self.draft(post).await.map_err(SendError::NotSent)?;
         let path = self.list();
-        let taken = Vec::from_iter(
-            post.root
-                .iter()
-                .chain(&post.parent)
-                .map(|receipt| receipt.remote_id.clone()),
-        );
+        let others = post.root.iter().chain(&post.parent);
+        let taken: Vec<String> = others.map(|receipt| receipt.remote_id.clone()).collect();
         let look = Look {
             path: &path,
             words: "caption",

@@ -407,25 +407,18 @@ impl Exchange<'_> {
                 Some(Trouble::Lost(reason) | Trouble::Fault(Fault::Missing(reason))) => {
                     (self.form.pauses.lost, SendError::Unknown(reason))
                 }
-                // Seen on posts that were live all the same. The container knows: one that is still ready was not
-                // published, and what could not be fetched this time may be the next.
-                Some(trouble @ (Trouble::Blocked(_) | Trouble::Media(_) | Trouble::Fetch(_))) => {
-                    let (again, reason) = match trouble {
-                        Trouble::Fetch(reason) => (true, reason),
-                        Trouble::Blocked(reason)
-                        | Trouble::Media(reason)
-                        | Trouble::NotReady(reason)
-                        | Trouble::Lost(reason) => (false, reason),
-                        Trouble::Fault(fault) => return Err(self.on_publish(fault)),
-                    };
-                    match self.standing(container).await {
-                        Ok(Standing::Published) => return Ok(Out::Somewhere),
-                        Ok(Standing::Ready) if again => (self.form.pauses.look, SendError::NotSent(reason)),
-                        Ok(Standing::Ready) => return Err(SendError::Refused(reason)),
-                        Ok(Standing::InProgress | Standing::Gone(_) | Standing::Broken { .. }) | Err(_) => {
-                            return Err(SendError::Unknown(reason));
-                        }
+                // What could not be fetched this time may be the next.
+                Some(Trouble::Fetch(reason)) => {
+                    if let Some(out) = self.after_all(container, &reason).await? {
+                        return Ok(out);
                     }
+                    (self.form.pauses.look, SendError::NotSent(reason))
+                }
+                Some(Trouble::Blocked(reason) | Trouble::Media(reason)) => {
+                    return match self.after_all(container, &reason).await? {
+                        Some(out) => Ok(out),
+                        None => Err(SendError::Refused(reason)),
+                    };
                 }
                 Some(Trouble::Fault(fault)) => return Err(self.on_publish(fault)),
             };
@@ -434,6 +427,18 @@ impl Exchange<'_> {
                 return Err(error);
             }
             tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Whether a container was published although the service said no: that was seen on posts that were live all the same.
+    /// One that is still ready was not.
+    async fn after_all(&self, container: &str, no: &Reason) -> Result<Option<Out>, SendError> {
+        match self.standing(container).await {
+            Ok(Standing::Published) => Ok(Some(Out::Somewhere)),
+            Ok(Standing::Ready) => Ok(None),
+            Ok(Standing::InProgress | Standing::Gone(_) | Standing::Broken { .. }) | Err(_) => {
+                Err(SendError::Unknown(no.clone()))
+            }
         }
     }
 

@@ -207,8 +207,14 @@ async fn a_part_whose_container_is_lost_after_it_was_published_is_found_and_not_
     for how in [answer(400, 24, 4_279_009), expired(), broken()] {
         let practice = practice_with("long = \"thread\"").await;
         practice.strike_path("threads_publish", 1, How::DoneThenCut(CutAt::Reset));
+        let post = long_post();
+        let err = practice.channel.publish(&post).await.unwrap_err();
+        assert_eq!(err.as_str(), "unknown", "{how:?}");
+        assert_eq!(practice.ledger().len(), 1, "{how:?}");
         practice.strike_path("/17900000001", 0, how.clone());
-        let (receipt, _) = carried_through(&practice, long_post()).await;
+        let settled = practice.settle(&post).await;
+        assert_eq!(settled, Settled::Absent, "{how:?}: the other parts are to come");
+        let (receipt, _) = carried_through(&practice, post).await;
         let ledger = practice.ledger();
         assert_eq!(ledger.len(), 3, "{how:?}: {ledger:#?}");
         assert_eq!(receipt.remote_id, ledger[0].remote_id, "{how:?}");

@@ -157,10 +157,8 @@ impl Sorted {
     /// Whether such a delivery waits behind this one.
     pub(super) fn holds_up(&self, delivery: &Delivery, such: impl Fn(&Delivery) -> bool) -> bool {
         let key = Key::of(delivery);
-        let behind = self.blocked.iter().map(|work| &work.delivery);
-        behind
-            .into_iter()
-            .any(|behind| such(behind) && Key::of(behind) == key)
+        let mut behind = self.blocked.iter().map(|work| &work.delivery);
+        behind.any(|behind| such(behind) && Key::of(behind) == key)
     }
 
     /// The keys that something waits behind.

@@ -89,6 +89,7 @@ impl Memory {
                     let overtaken = old.alert == work.delivery.alert
                         && old.broadcast != work.delivery.broadcast
                         && old.lane() == lane
+                        && old.purpose == Purpose::Publish
                         && matches!(old.state, State::Queued | State::Held | State::Manual);
                     if overtaken {
                         row.work.delivery.state = State::Superseded;

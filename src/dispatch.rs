@@ -27,6 +27,7 @@ mod leases;
 mod ledger;
 mod pace;
 mod queue;
+mod room;
 mod shared;
 
 /// How long abandoned attempts may take to end.

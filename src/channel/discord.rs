@@ -20,7 +20,9 @@ use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Sett
 use crate::clock::{Timestamp, later};
 use crate::compose::TextRule;
 use crate::config::section::Section;
-use crate::model::{Picture, PictureRule, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
+use crate::model::{
+    Busy, Picture, PictureRule, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit,
+};
 
 /// A Discord channel.
 pub static KIND: Kind = Kind {
@@ -145,7 +147,7 @@ impl Settings for Discord {
         Ok(Arc::new(Account {
             hook,
             settings: self.clone(),
-            http: parts.http,
+            http: parts.http.metered(super::quota::discord),
         }))
     }
 }
@@ -208,6 +210,10 @@ impl Channel for Account {
             }
             other => other.map(|()| changed),
         }
+    }
+
+    fn quota(&self) -> Option<crate::model::Quota> {
+        self.http.quota()
     }
 
     async fn verify(&self) -> Result<Identity, SendError> {
@@ -314,6 +320,7 @@ impl Account {
             (429, _) => SendError::Busy {
                 until: until(answer, &body),
                 reason: reason(""),
+                scope: Busy::Account,
             },
             (300..=399, _) => SendError::Refused(reason("; it has moved: correct the webhook")),
             (400..=407 | 409..=499, _) => SendError::Refused(reason("")),

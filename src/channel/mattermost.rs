@@ -18,7 +18,7 @@ use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Sett
 use crate::clock::{Timestamp, later};
 use crate::compose::TextRule;
 use crate::config::section::Section;
-use crate::model::{Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
+use crate::model::{Busy, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
 
 /// A channel in Mattermost.
 pub static KIND: Kind = Kind {
@@ -224,6 +224,7 @@ fn failure(answer: &Answer) -> SendError {
         (429, _) => SendError::Busy {
             until: answer.retry_after().or_else(|| reset(answer)),
             reason: reason("it asks us to wait"),
+            scope: Busy::Account,
         },
         (300..=399, _) => SendError::Refused(reason("the server has moved; set the hook's new address")),
         (400..=407 | 410..=499, _) => SendError::Refused(reason("it does not take the message")),

@@ -18,7 +18,7 @@ use super::transport::{Answer, Effect, Transport};
 use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, WallSite, markdown};
 use crate::compose::TextRule;
 use crate::config::section::Section;
-use crate::model::{Lang, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
+use crate::model::{Busy, Lang, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
 
 /// A channel in Microsoft Teams.
 pub static KIND: Kind = Kind {
@@ -255,6 +255,7 @@ fn failure(answer: &Answer) -> SendError {
         (429, _) => SendError::Busy {
             until: answer.retry_after(),
             reason: reason("it asks us to wait"),
+            scope: Busy::Account,
         },
         (403, _) => SendError::Refused(reason(
             "a rule of the organisation forbids it; ask your administrator",

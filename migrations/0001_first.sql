@@ -89,6 +89,8 @@ CREATE TABLE delivery (
     started_at    BIGINT,
     unknown_since BIGINT,
     finished_at   BIGINT,
+    -- Called off while an attempt was under way: what comes back of it unsent goes no more.
+    recalled_at   BIGINT,
     remote_id     TEXT,
     receipt       TEXT,
     error         TEXT,

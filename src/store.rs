@@ -37,6 +37,7 @@ mod lists;
 mod migrate;
 mod picture;
 mod read;
+mod recall;
 mod restore;
 mod sql;
 mod step;
@@ -51,6 +52,7 @@ pub use data::{
     StepMade, Suppressed, Target, Under,
 };
 pub use expand::{CHUNK, Forgotten, ListDecision};
+pub use recall::Recall;
 pub use summary::{ListedState, Summary};
 
 /// Changes that a slow listener may fall behind before it misses some.

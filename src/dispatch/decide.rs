@@ -98,6 +98,18 @@ pub(super) fn before_attempt(work: &Work, facts: &Facts<'_>) -> Option<Verdict> 
         ));
     }
     match (delivery.purpose, &work.target) {
+        // Called off while it was being sent: what comes of that decides.
+        (Purpose::Retract, None) if work.target_state.is_some_and(State::is_open) => None,
+        (Purpose::Retract, None) if may_stand(work.target_state) => Some(Verdict::because(
+            Event::Hold,
+            Reason::new(
+                "may-stand",
+                "nobody knows whether the post got through: look at the account, and take away what stands there",
+            ),
+        )),
+        (Purpose::Retract, None) if !work.target_state.is_some_and(State::got_out) => {
+            Some(not_needed("the post never got out"))
+        }
         (Purpose::Retract | Purpose::Edit, None) => Some(Verdict::because(
             Event::Hold,
             Reason::new(
@@ -120,6 +132,14 @@ pub(super) fn before_attempt(work: &Work, facts: &Facts<'_>) -> Option<Verdict> 
             _,
         ) => None,
     }
+}
+
+/// Whether a post may stand although nothing says that it got out: an attempt of unknown outcome came to rest so.
+fn may_stand(state: Option<State>) -> bool {
+    matches!(
+        state,
+        Some(State::Held | State::Manual | State::Expired | State::Superseded)
+    )
 }
 
 /// Whether a delivery that stands in for another one is needed. One that stands for itself always is.

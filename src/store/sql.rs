@@ -38,7 +38,7 @@ macro_rules! step_columns {
     ($from:expr) => {
         concat!(
             "SELECT d.id, d.broadcast, d.kind, d.mode, d.account, d.recipient, d.purpose, d.target, d.state, \
-             d.attempts, d.started_at, d.unknown_since, d.finished_at, l.epoch FROM ",
+             d.attempts, d.started_at, d.unknown_since, d.finished_at, l.epoch, d.recalled_at FROM ",
             $from,
             "LEFT JOIN lane l ON l.account = d.account AND l.mode = d.mode "
         )
@@ -59,9 +59,11 @@ macro_rules! chain_move {
 
 // After the macros that it uses.
 mod lists;
+mod recall;
 mod rows;
 
 pub(super) use lists::*;
+pub(super) use recall::*;
 pub(super) use rows::Placeholders;
 use rows::{AMONG_MOST, Among, I, Many, T};
 
@@ -184,9 +186,12 @@ statements! {
 
     EXTENT = "SELECT account, channel, CAST(CASE WHEN recipient = '' THEN 0 ELSE 1 END AS BIGINT), state, \
               CAST(CASE WHEN purpose = 'publish' AND target IS NOT NULL AND attempts = 0 \
-              AND state IN ('queued', 'cancelled', 'superseded') THEN 1 ELSE 0 END AS BIGINT), COUNT(*), MIN(id) \
-              FROM delivery WHERE broadcast = $1 AND purpose IN ('publish', 'edit') \
-              GROUP BY 1, 2, 3, 4, 5 ORDER BY MIN(seq)";
+              AND state IN ('queued', 'cancelled', 'superseded') THEN 1 ELSE 0 END AS BIGINT), \
+              CAST(CASE WHEN unknown_since IS NOT NULL \
+              AND state IN ('queued', 'refused', 'held', 'manual', 'expired', 'superseded') THEN 1 ELSE 0 END AS BIGINT), \
+              COUNT(*), MIN(id) FROM delivery WHERE broadcast = $1 AND purpose IN ('publish', 'edit') \
+              GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY MIN(seq)";
+    WORDS_OF = "SELECT id, state FROM delivery WHERE broadcast = $1 AND recipient = '' AND purpose IN ('publish', 'edit')";
     LATEST_EDIT = "SELECT id FROM delivery WHERE alert = $1 AND target = $2 AND purpose = 'edit' \
                    AND state = 'published' ORDER BY seq DESC LIMIT 1";
     DELIVERY = "SELECT ", delivery_columns!(), " FROM delivery d WHERE d.id = $1";
@@ -489,6 +494,14 @@ pub(super) fn every(placeholders: Placeholders) -> Vec<(String, String)> {
         &BODIES,
         &THREADS,
         &TARGETS,
+        &RECALL_STAND_INS,
+        &RECALLED,
+        &RECALLED_UNCERTAIN,
+        &RECALLED_IN_LANE,
+        &RECALLED_AT_REST,
+        &RECALL_IN_LANE,
+        &RECALL_AT_REST,
+        &RECALL_UNDER_WAY,
     ];
     let single = ALL
         .iter()

@@ -8,8 +8,8 @@ use super::db::{Conn, Engine};
 use super::journal::Chain;
 use super::{
     Acceptance, Accepted, Change, Changed, Entry, Expanded, Extra, Forgotten, LaneNotes, Lease, ListDecision,
-    Opened, Stage, StepMade, StoreError, accept, arrival, expand, extra, lanes, restore, sql, suppress,
-    tally,
+    Opened, Recall, Stage, StepMade, StoreError, accept, arrival, expand, extra, lanes, recall, restore, sql,
+    suppress, tally,
 };
 use crate::clock::{SharedClock, Timestamp};
 use crate::failpoint;
@@ -29,6 +29,7 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 pub(super) enum Request {
     Accept(Box<Acceptance>, Reply<Accepted>),
     Add(Vec<Extra>, Timestamp, Option<Entry>, Reply<Vec<LaneId>>),
+    Recall(Box<Recall>, Reply<Vec<LaneId>>),
     Take {
         lanes: Vec<LaneId>,
         node: String,
@@ -80,6 +81,7 @@ impl Request {
             Self::Accept(acceptance, _) => acceptance.destinations.len(),
             Self::Add(extras, ..) | Self::Finish(_, _, extras, ..) => extras.len(),
             Self::Change(changes, _) => changes.len(),
+            Self::Recall(..) => expand::CHUNK,
             Self::Take { lanes, .. } => lanes.len(),
             Self::Renew { leases, .. } => leases.len(),
             Self::Expand(..) => expand::CHUNK,
@@ -364,9 +366,10 @@ fn refuse(group: Vec<Request>, error: &StoreError, answers: &mut Vec<Answer>) {
     for request in group {
         answers.push(match request {
             Request::Accept(_, reply) => answer(reply, Err(error.clone())),
-            Request::Add(.., reply) | Request::Release(.., reply) | Request::Renew { reply, .. } => {
-                answer(reply, Err(error.clone()))
-            }
+            Request::Add(.., reply)
+            | Request::Recall(_, reply)
+            | Request::Release(.., reply)
+            | Request::Renew { reply, .. } => answer(reply, Err(error.clone())),
             Request::Take { reply, .. } => answer(reply, Err(error.clone())),
             Request::Change(changes, reply) => answer_changes(reply, vec![Err(error.clone()); changes.len()]),
             Request::Note(.., reply)
@@ -473,6 +476,7 @@ async fn single(tx: &mut Tx<'_>, request: Request, answers: &mut Vec<Answer>) ->
         Request::Add(extras, at, entry, reply) => {
             keep(reply, extra::add(tx, &extras, at, entry).await, answers)
         }
+        Request::Recall(asked, reply) => keep(reply, recall::recall(tx, *asked).await, answers),
         Request::Take {
             lanes: wanted,
             node,

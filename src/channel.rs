@@ -53,6 +53,7 @@ pub mod transport;
 pub mod web_push;
 pub mod webhook;
 pub mod whatsapp;
+mod without;
 pub mod wordpress;
 pub mod x;
 
@@ -309,6 +310,13 @@ pub struct Identity {
     pub name: String,
     /// What else is worth showing: version, limits, expiry.
     pub facts: BTreeMap<String, String>,
+}
+
+impl Kind {
+    /// Whether a change of a published text can bring another picture: where not, the earlier one stays.
+    pub fn changes_picture(&self) -> bool {
+        self.can.edit && self.can.picture && !matches!(self.id, "linkedin" | "matrix")
+    }
 }
 
 /// The kind named `id`.

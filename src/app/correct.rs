@@ -89,10 +89,12 @@ fn out(account: &Account, extents: &[&Extent], standing: Option<&Standing>) -> (
     }
     let stands = standing.is_some_and(|standing| standing.post.is_some());
     if stands && account.corrects_by_edit {
-        return (
-            How::Edit,
-            "the text of the post that stands is changed".to_owned(),
-        );
+        let why = if kind.can.picture && !kind.changes_picture() {
+            "the text of the post that stands is changed; a picture that it has stays"
+        } else {
+            "the text of the post that stands is changed"
+        };
+        return (How::Edit, why.to_owned());
     }
     if kind.can.thread {
         let why = if kind.can.edit {

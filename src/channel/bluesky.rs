@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::transport::{Answer, Effect};
+use super::without;
 use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, Transport, WallSite};
 use crate::compose::TextRule;
 use crate::model::{PictureRule, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
@@ -217,39 +218,43 @@ impl Bluesky {
         if n > 1 {
             let record = record::part(post, text, reply, None).map_err(SendError::Refused)?;
             let (session, put) = self.put(post, n, text, &record).await?;
-            let place = put.map_err(|fault| fault.into_error(Effect::Writes))?;
-            return Ok((session, place, None));
+            let put = put.map_err(|fault| fault.into_error(Effect::Writes))?;
+            return Ok((session, put.place, None));
         }
-        let mut note = None;
+        let mut why = None;
         for again in [false, true] {
             let embed = match self.embedded(post, again).await? {
                 Ok(Some(embed)) => embed,
                 Ok(None) => break,
-                Err(why) => {
-                    note = Some(without_picture(&why));
+                Err(wrong) => {
+                    why = Some(wrong);
                     break;
                 }
             };
             let record = record::part(post, text, reply.clone(), Some(embed)).map_err(SendError::Refused)?;
             let (session, put) = self.put(post, n, text, &record).await?;
             match put {
-                Ok(place) => return Ok((session, place, None)),
+                Ok(put) => return Ok((session, put.place, note(post, put.standing.as_ref()))),
                 Err(fault) if picture::is_forgotten(&fault) => {
-                    note = Some(without_picture("the server forgot it as soon as it was uploaded"));
+                    why = Some("the server forgot it as soon as it was uploaded".to_owned());
                 }
                 // Nothing was made. Whether it is the picture or the text that it will not have, the text alone tells.
                 Err(Fault::Other(SendError::Refused(reason))) => {
-                    note = Some(without_picture(&reason.text));
+                    why = Some(reason.text);
                     break;
                 }
                 Err(fault) => return Err(fault.into_error(Effect::Writes)),
             }
         }
+        if let Some(why) = why {
+            without::note_down(&post.steps, without::PICTURE, &without_picture(&why)).await?;
+        }
         let card = Some(record::card(post));
         let record = record::part(post, text, reply, card).map_err(SendError::Refused)?;
         let (session, put) = self.put(post, n, text, &record).await?;
-        let place = put.map_err(|fault| fault.into_error(Effect::Writes))?;
-        Ok((session, place, note))
+        let put = put.map_err(|fault| fault.into_error(Effect::Writes))?;
+        let shown = put.standing.unwrap_or(record);
+        Ok((session, put.place, note(post, Some(&shown))))
     }
 
     /// Puts a record where nothing stands yet, or finds it standing there.
@@ -259,7 +264,7 @@ impl Bluesky {
         n: usize,
         text: &str,
         record: &Value,
-    ) -> Result<(Arc<Session>, Result<Place, Fault>), SendError> {
+    ) -> Result<(Arc<Session>, Result<Put, Fault>), SendError> {
         let rkey = record::rkey_of(post, n);
         let (session, answer) = self
             .authorized(Effect::Writes, |session| {
@@ -280,7 +285,10 @@ impl Bluesky {
             Err(Fault::Swap) => {
                 // The same words with or without the picture are our own earlier attempt.
                 return match self.read_at(POSTS, &rkey).await? {
-                    Some((session, found)) if found.text() == Some(text) => Ok((session, Ok(found.at))),
+                    Some((session, found)) if found.text() == Some(text) => {
+                        let (place, standing) = (found.at, Some(found.value));
+                        Ok((session, Ok(Put { place, standing })))
+                    }
                     Some(_) => Err(SendError::Refused(conflict())),
                     None => Err(SendError::NotSent(Reason::new(
                         "swap",
@@ -292,10 +300,23 @@ impl Bluesky {
         };
         // A repeat is answered the same, but without `commit`.
         match answer.json().as_ref().and_then(Place::read) {
-            Some(place) => Ok((session, Ok(place))),
+            Some(place) => Ok((
+                session,
+                Ok(Put {
+                    place,
+                    standing: None,
+                }),
+            )),
             None => Err(SendError::Unknown(unreadable(&answer))),
         }
     }
+}
+
+/// A record that was put.
+struct Put {
+    place: Place,
+    /// What stood there already, from an earlier attempt of ours.
+    standing: Option<Value>,
 }
 
 /// Where a record is, and in which version: a strong reference.
@@ -337,6 +358,27 @@ impl Found {
     fn text(&self) -> Option<&str> {
         self.value.get("text").and_then(Value::as_str)
     }
+}
+
+/// What there is to say of the picture of a post that stands: `shown` is its record, if it is not the one that was just
+/// sent with the picture.
+fn note(post: &Post, shown: Option<&Value>) -> Option<String> {
+    let shown = shown.filter(|_| post.picture.is_some())?;
+    if shown.pointer("/embed/$type").and_then(Value::as_str) == Some(picture::KIND) {
+        return None;
+    }
+    let known = without::of(&post.steps, without::PICTURE);
+    known.or_else(|| Some(without_picture("an earlier attempt had left it out")))
+}
+
+/// The same of a first part that is known by its place alone.
+fn first_note(post: &Post) -> Option<String> {
+    without::note(&post.steps, None)
+}
+
+fn noted(receipt: Receipt, note: Option<String>) -> Receipt {
+    let note = without::joined(receipt.note.into_iter().chain(note));
+    Receipt { note, ..receipt }
 }
 
 fn without_picture(why: &str) -> String {
@@ -386,6 +428,8 @@ impl Channel for Bluesky {
         let mut places = parts::done(&post.steps);
         let texts = self.texts(post, !places.is_empty());
         let total = texts.len();
+        // Of a first part that an earlier attempt made, only its steps tell.
+        let earlier = first_note(post).filter(|_| !places.is_empty());
         let mut notes = Vec::new();
         let mut session = None;
         for text in texts.iter().skip(places.len()) {
@@ -402,10 +446,9 @@ impl Channel for Bluesky {
             Some(session) => session,
             None => self.sessions.current().await?,
         };
-        let mut receipt = self.receipt(&session, post, &places)?;
-        let notes: Vec<String> = receipt.note.take().into_iter().chain(notes).collect();
-        receipt.note = (!notes.is_empty()).then(|| notes.join("; "));
-        Ok(receipt)
+        let receipt = self.receipt(&session, post, &places)?;
+        let receipt = noted(receipt, earlier);
+        Ok(noted(receipt, without::joined(notes)))
     }
 
     async fn settle(&self, question: &Question) -> Result<Settled, SendError> {
@@ -414,18 +457,26 @@ impl Channel for Bluesky {
         let texts = self.texts(post, !places.is_empty());
         let Some(text) = texts.get(places.len()) else {
             let session = self.sessions.current().await?;
-            return Ok(Settled::Found(self.receipt(&session, post, &places)?));
+            return Ok(Settled::Found(noted(
+                self.receipt(&session, post, &places)?,
+                first_note(post),
+            )));
         };
         let rkey = record::rkey_of(post, places.len() + 1);
         Ok(match self.read_at(POSTS, &rkey).await? {
             None => Settled::Absent,
             Some((session, found)) if found.text() == Some(text.as_str()) => {
+                let note = if places.is_empty() {
+                    note(post, Some(&found.value))
+                } else {
+                    first_note(post)
+                };
                 places.push(found.at);
                 if places.len() < texts.len() {
                     // The thread goes on: the next attempt finds this part at its key.
                     Settled::Absent
                 } else {
-                    Settled::Found(self.receipt(&session, post, &places)?)
+                    Settled::Found(noted(self.receipt(&session, post, &places)?, note))
                 }
             }
             Some(_) => Settled::Unclear(conflict()),

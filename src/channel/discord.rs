@@ -15,6 +15,7 @@ use url::Url;
 
 use super::hook::{self, Hook};
 use super::transport::{Answer, Effect, Transport, below};
+use super::without;
 use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, WallSite};
 use crate::clock::{Timestamp, later};
 use crate::compose::TextRule;
@@ -191,13 +192,22 @@ impl Channel for Account {
     }
 
     async fn edit(&self, receipt: &Receipt, post: &Post) -> Result<Receipt, SendError> {
-        let body = json!({"content": post.rendering.text, "allowed_mentions": {"parse": []}});
-        let request = self.request(Method::PATCH, &["messages", &receipt.remote_id], &[]);
-        let answer = self.http.send(request.json(&body), Effect::Reads).await?;
-        if answer.is_success() {
-            return Ok(receipt.clone());
+        let mut changed = Receipt {
+            note: None,
+            ..receipt.clone()
+        };
+        let Some(picture) = post.picture.as_deref() else {
+            return self.change(receipt, post, None).await.map(|()| changed);
+        };
+        match self.change(receipt, post, Some(picture)).await {
+            // Changing twice is harmless: the words alone tell whether it was the picture.
+            Err(SendError::Refused(reason)) => {
+                self.change(receipt, post, None).await?;
+                changed.note = Some(without::keeps(&reason.text));
+                Ok(changed)
+            }
+            other => other.map(|()| changed),
         }
-        Err(self.on_read(&answer))
     }
 
     async fn verify(&self) -> Result<Identity, SendError> {
@@ -242,6 +252,25 @@ impl Account {
         }
     }
 
+    /// Changes the words, and with a picture what is attached: what the list does not name is taken away.
+    async fn change(
+        &self,
+        receipt: &Receipt,
+        post: &Post,
+        picture: Option<&Picture>,
+    ) -> Result<(), SendError> {
+        let body = json!({"content": post.rendering.text, "allowed_mentions": {"parse": []}});
+        let request = self.request(Method::PATCH, &["messages", &receipt.remote_id], &[]);
+        let answer = self
+            .http
+            .send(filled(request, body, picture), Effect::Reads)
+            .await?;
+        if answer.is_success() {
+            return Ok(());
+        }
+        Err(self.on_read(&answer))
+    }
+
     async fn create(&self, post: &Post, picture: Option<&Picture>) -> Result<Receipt, SendError> {
         // Nobody is called by a word that happens to be a role; and without `wait` a loss would go unseen.
         let mut body = json!({"content": post.rendering.text, "allowed_mentions": {"parse": []}});
@@ -249,17 +278,7 @@ impl Account {
             body["username"] = username.as_str().into();
         }
         let request = self.request(Method::POST, &[], &[("wait", "true")]);
-        let request = match picture {
-            None => request.json(&body),
-            Some(picture) => {
-                let name = picture.file_name();
-                body["attachments"] = json!([{"id": 0, "filename": name, "description": picture.alt}]);
-                let file = || Part::bytes(picture.bytes.clone()).file_name(name);
-                let part = file().mime_str(picture.media_type).unwrap_or_else(|_| file());
-                let form = Form::new().text("payload_json", body.to_string());
-                request.multipart(form.part("files[0]", part))
-            }
-        };
+        let request = filled(request, body, picture);
         let answer = self.http.send(request, Effect::Writes).await?;
         if !answer.is_success() {
             return Err(self.on_write(&answer));
@@ -312,6 +331,19 @@ impl Account {
             | SendError::Refused(_)) => other,
         }
     }
+}
+
+/// The request with this body, and the picture beside it.
+fn filled(request: RequestBuilder, mut body: Value, picture: Option<&Picture>) -> RequestBuilder {
+    let Some(picture) = picture else {
+        return request.json(&body);
+    };
+    let name = picture.file_name();
+    body["attachments"] = json!([{"id": 0, "filename": name, "description": picture.alt}]);
+    let file = || Part::bytes(picture.bytes.clone()).file_name(name);
+    let part = file().mime_str(picture.media_type).unwrap_or_else(|_| file());
+    let form = Form::new().text("payload_json", body.to_string());
+    request.multipart(form.part("files[0]", part))
 }
 
 /// Discord's own error code.

@@ -87,13 +87,22 @@ impl Document {
 }
 
 /// What a receiver has to answer for the post to count as published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Proofs {
     /// Any 2xx.
     Status,
     /// A 2xx, or a 409, with the page's address in `url`.
     Address,
+    /// Any 2xx; who asked for more has chosen to do without. The address where the messages show, if there is one.
+    Taken(Option<Url>),
 }
+
+/// What a receipt says where the status alone had to do.
+const TAKEN: &str = "the receiver answered that it took the message, and not where it shows";
+/// The step that counts answers of success without the page's address.
+const NAMELESS: &str = "nameless";
+/// After so many of those a person is asked: the receiver will not learn to answer by being asked again.
+const ENOUGH: u32 = 3;
 
 /// A receiver and how it is spoken to.
 pub(super) struct Receiver {
@@ -140,7 +149,7 @@ impl Receiver {
             }
         };
         let hmac_key = secret("hmac_key");
-        if wants == Proofs::Address && bearer.is_none() && hmac_key.is_none() {
+        if wants != Proofs::Status && bearer.is_none() && hmac_key.is_none() {
             return Err(Reason::new(
                 "no-credential",
                 "the vault holds neither bearer nor hmac_key, and the site must know who publishes on it; set one of \
@@ -179,7 +188,7 @@ impl Receiver {
     fn classify(&self, answer: &Answer, post: &Post) -> Result<Receipt, SendError> {
         match answer.status {
             200..=299 => self.accepted(answer, post),
-            409 => match named(answer).filter(|n| self.wants == Proofs::Status || n.url.is_some()) {
+            409 => match named(answer).filter(|n| self.wants != Proofs::Address || n.url.is_some()) {
                 Some(named) if named.id.is_some() || named.url.is_some() => Ok(named.receipt(post)),
                 Some(_) | None => Err(SendError::Unknown(Reason::new(
                     "http-409",
@@ -198,7 +207,7 @@ impl Receiver {
             )))
         };
         let named = named(answer);
-        match self.wants {
+        match &self.wants {
             Proofs::Status => match named {
                 Some(named) => Ok(named.receipt(post)),
                 None if says_json(answer) && !answer.body.is_empty() => {
@@ -206,6 +215,15 @@ impl Receiver {
                 }
                 None => Ok(Receipt::of(post.key.as_str())),
             },
+            Proofs::Taken(shown) => Ok(match named {
+                Some(named) if named.url.is_some() => named.receipt(post),
+                _ => Receipt {
+                    url: shown.as_ref().map(Url::to_string),
+                    note: Some(TAKEN.to_owned()),
+                    // Whatever stands in an answer of any kind, our own key is what we know it by.
+                    ..Receipt::of(post.key.as_str())
+                },
+            }),
             Proofs::Address => match named {
                 Some(named) if named.url.is_some() => Ok(named.receipt(post)),
                 Some(_) => unreadable("did not give the page's https address in \"url\""),
@@ -348,7 +366,29 @@ impl Channel for Receiver {
             .header(&self.idempotency_header, post.key.as_str())
             .body(body);
         let answer = self.http.send(request, Effect::Writes).await?;
-        self.classify(&answer, post)
+        let outcome = self.classify(&answer, post);
+        if self.wants != Proofs::Address || !answer.is_success() {
+            return outcome;
+        }
+        let Err(SendError::Unknown(reason)) = outcome else {
+            return outcome;
+        };
+        let times = post
+            .steps
+            .get(NAMELESS)
+            .map_or(0, |times| times.parse().unwrap_or(1))
+            + 1;
+        // Err: it is counted anew, which costs one more attempt under the same key.
+        drop(post.steps.record(NAMELESS, &times.to_string()).await);
+        if times < ENOUGH {
+            return Err(SendError::Unknown(reason));
+        }
+        let text = format!(
+            "{}, {times} times; look whether the message shows, and mend the receiver or set answer = \"status\" on the \
+             account",
+            reason.text
+        );
+        Err(SendError::Refused(Reason::new("no-address", text)))
     }
 
     async fn settle(&self, _question: &Question) -> Result<Settled, SendError> {

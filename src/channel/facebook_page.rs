@@ -10,24 +10,27 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 use url::Url;
 
 use super::graph::{self, Fault};
 use super::patience::{Patience, Search};
 use super::transport::{Effect, Transport};
+use super::without;
 use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, WallSite};
 use crate::clock::Timestamp;
 use crate::compose::TextRule;
 use crate::config::section::Section;
 use crate::model::{
-    AccountId, DeliveryId, PictureRule, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit,
+    AccountId, DeliveryId, PictureRule, Post, Proof, Question, Reason, Receipt, SendError, Settled, Steps,
+    Unit,
 };
 
 mod change;
 mod readback;
 mod request;
 
+use change::Photo;
 use readback::{PAGE, PAGES};
 
 /// A Facebook page.
@@ -81,6 +84,10 @@ const DEFAULT_VERSION: &str = "v26.0";
 const DEFAULT_SETTLE_WAIT: Duration = Duration::from_secs(30);
 /// The same on the practice wall, where a post shows at once.
 const WALL_SETTLE_WAIT: Duration = Duration::from_secs(2);
+/// The step that counts how often a request to post was about to leave.
+const CREATE: &str = "create";
+/// After so many attempts to post, words that Facebook refuses to take twice and that are not found are not ours.
+const TRIES: u32 = 4;
 /// After so many answers of code 1 the link card is left out: that code also hides a preview that cannot be made.
 const UNEXPLAINED: u32 = 2;
 
@@ -207,39 +214,39 @@ enum Beside {
 impl Channel for Account {
     async fn publish(&self, post: &Post) -> Result<Receipt, SendError> {
         let explained = self.unexplained(&post.key) < UNEXPLAINED;
-        let mut note = None;
         // A photo takes the place of the card. What answers code 1 again and again goes out as text alone.
         let photo = if explained {
-            self.photo(post).await?
+            self.photo(post, false).await?
         } else {
             Ok(None)
         };
-        match photo {
-            Ok(Some(photo)) => match self.create(post, &Beside::Photo(photo)).await? {
+        let before = begun(&post.steps);
+        post.steps
+            .record(CREATE, &before.saturating_add(1).to_string())
+            .await
+            .map_err(SendError::NotSent)?;
+        let left_out = match photo {
+            Ok(Some(photo)) => match self.publish_photo(post, photo, before).await? {
                 Ok(receipt) => return Ok(receipt),
-                // Nothing was made. Whether it is the photo or the text that it will not have, the text alone tells.
-                Err(Fault::Refused(reason) | Fault::Missing(reason) | Fault::Link(reason)) => {
-                    note = Some(change::without_picture(&reason.text));
-                }
-                Err(fault) => return Err(self.on_create(fault, &post.key)),
+                Err(why) => Some(why),
             },
             Ok(None) if post.picture.is_some() => {
-                note = Some(change::without_picture(
-                    "the service gave no reason why the post failed with it",
-                ));
+                Some("the service gave no reason why the post failed with it".to_owned())
             }
-            Ok(None) => {}
-            Err(why) => note = Some(change::without_picture(&why)),
-        }
-        let mut receipt = self.publish_text(post, explained).await?;
-        receipt.note = match (note, receipt.note.take()) {
-            (Some(one), Some(other)) => Some(format!("{one}; {other}")),
-            (one, other) => one.or(other),
+            Ok(None) => None,
+            Err(why) => Some(why),
         };
-        Ok(receipt)
+        if let Some(why) = left_out {
+            let note = change::without_picture(&why);
+            without::note_down(&post.steps, without::PICTURE, &note).await?;
+        }
+        self.publish_text(post, explained, before).await
     }
 
     async fn settle(&self, question: &Question) -> Result<Settled, SendError> {
+        if begun(&question.post.steps) == 0 {
+            return Ok(Settled::Absent);
+        }
         let patience = Patience::of(self.settings.settle_wait);
         for look in 0..Patience::LOOKS {
             patience.before(look).await;
@@ -302,18 +309,49 @@ impl Channel for Account {
 }
 
 impl Account {
-    async fn publish_text(&self, post: &Post, with_card: bool) -> Result<Receipt, SendError> {
-        let beside = if with_card { Beside::Card } else { Beside::Nothing };
-        match self.create(post, &beside).await? {
-            Ok(receipt) if with_card => Ok(receipt),
-            Ok(receipt) => Ok(without_card(receipt)),
-            // The service will not have the link as a card and has made nothing. The text contains it anyway, and the
-            // text has to get out.
-            Err(Fault::Link(_)) if with_card => match self.create(post, &Beside::Nothing).await? {
-                Ok(receipt) => Ok(without_card(receipt)),
-                Err(fault) => Err(self.on_create(fault, &post.key)),
-            },
-            Err(fault) => Err(self.on_create(fault, &post.key)),
+    /// Posts the text with its photo; or why the text has to go alone. A photo of an earlier attempt may be forgotten by
+    /// now, so that it is uploaded once more.
+    async fn publish_photo(
+        &self,
+        post: &Post,
+        photo: Photo,
+        before: u32,
+    ) -> Result<Result<Receipt, String>, SendError> {
+        without::take_back(&post.steps, without::PICTURE).await?;
+        let Photo { mut id, mut kept } = photo;
+        loop {
+            let why = match self.create(post, &Beside::Photo(id)).await? {
+                Ok(receipt) => return Ok(Ok(receipt)),
+                // Nothing was made. Whether it is the photo or the text that it will not have, the text alone tells.
+                Err(Fault::Refused(reason) | Fault::Missing(reason) | Fault::Link(reason)) => reason.text,
+                Err(fault) => return Err(self.on_create(fault, post, before)),
+            };
+            if !kept {
+                return Ok(Err(why));
+            }
+            match self.photo(post, true).await? {
+                Ok(Some(fresh)) => (id, kept) = (fresh.id, false),
+                Ok(None) => return Ok(Err(why)),
+                Err(why) => return Ok(Err(why)),
+            }
+        }
+    }
+
+    async fn publish_text(&self, post: &Post, with_card: bool, before: u32) -> Result<Receipt, SendError> {
+        if with_card {
+            without::take_back(&post.steps, without::CARD).await?;
+            match self.create(post, &Beside::Card).await? {
+                Ok(receipt) => return Ok(noted(receipt, &post.steps)),
+                // The service will not have the link as a card and has made nothing. The text contains it anyway, and
+                // the text has to get out.
+                Err(Fault::Link(_)) => {}
+                Err(fault) => return Err(self.on_create(fault, post, before)),
+            }
+        }
+        without::note_down(&post.steps, without::CARD, WITHOUT_CARD).await?;
+        match self.create(post, &Beside::Nothing).await? {
+            Ok(receipt) => Ok(noted(receipt, &post.steps)),
+            Err(fault) => Err(self.on_create(fault, post, before)),
         }
     }
 
@@ -325,7 +363,7 @@ impl Account {
             ("fields", "id,permalink_url"),
         ];
         let media = match beside {
-            Beside::Photo(id) => json!([{ "media_fbid": id }]).to_string(),
+            Beside::Photo(id) => change::attached(id),
             Beside::Nothing | Beside::Card => String::new(),
         };
         match beside {
@@ -349,8 +387,8 @@ impl Account {
         receipt(&body).map(Ok).ok_or_else(unreadable)
     }
 
-    /// What a fault means where something may have been made.
-    fn on_create(&self, fault: Fault, key: &DeliveryId) -> SendError {
+    /// What a fault means where something may have been made, `before` times by earlier attempts.
+    fn on_create(&self, fault: Fault, post: &Post, before: u32) -> SendError {
         match fault {
             Fault::Credential(reason) => SendError::Credential(reason),
             Fault::Throttled { reason, until, at } => self.busy(reason, until, at),
@@ -358,8 +396,17 @@ impl Account {
                 SendError::Refused(reason)
             }
             Fault::Unexplained(reason) => {
-                self.note_unexplained(key);
+                self.note_unexplained(&post.key);
                 SendError::Unknown(reason)
+            }
+            // These words are not from us: no request to post had left before, or it was settled often enough.
+            Fault::Duplicate(reason) if before == 0 || before >= TRIES => {
+                let text = format!(
+                    "the same words stand on the page already, or stood there lately; change the text, for example by \
+                     a time of day: {}",
+                    reason.text
+                );
+                SendError::Refused(Reason::new("duplicate", text))
             }
             // A duplicate is our own earlier attempt, most likely: reading back adopts it.
             Fault::Duplicate(reason) | Fault::Temporary(reason) => SendError::Unknown(reason),
@@ -418,13 +465,23 @@ fn receipt(post: &Value) -> Option<Receipt> {
     })
 }
 
-fn without_card(mut receipt: Receipt) -> Receipt {
-    receipt.note =
-        Some("without a link card, which the service refused; the link stands in the text".to_owned());
-    receipt
+const WITHOUT_CARD: &str = "without a link card, which the service refused; the link stands in the text";
+
+/// The receipt, with what the post goes without.
+fn noted(receipt: Receipt, steps: &Steps) -> Receipt {
+    Receipt {
+        note: without::note(steps, receipt.note),
+        ..receipt
+    }
 }
 
-/// `2026-11-23T15:00:01+0000`.
+/// How often a request to post this was about to leave.
+fn begun(steps: &Steps) -> u32 {
+    let step = steps.get(CREATE);
+    // What cannot be read was written by us all the same.
+    step.map_or(0, |times| times.parse().unwrap_or(1))
+}
+
 fn created(post: &Value) -> Option<Timestamp> {
     let text = post["created_time"].as_str()?;
     Timestamp::strptime("%Y-%m-%dT%H:%M:%S%z", text).ok()

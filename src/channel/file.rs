@@ -293,6 +293,28 @@ impl Drop {
         Ok(Settled::Found(receipt(&files, &post.key)))
     }
 
+    /// Changes the words of a broadcast that stands, in all its files.
+    async fn correct(&self, alert: &str, delivery: &DeliveryId, post: &Post) -> Result<Receipt, SendError> {
+        let gone = |text: &str| SendError::Refused(Reason::new("gone", text));
+        let mut page = self.standing(alert).await?;
+        if !self.formats.json {
+            // Nothing but the page tells what stands there.
+            let html = self.store.read(&format!("{alert}.html")).await?;
+            let shown = page::revision_of_html(&html.unwrap_or_default());
+            if shown.as_deref() != Some(delivery.as_str()) {
+                return Err(gone(
+                    "the page does not show this message any more; publish the correction instead",
+                ));
+            }
+        }
+        if !page.correct(delivery, Revision::of(post, &self.sender)) {
+            return Err(gone("the message was taken away; publish the correction instead"));
+        }
+        let files = self.files(alert, &page).map_err(SendError::NotSent)?;
+        self.store.write(files.all()).await?;
+        Ok(receipt(&files, delivery))
+    }
+
     async fn withdraw(&self, alert: &str, delivery: &DeliveryId) -> Result<(), SendError> {
         let mut page = if self.formats.json {
             self.standing(alert).await?
@@ -329,6 +351,13 @@ fn receipt(files: &Files, key: &DeliveryId) -> Receipt {
     }
 }
 
+fn not_ours(receipt: &Receipt) -> SendError {
+    SendError::Refused(Reason::new(
+        "receipt",
+        format!("{} names no file of ours", receipt.remote_id),
+    ))
+}
+
 /// The alert and the delivery that a receipt is about.
 fn told(receipt: &Receipt) -> Option<(String, DeliveryId)> {
     let name = receipt.remote_id.split('#').next()?;
@@ -360,14 +389,18 @@ impl Channel for Drop {
     }
 
     async fn retract(&self, receipt: &Receipt) -> Result<(), SendError> {
-        let Some((alert, delivery)) = told(receipt) else {
-            return Err(SendError::Refused(Reason::new(
-                "receipt",
-                format!("{} names no file of ours", receipt.remote_id),
-            )));
-        };
+        let (alert, delivery) = told(receipt).ok_or_else(|| not_ours(receipt))?;
         // Taking away twice is harmless, so that a failure never needs settling.
         match self.withdraw(&alert, &delivery).await {
+            Err(SendError::Unknown(reason)) => Err(SendError::NotSent(reason)),
+            result => result,
+        }
+    }
+
+    async fn edit(&self, standing: &Receipt, post: &Post) -> Result<Receipt, SendError> {
+        let (alert, delivery) = told(standing).ok_or_else(|| not_ours(standing))?;
+        // The same words twice are the same files, so that a failure never needs settling.
+        match self.correct(&alert, &delivery, post).await {
             Err(SendError::Unknown(reason)) => Err(SendError::NotSent(reason)),
             result => result,
         }

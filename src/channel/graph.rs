@@ -78,8 +78,25 @@ fn by_code(answer: &Answer, error: &Value, code: i64) -> Fault {
         (190 | 102, _) => Fault::Credential(reason),
         (4 | 17 | 32 | 341 | 613 | 80_001..=80_014, _) => throttled(reason, None),
         (100, 33) => Fault::Missing(reason),
+        // A parameter that is not liked now may be liked later, says the service.
+        (100 | 36_000..=36_999, 0) if error["is_transient"] == true => Fault::Temporary(reason),
         // Permission; policy and checkpoints; parameters, objects, paths, pictures.
-        (3 | 10 | 104 | 200..=299 | 368 | 100 | 324 | 803 | 2500 | 1_349_125 | 1_366_046 | 2_069_019, _)
+        (
+            3
+            | 10
+            | 104
+            | 200..=299
+            | 368
+            | 100
+            | 324
+            | 803
+            | 2500
+            | 36_000..=36_999
+            | 1_349_125
+            | 1_366_046
+            | 2_069_019,
+            _,
+        )
         | (
             _,
             1_346_003 | 1_404_102 | 1_404_006 | 1_404_112 | 4_854_002 | 1_404_078 | 1_349_125 | 1_366_046

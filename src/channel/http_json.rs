@@ -1,5 +1,6 @@
 //! The web site, through its own receiver: a few lines in any CMS that take the alert's document and answer with the
-//! page's address. Stricter than a webhook: without the address nothing counts as published.
+//! page's address. Stricter than a webhook: without the address nothing counts as published, unless the account says that
+//! the status is enough.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,13 +49,25 @@ pub static KIND: Kind = Kind {
     },
     read: |section| {
         let endpoint = section.address("endpoint", true);
-        Some(Box::new(HttpJson { endpoint: endpoint? }))
+        let by_status = section.one_of("answer", &["strict", "status"]) == Some("status");
+        // Every account may have it; here it stands in for what the receiver does not tell.
+        let url = section.text_if_any("url").filter(|_| by_status);
+        let url = url.and_then(|url| Url::parse(&url).ok());
+        Some(Box::new(HttpJson {
+            endpoint: endpoint?,
+            by_status,
+            url,
+        }))
     },
 };
 
 #[derive(Debug, Clone)]
 struct HttpJson {
     endpoint: Url,
+    /// Whether the status alone counts.
+    by_status: bool,
+    /// The account's own address, where messages show, for receivers that do not say where.
+    url: Option<Url>,
 }
 
 impl Settings for HttpJson {
@@ -69,6 +82,8 @@ impl Settings for HttpJson {
     fn at_wall(&self, site: &WallSite) -> Box<dyn Settings> {
         Box::new(Self {
             endpoint: site.base.clone(),
+            url: self.url.as_ref().map(|_| site.base.clone()),
+            ..self.clone()
         })
     }
 
@@ -81,7 +96,11 @@ impl Settings for HttpJson {
             self.endpoint.clone(),
             HeaderName::from_static("idempotency-key"),
             true,
-            Proofs::Address,
+            if self.by_status {
+                Proofs::Taken(self.url.clone())
+            } else {
+                Proofs::Address
+            },
             &parts,
         )?))
     }

@@ -273,16 +273,24 @@ impl Channel for Account {
     async fn publish(&self, post: &Post) -> Result<Receipt, SendError> {
         let exchange = self.exchange(post);
         let draft = self.draft(post).await.map_err(SendError::NotSent)?;
-        let mut receipt = match exchange.bring_out(PART, &draft).await? {
+        let path = self.list();
+        let others = post.root.iter().chain(&post.parent);
+        let taken: Vec<String> = others.map(|receipt| receipt.remote_id.clone()).collect();
+        let look = Look {
+            path: &path,
+            words: "caption",
+            wanted: &post.rendering.text,
+            since: post.accepted_at,
+            taken: &taken,
+        };
+        let mut receipt = match exchange.bring_out(PART, &draft, look).await? {
             Out::Published(id) => Receipt::of(id),
-            Out::Somewhere => self.find(&exchange, post).await?,
+            Out::Somewhere => self.find(&exchange, look).await?,
         };
         if receipt.url.is_none() {
             receipt.url = self.address(&receipt.remote_id).await;
         }
-        if post.picture.is_none() {
-            receipt.note = Some("with a card that shows the text, as the message has no picture".to_owned());
-        }
+        receipt.note = note(post, receipt.note);
         Ok(receipt)
     }
 
@@ -292,6 +300,7 @@ impl Channel for Account {
         if let Some(id) = exchange.id(PART) {
             let mut receipt = Receipt::of(id);
             receipt.url = self.address(&receipt.remote_id).await;
+            receipt.note = note(post, None);
             return Ok(Settled::Found(receipt));
         }
         let path = self.list();
@@ -303,7 +312,13 @@ impl Channel for Account {
             taken: &question.taken,
         };
         let patience = Patience::of(self.settings.settle_wait);
-        exchange.settle(PART, look, question, patience).await
+        Ok(match exchange.settle(PART, look, question, patience).await? {
+            Settled::Found(receipt) => Settled::Found(Receipt {
+                note: note(post, receipt.note.clone()),
+                ..receipt
+            }),
+            other @ (Settled::Absent | Settled::Unclear(_)) => other,
+        })
     }
 
     async fn retract(&self, receipt: &Receipt) -> Result<(), SendError> {
@@ -437,20 +452,13 @@ impl Account {
                 with: vec![("image_url", url.into()), ("alt_text", picture.alt)],
                 without: None,
             }),
+            plain: None,
             answer_to: None,
         })
     }
 
     /// The post that an earlier attempt published.
-    async fn find(&self, exchange: &Exchange<'_>, post: &Post) -> Result<Receipt, SendError> {
-        let path = self.list();
-        let look = Look {
-            path: &path,
-            words: "caption",
-            wanted: &post.rendering.text,
-            since: post.accepted_at,
-            taken: &[],
-        };
+    async fn find(&self, exchange: &Exchange<'_>, look: Look<'_>) -> Result<Receipt, SendError> {
         let receipt = match readback::search(&self.graph, look).await? {
             Search::Found(receipt) => receipt,
             Search::NotThere | Search::TooMuch => exchange
@@ -498,6 +506,13 @@ impl Instagram {
             format!("no font for the card: {told}; install fonts-dejavu-core, or name one as card_font");
         Err(Reason::new("no-font", text))
     }
+}
+
+/// What a receipt says of the post's picture, and of what else there is to say.
+fn note(post: &Post, also: Option<String>) -> Option<String> {
+    let card = post.picture.is_none();
+    let card = card.then(|| "with a card that shows the text, as the message has no picture".to_owned());
+    super::without::joined(card.into_iter().chain(also))
 }
 
 /// Work that would hold up the others.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,6 +17,7 @@ use url::Url;
 
 use super::patience::{Patience, Search};
 use super::transport::{Answer, Effect, Transport, below, blank};
+use super::without;
 use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, WallSite};
 use crate::clock::Timestamp;
 use crate::compose::TextRule;
@@ -84,6 +86,8 @@ pub(crate) const PRACTICE_PAGE: &str = "2414183";
 const MAX_TEXT: usize = 3000;
 /// In use in September 2026; lives a year at least.
 const DEFAULT_VERSION: &str = "202609";
+/// Most versions that may be named.
+const MAX_VERSIONS: usize = 5;
 /// How long before a version's end is warned of it: 60 days.
 const WARN_AHEAD: Duration = Duration::from_hours(60 * 24);
 /// How long after an attempt its post may take to show: absence is not believed before.
@@ -115,18 +119,7 @@ fn read(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
             "must be the page's number: digits only, in quotation marks",
         );
     }
-    let version = section
-        .optional::<String>(
-            "version",
-            "a version of the API by year and month, such as \"202609\"",
-        )
-        .unwrap_or_else(|| DEFAULT_VERSION.to_owned());
-    if sunset(&version).is_none() {
-        section.problem(
-            "version",
-            format!("{version:?} is no version; expected one such as \"{DEFAULT_VERSION}\""),
-        );
-    }
+    let versions = read_versions(section);
     let base_url = section.address("base_url", false);
     let base_url = base_url.or_else(|| Url::parse("https://api.linkedin.com").ok());
     let login_url = section.address("login_url", false);
@@ -137,11 +130,41 @@ fn read(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
     }
     Some(Box::new(LinkedIn {
         organization: organization?,
-        version,
+        versions,
         base_url: base_url?,
         login_url: login_url?,
         settle_wait,
     }))
+}
+
+/// The versions of `version`, one or a list.
+fn read_versions(section: &mut Section<'_>) -> Vec<String> {
+    const EXPECTED: &str =
+        "a version of the API by year and month, such as \"202609\", or a list of them, the first one first";
+    #[derive(serde::Deserialize)]
+    #[serde(untagged)]
+    enum Versions {
+        One(String),
+        Several(Vec<String>),
+    }
+    let versions = match section.optional::<Versions>("version", EXPECTED) {
+        None => vec![DEFAULT_VERSION.to_owned()],
+        Some(Versions::One(version)) => vec![version],
+        Some(Versions::Several(versions)) => versions,
+    };
+    for version in versions.iter().filter(|version| sunset(version).is_none()) {
+        section.problem(
+            "version",
+            format!("{version:?} is no version; expected one such as \"{DEFAULT_VERSION}\""),
+        );
+    }
+    if !(1..=MAX_VERSIONS).contains(&versions.len()) {
+        section.problem(
+            "version",
+            format!("names {} versions; expected 1 to {MAX_VERSIONS}", versions.len()),
+        );
+    }
+    versions
 }
 
 /// When a version may end: a year later, on the 15th, as others have seen it. `None` if it is no version.
@@ -170,7 +193,8 @@ fn version_warning(version: &str, now: Timestamp) -> Option<String> {
 #[derive(Debug, Clone)]
 struct LinkedIn {
     organization: String,
-    version: String,
+    /// The version that is spoken, and those that take its place when LinkedIn has it no more. Never empty.
+    versions: Vec<String>,
     base_url: Url,
     login_url: Url,
     settle_wait: Duration,
@@ -214,13 +238,14 @@ impl Settings for LinkedIn {
     }
 
     fn warning(&self, now: Timestamp) -> Option<String> {
-        version_warning(&self.version, now)
+        version_warning(self.versions.first()?, now)
     }
 
     fn open(&self, parts: Parts) -> Result<Arc<dyn Channel>, Reason> {
         parts.secrets.require("access_token")?;
         Ok(Arc::new(Account {
             sessions: Sessions::new(&self.login_url, &parts),
+            version: AtomicUsize::new(0),
             settings: self.clone(),
             http: parts.http,
         }))
@@ -231,6 +256,8 @@ impl Settings for LinkedIn {
 #[derive(Debug)]
 struct Account {
     settings: LinkedIn,
+    /// Which of the configured versions is spoken. Forgetting it in a restart costs one request.
+    version: AtomicUsize,
     sessions: Sessions,
     http: Transport,
 }
@@ -279,7 +306,7 @@ impl Channel for Account {
             match self.create(post, image.as_deref()).await? {
                 Ok(receipt) => {
                     return Ok(Receipt {
-                        note: picture::note(post),
+                        note: without::joined(picture::note(post).into_iter().chain(self.replaced())),
                         ..receipt
                     });
                 }
@@ -351,8 +378,10 @@ impl Channel for Account {
             let (shown, _) = self.ok(Ask::get(self.named("posts", &receipt.remote_id))).await?;
             let commentary = shown["commentary"].as_str().unwrap_or_default();
             if little::written(commentary) == little::normal(&post.rendering.text) {
+                let keeps = post.picture.as_ref();
+                let keeps = keeps.map(|_| without::keeps("LinkedIn lets nothing but the words be changed"));
                 return Ok(Receipt {
-                    note: None,
+                    note: keeps,
                     ..receipt.clone()
                 });
             }
@@ -367,8 +396,11 @@ impl Channel for Account {
         let (page, _) = self.ok(Ask::get(url)).await?;
         let name = page["localizedName"].as_str().filter(|name| !name.is_empty());
         let name = brief(name.ok_or_else(|| no_sense("the page has no name"))?);
-        let mut facts = BTreeMap::from([("version".to_owned(), self.settings.version.clone())]);
-        if let Some(warning) = version_warning(&self.settings.version, self.http.now()) {
+        let mut facts = BTreeMap::from([("version".to_owned(), self.version().to_owned())]);
+        if let Some(replaced) = self.replaced() {
+            facts.insert("note".to_owned(), replaced);
+        }
+        if let Some(warning) = version_warning(self.version(), self.http.now()) {
             facts.insert("warning".to_owned(), warning);
         }
         let session = self.sessions.current().await?;
@@ -400,11 +432,43 @@ impl Account {
         url
     }
 
-    /// Sends a request; if the token is not taken, once more with a renewed one.
+    /// The version that is spoken now.
+    fn version(&self) -> &str {
+        let versions = &self.settings.versions;
+        let spoken = versions
+            .get(self.version.load(Ordering::Relaxed))
+            .or_else(|| versions.last());
+        spoken.map_or(DEFAULT_VERSION, String::as_str)
+    }
+
+    /// What there is to say if it is not the first one of the configuration.
+    fn replaced(&self) -> Option<String> {
+        let first = self
+            .settings
+            .versions
+            .first()
+            .filter(|first| *first != self.version())?;
+        let spoken = self.version();
+        Some(format!(
+            "LinkedIn has version {first} no more, so that {spoken} was spoken; correct `version` in config.toml"
+        ))
+    }
+
+    /// Sends a request; if the version is no more, with the next one of the configuration, and if the token is not taken,
+    /// once more with a renewed one. Nothing was looked at in either case.
     async fn send(&self, ask: Ask) -> Result<Answer, SendError> {
         let session = self.sessions.current().await?;
-        let answer = self.send_with(&session, &ask).await?;
-        if answer.status != 401 {
+        let mut answer = self.send_with(&session, &ask).await?;
+        loop {
+            let spoken = self.version.load(Ordering::Relaxed);
+            let no_more = !answer.is_success() && matches!(verdict::fault(&answer), Fault::Version(_));
+            if !no_more || spoken + 1 >= self.settings.versions.len() {
+                break;
+            }
+            self.version.store(spoken + 1, Ordering::Relaxed);
+            answer = self.send_with(&session, &ask).await?;
+        }
+        if answer.is_success() || !matches!(verdict::fault(&answer), Fault::Token(_)) {
             return Ok(answer);
         }
         let renewed = self.sessions.renewed(&session).await?;
@@ -417,7 +481,7 @@ impl Account {
             .http
             .request(ask.method.clone(), ask.url.clone())
             .bearer_auth(session.token())
-            .header("LinkedIn-Version", &self.settings.version)
+            .header("LinkedIn-Version", self.version())
             .header("X-Restli-Protocol-Version", "2.0.0");
         if let Some(method) = ask.restli {
             request = request.header("X-RestLi-Method", method);
@@ -516,6 +580,7 @@ impl Account {
                 ),
                 Fault::Token(_)
                 | Fault::Busy { .. }
+                | Fault::Version(_)
                 | Fault::Refused(_)
                 | Fault::Forbidden(_)
                 | Fault::Picture(_)
@@ -531,7 +596,7 @@ impl Account {
             Some(at) if ours && at >= since => {
                 let note = "LinkedIn named this post as the original: an earlier attempt had got through";
                 Ok(Receipt {
-                    note: Some(note.to_owned()),
+                    note: without::joined(picture::note(post).into_iter().chain([note.to_owned()])),
                     ..self.receipt(original)
                 })
             }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::transport::{Answer, Effect, Transport, below};
+use super::without;
 use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, WallSite};
 use crate::clock::Timestamp;
 use crate::compose::{TextRule, parts};
@@ -183,7 +184,7 @@ impl Channel for Account {
         let done: Vec<Receipt> = (1..=total).map_while(|n| thread::part(&post.steps, n)).collect();
         let Some(text) = texts.get(done.len()) else {
             let whole = thread::whole(&done).ok_or_else(|| no_sense("there is no part"))?;
-            return Ok(Settled::Found(whole));
+            return Ok(Settled::Found(noted(whole, post)));
         };
         let wanted = Wanted {
             text,
@@ -198,7 +199,8 @@ impl Channel for Account {
                     // The thread goes on: the next attempt meets this part again, by its key or by reading back.
                     Settled::Absent
                 } else {
-                    Settled::Found(thread::whole(&parts).ok_or_else(|| no_sense("there is no part"))?)
+                    let whole = thread::whole(&parts).ok_or_else(|| no_sense("there is no part"))?;
+                    Settled::Found(noted(whole, post))
                 }
             }
             other @ (Settled::Absent | Settled::Unclear(_)) => other,
@@ -319,9 +321,9 @@ impl Account {
             visibility: "public",
             picture: attached.id.as_deref(),
         };
-        let mut receipt = self.send_piece(post, &piece).await?;
-        receipt.note = join(attached.note, receipt.note);
-        Ok(receipt)
+        leave_out(post, attached.note.as_deref()).await?;
+        let receipt = self.send_piece(post, &piece).await?;
+        Ok(noted(receipt, post))
     }
 
     async fn publish_thread(
@@ -362,7 +364,9 @@ impl Account {
                     visibility: if n == 1 { "public" } else { "unlisted" },
                     picture: attached.id.as_deref(),
                 };
-                note = join(note, attached.note);
+                if n == 1 {
+                    leave_out(post, attached.note.as_deref()).await?;
+                }
                 let sent = self.send_piece(post, &piece).await;
                 sent.map_err(|error| thread::after_some(error, n, total))?
             };
@@ -371,7 +375,14 @@ impl Account {
             parts.push(part);
         }
         let mut receipt = thread::whole(&parts).ok_or_else(|| no_sense("there is no part"))?;
-        receipt.note = join(receipt.note, note);
+        // Of a part that an earlier attempt made only the steps tell.
+        receipt.note = without::joined(
+            receipt
+                .note
+                .into_iter()
+                .chain(note)
+                .chain(without::note(&post.steps, None)),
+        );
         Ok(receipt)
     }
 
@@ -397,22 +408,23 @@ impl Account {
 
     /// Makes one post, giving up first what is not the text: the post that it answers to, then the picture.
     async fn send_piece(&self, post: &Post, piece: &Piece<'_>) -> Result<Receipt, SendError> {
-        let (mut parent, mut picture, mut note) = (piece.parent, piece.picture, None);
+        let (mut parent, mut picture) = (piece.parent, piece.picture);
         let mut answer = self.post(post, piece, parent, picture).await?;
         if answer.status == 404 && parent.is_some() {
             // The post that this answers to is gone. A server that says so has not yet looked at the key, so that the
             // same key serves for the text alone; if that post exists already, it is what comes back.
             parent = None;
+            without::note_down(&post.steps, without::PARENT, ALONE).await?;
             answer = self.post(post, piece, parent, picture).await?;
-            note = Some("the earlier post was gone, so this one stands alone".to_owned());
         }
         if picture.is_some() && matches!(answer.status, 400 | 404 | 422) {
             // Nothing was made. Whether it is the picture or the text that it will not have, the text alone tells.
             let refused = verdict::of_write(&answer);
             if matches!(refused, SendError::Refused(_)) {
                 picture = None;
+                let why = media::Attached::without(&refused.reason().text).note;
+                leave_out(post, why.as_deref()).await?;
                 answer = self.post(post, piece, parent, picture).await?;
-                note = join(note, media::Attached::without(&refused.reason().text).note);
             }
         }
         if !answer.is_success() {
@@ -420,6 +432,15 @@ impl Account {
         }
         let body = answer.json().unwrap_or(Value::Null);
         let mut receipt = receipt(&body).ok_or_else(|| verdict::unreadable(&answer))?;
+        let mut note = None;
+        // The key led to an earlier attempt's post, which had gone without.
+        let bare = body["media_attachments"].as_array().is_some_and(Vec::is_empty);
+        if picture.is_some() && bare && without::of(&post.steps, without::PICTURE).is_none() {
+            note = join(
+                note,
+                media::Attached::without("an earlier attempt had left it out").note,
+            );
+        }
         if let Some(shown) = body["visibility"].as_str().filter(|v| *v != piece.visibility) {
             note = join(note, Some(format!("the server shows it as {}", brief(shown))));
         }
@@ -508,6 +529,22 @@ fn no_sense(what: &str) -> SendError {
         "unreadable",
         format!("the server's answer makes no sense: {what}"),
     ))
+}
+
+const ALONE: &str = "the earlier post was gone, so this one stands alone";
+
+/// Writes down whether the first post goes out without its picture, and why.
+async fn leave_out(post: &Post, why: Option<&str>) -> Result<(), SendError> {
+    match why {
+        Some(why) => without::note_down(&post.steps, without::PICTURE, why).await,
+        None => without::take_back(&post.steps, without::PICTURE).await,
+    }
+}
+
+/// The receipt of a post that was found again, with what it went without.
+fn noted(receipt: Receipt, post: &Post) -> Receipt {
+    let note = without::joined(receipt.note.into_iter().chain(without::note(&post.steps, None)));
+    Receipt { note, ..receipt }
 }
 
 /// Two notes as one.

@@ -14,6 +14,7 @@ use url::Url;
 
 use super::patience::Patience;
 use super::transport::{Answer, Effect, below};
+use super::without;
 use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, WallSite};
 use crate::compose::TextRule;
 use crate::config::section::Section;
@@ -84,6 +85,8 @@ const KEY_HOLDS: SignedDuration = SignedDuration::from_mins(20);
 const CLOCK_SLACK: SignedDuration = SignedDuration::from_mins(2);
 /// Longest time that a picture may hold up the text.
 const PICTURE_PATIENCE: Duration = Duration::from_secs(6);
+/// How long it is asked for after the text is out, if it is not known what became of it.
+const LAST_LOOK: Duration = Duration::from_secs(3);
 /// The names under which the steps of a picture are kept.
 const PICTURE_FILE: &str = "picture-file";
 const PICTURE_EVENT: &str = "picture-event";
@@ -193,21 +196,39 @@ impl Channel for Account {
     async fn publish(&self, post: &Post) -> Result<Receipt, SendError> {
         // The picture goes first, so that the post is known as published exactly when its text stands. Whatever becomes
         // of the picture, the text follows.
-        let mut note = None;
+        let mut doubtful = false;
         if let Some(picture) = &post.picture {
             let sent = tokio::time::timeout(PICTURE_PATIENCE, self.send_picture(post, picture)).await;
             let wrong = match sent {
                 Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(error.to_string()),
-                Err(_) => Some("it took too long".to_owned()),
+                Ok(Err(error)) => {
+                    doubtful = matches!(error, SendError::Unknown(_) | SendError::NotSent(_));
+                    Some(error.to_string())
+                }
+                Err(_) => {
+                    doubtful = true;
+                    Some("it took too long".to_owned())
+                }
             };
-            note = wrong.map(|wrong| format!("published without its picture: {wrong}"));
+            // Before its file is there, nothing of it can stand in the room.
+            doubtful &= post.steps.get(PICTURE_FILE).is_some();
+            match wrong {
+                None => without::take_back(&post.steps, without::PICTURE).await?,
+                Some(wrong) => {
+                    let what = if doubtful {
+                        "the picture may be missing"
+                    } else {
+                        "published without its picture"
+                    };
+                    without::note_down(&post.steps, without::PICTURE, &format!("{what}: {wrong}")).await?;
+                }
+            }
         }
         let event = self.put(&content::key(post), &content::text(post)).await?;
-        Ok(Receipt {
-            note,
-            ..self.receipt(event, &post.steps)
-        })
+        if let Some(picture) = post.picture.as_deref().filter(|_| doubtful) {
+            self.make_sure(post, picture).await;
+        }
+        Ok(self.receipt(event, post))
     }
 
     async fn settle(&self, question: &Question) -> Result<Settled, SendError> {
@@ -219,7 +240,7 @@ impl Channel for Account {
             }
             match self.search(question, since).await? {
                 Search::Found(event) => {
-                    return Ok(Settled::Found(self.receipt(event, &question.post.steps)));
+                    return Ok(Settled::Found(self.receipt(event, &question.post)));
                 }
                 // As long as the server knows the transaction id, a repeat is either the first message or the same one.
                 _ if question.now.duration_since(question.since) < KEY_HOLDS => return Ok(Settled::Absent),
@@ -268,7 +289,10 @@ impl Channel for Account {
             }
             known.push_str(&change);
         }
-        changed.note = None;
+        // The picture is an event of its own, which this does not change.
+        changed.note = post.picture.as_ref().map(|_| {
+            without::keeps("a changed text leaves the picture's message as it is; send the new one as a message of its own")
+        });
         Ok(changed)
     }
 
@@ -310,6 +334,24 @@ impl Account {
             return Err(verdict::of_write(&answer));
         }
         event_id(&answer).ok_or_else(|| verdict::unreadable(&answer))
+    }
+
+    /// Asks once more what became of a picture whose answer was lost, now that the text is out: under the same transaction
+    /// id the server tells which event it is, so that it goes with the text when that is taken away. Nothing that goes
+    /// wrong here is a failure.
+    async fn make_sure(&self, post: &Post, picture: &Picture) {
+        let Some(address) = post.steps.get(PICTURE_FILE) else {
+            return;
+        };
+        let content = content::picture(post, picture, &address);
+        let key = content::picture_key(post);
+        let asked = async {
+            let event = self.put(&key, &content).await?;
+            record(&post.steps, PICTURE_EVENT, &event).await?;
+            without::take_back(&post.steps, without::PICTURE).await
+        };
+        // The note that was written before the text stays if this does not tell either.
+        drop(tokio::time::timeout(LAST_LOOK, asked).await);
     }
 
     /// Uploads the picture and sends it, each once over all attempts.
@@ -360,12 +402,13 @@ impl Account {
     }
 
     /// The receipt of a text, which knows the picture that belongs to it.
-    fn receipt(&self, event: String, steps: &Steps) -> Receipt {
+    fn receipt(&self, event: String, post: &Post) -> Receipt {
         let mut url = self.settings.permalinks.clone();
         let place = format!("/{}/{event}", self.settings.room);
         url.set_fragment(Some(&place));
         Receipt {
-            version: steps.get(PICTURE_EVENT),
+            version: post.steps.get(PICTURE_EVENT),
+            note: without::note(&post.steps, None),
             ..Receipt::of(event).at(url)
         }
     }

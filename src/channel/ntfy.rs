@@ -78,6 +78,8 @@ const MAX_TAGS: usize = 5;
 const MAX_TAG: usize = 40;
 /// Stands on the message that ends an alert, in place of the warning signs.
 const ALL_CLEAR_TAG: &str = "white_check_mark";
+/// What a receipt says where the status alone had to do.
+const TAKEN: &str = "the server answered that it took the message, and not under which id";
 /// Names that lead elsewhere on every server.
 const RESERVED: &[&str] = &[
     "docs", "static", "file", "app", "metrics", "account", "settings", "signup", "login", "v1",
@@ -111,6 +113,7 @@ fn read(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
     if tags.as_ref().is_some_and(|tags| tags.len() > MAX_TAGS) {
         section.problem("tags", format!("at most {MAX_TAGS} tags are allowed"));
     }
+    let by_status = section.one_of("answer", &["strict", "status"]) == Some("status");
     let cache = section.duration("cache").unwrap_or(DEFAULT_CACHE);
     let settle_wait = section.duration("settle_wait").unwrap_or(DEFAULT_SETTLE_WAIT);
     if section.is_broken() {
@@ -124,6 +127,7 @@ fn read(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
             || vec!["warning".to_owned()],
             |tags| tags.into_iter().map(|tag| tag.value).collect(),
         ),
+        by_status,
         cache,
         settle_wait,
     }))
@@ -143,6 +147,8 @@ struct Ntfy {
     topic: String,
     priority: u32,
     tags: Vec<String>,
+    /// Whether the status alone counts: what answers is no ntfy server, and cannot be read back.
+    by_status: bool,
     cache: Duration,
     settle_wait: Duration,
 }
@@ -170,7 +176,7 @@ impl Settings for Ntfy {
     }
 
     fn proof(&self) -> Option<Proof> {
-        self.cache.is_zero().then_some(Proof::Unproven)
+        (self.cache.is_zero() || self.by_status).then_some(Proof::Unproven)
     }
 
     fn open(&self, parts: Parts) -> Result<Arc<dyn Channel>, Reason> {
@@ -200,8 +206,14 @@ impl Channel for Account {
             return Err(verdict::of_write(&answer));
         }
         let body = answer.json().unwrap_or(Value::Null);
-        let id = message_id(&body).ok_or_else(|| verdict::unreadable(&answer))?;
-        let mut receipt = self.receipt(id);
+        let mut receipt = match message_id(&body) {
+            Some(id) => self.receipt(id),
+            None if self.settings.by_status => Receipt {
+                note: Some(TAKEN.to_owned()),
+                ..Receipt::of(post.key.as_str())
+            },
+            None => return Err(verdict::unreadable(&answer)),
+        };
         if body.get("attachment").is_some_and(|file| !file.is_null()) {
             receipt.note =
                 Some("the server made a file of the text: its limit is lower than usual".to_owned());
@@ -210,6 +222,11 @@ impl Channel for Account {
     }
 
     async fn settle(&self, question: &Question) -> Result<Settled, SendError> {
+        if self.settings.by_status {
+            let text =
+                "only the server's status counts (answer = \"status\"), and there is nothing to read back";
+            return Ok(Settled::Unclear(Reason::new("no-read-back", text)));
+        }
         if self.settings.cache.is_zero() {
             let text = "the server keeps no messages (cache = \"0s\"), and there is nothing to read back";
             return Ok(Settled::Unclear(Reason::new("no-cache", text)));
@@ -239,6 +256,9 @@ impl Channel for Account {
 
     async fn verify(&self) -> Result<Identity, SendError> {
         let health = self.get(&["v1", "health"], &[]).await?;
+        if self.settings.by_status {
+            return self.somebody(&health);
+        }
         let healthy = health.json().map(|body| body["healthy"] == true);
         match (health.status, healthy) {
             (200..=299, Some(true)) => {}
@@ -276,6 +296,18 @@ impl Channel for Account {
 }
 
 impl Account {
+    /// Any answer but a refused credential shows that somebody is there, which is all that is asked of it.
+    fn somebody(&self, answer: &Answer) -> Result<Identity, SendError> {
+        if matches!(answer.status, 401 | 403) {
+            return Err(verdict::of_read(answer));
+        }
+        let host = self.settings.server.host_str().unwrap_or_default();
+        Ok(Identity {
+            name: format!("{host}/{}", self.settings.topic),
+            facts: BTreeMap::from([("answered".to_owned(), answer.status.to_string())]),
+        })
+    }
+
     fn token(&self) -> Option<secrecy::SecretString> {
         let token = self.secrets.get("access_token");
         token.filter(|token| !token.expose_secret().is_empty())

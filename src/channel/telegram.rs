@@ -14,6 +14,7 @@ use url::Url;
 
 use super::patience::Patience;
 use super::transport::{Effect, below};
+use super::without;
 use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, WallSite};
 use crate::compose::TextRule;
 use crate::config::section::{Section, quoted};
@@ -83,7 +84,8 @@ const PICTURE: PictureRule = PictureRule {
     required: false,
 };
 
-/// `Receipt::version` of a post whose text stands under its picture.
+/// How `Receipt::version` begins where the text stands under its picture; the picture's description follows, which has to
+/// stay there as long as the picture does.
 const AS_CAPTION: &str = "caption";
 /// How `Receipt::version` begins where the picture is a message of its own; its id follows.
 const WITH_PICTURE: &str = "picture:";
@@ -216,7 +218,7 @@ impl Channel for Account {
             }
             seen = self.look(&name, question).await;
             if let preview::Look::Found(found) = seen {
-                return Ok(Settled::Found(self.found(&name, &found)));
+                return Ok(Settled::Found(self.found(&name, &found, &question.post)));
             }
         }
         match (patience.absent(question), seen) {
@@ -241,31 +243,52 @@ impl Channel for Account {
     }
 
     async fn edit(&self, receipt: &Receipt, post: &Post) -> Result<Receipt, SendError> {
-        let id = message_id(receipt)?;
-        let (method, body) = if receipt.version.as_deref() == Some(AS_CAPTION) {
-            let caption = post.picture.as_deref().map_or_else(
-                || post.rendering.text.clone(),
-                |picture| with_description(post, picture),
-            );
-            (
-                "editMessageCaption",
-                json!({"message_id": id, "caption": caption}),
-            )
-        } else {
-            let preview = json!({"is_disabled": false, "url": post.rendering.link});
-            let text = &post.rendering.text;
-            let body = json!({"message_id": id, "text": text, "link_preview_options": preview});
-            ("editMessageText", body)
+        let mut changed = Receipt {
+            note: None,
+            ..receipt.clone()
         };
-        match self
-            .bot
-            .call(method, &self.settings.chat, body, Effect::Reads)
-            .await
-        {
-            Ok(_) => Ok(receipt.clone()),
-            Err(fault) if fault.is_unmodified() => Ok(receipt.clone()),
-            Err(fault) => Err(fault.on_read()),
+        let version = receipt.version.as_deref().unwrap_or_default();
+        if let Some(description) = picture::described(version) {
+            if let Some(picture) = post.picture.as_deref() {
+                let caption = with_description(post, picture);
+                match self.exchange_picture(&receipt.remote_id, picture, &caption).await {
+                    Ok(()) => {
+                        changed.version = Some(picture::as_caption(picture));
+                        return Ok(changed);
+                    }
+                    Err(SendError::Refused(reason)) => changed.note = Some(without::keeps(&reason.text)),
+                    Err(other) => return Err(other),
+                }
+            }
+            // The picture stays, and so does what it shows.
+            let caption = picture::with_words(post, description);
+            let body = json!({"message_id": message_id(receipt)?, "caption": caption});
+            self.change("editMessageCaption", body).await?;
+            return Ok(changed);
         }
+        let preview = json!({"is_disabled": false, "url": post.rendering.link});
+        let text = &post.rendering.text;
+        let body = json!({"message_id": message_id(receipt)?, "text": text, "link_preview_options": preview});
+        self.change("editMessageText", body).await?;
+        if let Some(picture) = post.picture.as_deref() {
+            // The text is changed: whatever becomes of the picture must not undo that.
+            let done = match version.strip_prefix(WITH_PICTURE) {
+                Some(id) => {
+                    let caption = picture::description(post, picture);
+                    self.exchange_picture(id, picture, &caption).await
+                }
+                None => Err(SendError::Refused(Reason::new(
+                    "no-picture",
+                    "a message of text gets no picture afterwards; send it as a message of its own",
+                ))),
+            };
+            match done {
+                Ok(()) => {}
+                Err(SendError::Refused(reason)) => changed.note = Some(without::keeps(&reason.text)),
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(changed)
     }
 
     async fn pin(&self, receipt: &Receipt) -> Result<(), SendError> {
@@ -344,6 +367,19 @@ impl Channel for Account {
 }
 
 impl Account {
+    /// Changes a message; to change it into what it is already counts as done.
+    async fn change(&self, method: &str, body: Value) -> Result<(), SendError> {
+        match self
+            .bot
+            .call(method, &self.settings.chat, body, Effect::Reads)
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(fault) if fault.is_unmodified() => Ok(()),
+            Err(fault) => Err(fault.on_read()),
+        }
+    }
+
     /// A request about our chat that changes nothing, or nothing more when repeated.
     async fn ask(&self, method: &str, body: Value) -> Result<Value, SendError> {
         let answer = self
@@ -399,9 +435,17 @@ impl Account {
         )
     }
 
-    fn found(&self, name: &str, found: &preview::Found) -> Receipt {
+    fn found(&self, name: &str, found: &preview::Found, post: &Post) -> Receipt {
         let mut receipt = Receipt::of(found.id.to_string());
-        receipt.version = found.as_caption.then(|| AS_CAPTION.to_owned());
+        match post.picture.as_deref() {
+            Some(picture) if found.as_caption => receipt.version = Some(picture::as_caption(picture)),
+            // The text stands alone: the picture was refused, or would have been the next message.
+            Some(_) => {
+                let known = without::of(&post.steps, without::PICTURE);
+                receipt.note = known.or_else(|| Some(picture::MISSING.to_owned()));
+            }
+            None => {}
+        }
         receipt.at(below(&self.settings.web_url, [name, &found.id.to_string()]))
     }
 

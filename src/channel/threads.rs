@@ -205,21 +205,20 @@ impl Channel for Account {
         let texts = self.texts(post).map_err(SendError::Refused)?;
         let exchange = self.exchange(post);
         let mut published: Vec<String> = Vec::new();
-        let mut notes = Vec::new();
         for (part, text) in (1..).zip(&texts) {
-            let (draft, note) = self.draft(post, part, text, &published).await;
-            notes.extend(note);
-            let out = exchange.bring_out(part, &draft).await;
+            let draft = self.draft(post, part, text, &published).await;
+            let taken = others(post, &published);
+            let look = Self::look(post, text, post.accepted_at, &published, &taken);
+            let out = exchange.bring_out(part, &draft, look).await;
             let out = out.map_err(|error| in_the_middle(error, part, texts.len()))?;
             let id = match out {
                 Out::Published(id) => id,
-                Out::Somewhere => self.find(&exchange, post, part, text).await?,
+                Out::Somewhere => self.find(&exchange, part, look).await?,
             };
             published.push(id);
         }
         let mut receipt = receipt(&published).ok_or_else(|| no_sense("a post without parts"))?;
-        notes.extend((1..=texts.len()).flat_map(|part| exchange.left_out(part)));
-        receipt.note = (!notes.is_empty()).then(|| notes.join("; "));
+        receipt.note = exchange.notes(texts.len(), None);
         receipt.url = self.address(&receipt.remote_id).await;
         Ok(receipt)
     }
@@ -235,18 +234,19 @@ impl Channel for Account {
         let part = known.len() + 1;
         let Some(text) = texts.get(known.len()) else {
             let mut receipt = receipt(&known).ok_or_else(|| no_sense("a post without parts"))?;
+            receipt.note = exchange.notes(texts.len(), None);
             receipt.url = self.address(&receipt.remote_id).await;
             return Ok(Settled::Found(receipt));
         };
         let taken: Vec<String> = question.taken.iter().chain(&known).cloned().collect();
-        let look = Self::look(post, part, text, question.since, &taken);
+        let look = Self::look(post, text, question.since, &known, &taken);
         let patience = Patience::of(self.settings.settle_wait);
         match exchange.settle(part, look, question, patience).await? {
             Settled::Found(found) if part == texts.len() => {
                 let mut all = known;
                 all.push(found.remote_id.clone());
                 let mut receipt = receipt(&all).ok_or_else(|| no_sense("a post without parts"))?;
-                receipt.note = found.note;
+                receipt.note = exchange.notes(texts.len(), found.note);
                 receipt.url = if part == 1 {
                     found.url
                 } else {
@@ -342,14 +342,8 @@ impl Account {
         parts::of(post, &self.sender, &POST_RULE).ok_or_else(|| Reason::new("too-long", text))
     }
 
-    /// What a part's container is made of, and what had to be left out of it.
-    async fn draft(
-        &self,
-        post: &Post,
-        part: usize,
-        text: &str,
-        before: &[String],
-    ) -> (Draft, Option<String>) {
+    /// What a part's container is made of.
+    async fn draft(&self, post: &Post, part: usize, text: &str, before: &[String]) -> Draft {
         let as_text = vec![("media_type", "TEXT".to_owned())];
         // A card for the address, which costs no characters; only a post without a picture has one.
         let with_card = || {
@@ -357,7 +351,7 @@ impl Account {
             as_text.iter().cloned().chain([card]).collect::<Vec<_>>()
         };
         let mut fields = vec![("text", text.to_owned())];
-        let (mut picture, mut note) = (None, None);
+        let (mut picture, mut plain) = (None, None);
         if let (Some(shown), Some(public), 1) = (&post.picture, &self.settings.public, part) {
             match public.put(self.id.as_str(), shown).await {
                 Ok(url) => {
@@ -371,35 +365,30 @@ impl Account {
                         without: Some(with_card()),
                     });
                 }
-                Err(reason) => note = Some(format!("without its picture: {reason}")),
+                Err(reason) => plain = Some(format!("without its picture: {reason}")),
             }
         }
         if picture.is_none() {
             fields.extend(if part == 1 { with_card() } else { as_text.clone() });
         }
-        let parent = post.parent.as_ref().map(|receipt| &receipt.remote_id);
-        let own = before.iter().rev().find(|id| !is_nameless(id));
-        let answer_to = own.or(parent.filter(|id| !is_nameless(id)));
-        let draft = Draft {
+        Draft {
             fields,
             picture,
-            answer_to: answer_to.map(|id| ("reply_to_id", id.clone())),
-        };
-        (draft, note)
+            plain,
+            answer_to: answers_to(post, before).map(|id| ("reply_to_id", id.to_owned())),
+        }
     }
 
     fn look<'a>(
         post: &Post,
-        part: usize,
         wanted: &'a str,
         since: crate::clock::Timestamp,
+        before: &[String],
         taken: &'a [String],
     ) -> Look<'a> {
         // Answers are not among the profile's posts.
-        let alone = post.steps.get("part-1-alone").is_some();
-        let is_answer = part > 1 || (post.parent.is_some() && !alone);
         Look {
-            path: if is_answer {
+            path: if answers_to(post, before).is_some() {
                 &["me", "replies"]
             } else {
                 &["me", "threads"]
@@ -412,14 +401,7 @@ impl Account {
     }
 
     /// The id of a part that an earlier attempt published.
-    async fn find(
-        &self,
-        exchange: &Exchange<'_>,
-        post: &Post,
-        part: usize,
-        text: &str,
-    ) -> Result<String, SendError> {
-        let look = Self::look(post, part, text, post.accepted_at, &[]);
+    async fn find(&self, exchange: &Exchange<'_>, part: usize, look: Look<'_>) -> Result<String, SendError> {
         let id = match readback::search(&self.graph, look).await? {
             Search::Found(receipt) => receipt.remote_id,
             Search::NotThere | Search::TooMuch => {
@@ -443,6 +425,29 @@ impl Account {
         let answer = tokio::time::timeout(COURTESY, asked).await.ok()?.ok()?;
         readback::address(&answer)
     }
+}
+
+/// The post that a part stands under: the last one of the thread, or the alert's, if its own id is known.
+fn answers_to<'a>(post: &'a Post, before: &'a [String]) -> Option<&'a str> {
+    let parent = post.parent.as_ref().map(|receipt| receipt.remote_id.as_str());
+    let parent = parent.filter(|id| !is_nameless(id) && !stands_alone(post));
+    let own = before.iter().rev().map(String::as_str);
+    own.filter(|id| !is_nameless(id)).chain(parent).next()
+}
+
+/// Whether the first part goes out without the post that it answers to.
+fn stands_alone(post: &Post) -> bool {
+    post.steps.get("part-1-alone").is_some()
+}
+
+/// Ids that are known not to be those of a part that is looked for.
+fn others(post: &Post, published: &[String]) -> Vec<String> {
+    let before = post
+        .root
+        .iter()
+        .chain(&post.parent)
+        .map(|receipt| &receipt.remote_id);
+    before.chain(published).cloned().collect()
 }
 
 /// One receipt for all parts: the first one's id, and the others' for taking the thread away.

@@ -17,6 +17,7 @@ use url::Url;
 use super::html::{escape, paragraphs};
 use super::patience::Patience;
 use super::transport::{Answer, Effect, Transport, below};
+use super::without;
 use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, WallSite};
 use crate::compose::TextRule;
 use crate::config::section::Section;
@@ -177,24 +178,35 @@ impl Channel for Account {
         let standing = self.standing(post).await?;
         if let Some(found) = standing.as_ref().filter(|found| found.is_public()) {
             // An earlier attempt of ours. What an editor may have changed since is left as it is.
-            return Ok(self.seen_by_public(found, post, Vec::new()).await);
+            let notes = without::note(&post.steps, None).into_iter().collect();
+            return Ok(self.seen_by_public(found, post, notes).await);
         }
         let mut notes = Vec::new();
         let mut body = content(post);
         body["status"] = "publish".into();
         body["slug"] = slug(post).into();
         match self.parent(post).await? {
-            Place::Under(parent) => body["parent"] = parent.into(),
+            Place::Under(parent) => {
+                without::take_back(&post.steps, without::PARENT).await?;
+                body["parent"] = parent.into();
+            }
             Place::Top => {}
-            Place::Lost(page) => notes.push(format!(
-                "there is no page named {page}, so the page stands at the top of the site"
-            )),
+            Place::Lost(page) => {
+                let note =
+                    format!("there is no page named {page}, so the page stands at the top of the site");
+                without::note_down(&post.steps, without::PARENT, &note).await?;
+            }
         }
         if let Some(picture) = &post.picture {
             match self.featured(picture, post).await {
-                Ok(media) => body["featured_media"] = media.into(),
-                Err(SendError::Busy { reason, .. }) => notes.push(picture::left_out(&reason)),
-                Err(error) => notes.push(picture::left_out(error.reason())),
+                Ok(media) => {
+                    without::take_back(&post.steps, without::PICTURE).await?;
+                    body["featured_media"] = media.into();
+                }
+                Err(error) => {
+                    let note = picture::left_out(error.reason());
+                    without::note_down(&post.steps, without::PICTURE, &note).await?;
+                }
             }
         }
         let found = match standing {
@@ -206,6 +218,7 @@ impl Channel for Account {
         if let Err(reason) = post.steps.record(PAGE_STEP, &found.id.to_string()).await {
             return Err(SendError::Unknown(reason));
         }
+        notes.splice(0..0, without::note(&post.steps, None));
         Ok(self.seen_by_public(&found, post, notes).await)
     }
 
@@ -217,7 +230,13 @@ impl Channel for Account {
             }
             match self.standing(&question.post).await {
                 Ok(Some(found)) if question.taken.contains(&found.id.to_string()) => {}
-                Ok(Some(found)) if found.is_public() => return Ok(Settled::Found(found.receipt())),
+                Ok(Some(found)) if found.is_public() => {
+                    let note = without::note(&question.post.steps, None);
+                    return Ok(Settled::Found(Receipt {
+                        note,
+                        ..found.receipt()
+                    }));
+                }
                 Ok(Some(_) | None) => {}
                 // We may not read: nothing here will ever tell.
                 Err(SendError::Refused(reason)) => return Ok(Settled::Unclear(reason)),
@@ -263,7 +282,14 @@ impl Channel for Account {
                 now.modified
             ));
         }
-        let found = self.write(&["pages", id], &content(post)).await?;
+        let mut body = content(post);
+        if let Some(picture) = &post.picture {
+            match self.featured(picture, post).await {
+                Ok(media) => body["featured_media"] = media.into(),
+                Err(error) => notes.push(without::keeps(&error.reason().text)),
+            }
+        }
+        let found = self.write(&["pages", id], &body).await?;
         Ok(self.seen_by_public(&found, post, notes).await)
     }
 

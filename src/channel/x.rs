@@ -16,6 +16,7 @@ use url::Url;
 
 use super::patience::{Patience, Search};
 use super::transport::{Answer, Effect, Transport, below, blank};
+use super::without;
 use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, WallSite};
 use crate::clock::Timestamp;
 use crate::compose::TextRule;
@@ -218,15 +219,16 @@ impl Channel for Account {
             .record(CREATE, &before.saturating_add(1).to_string())
             .await
             .map_err(SendError::NotSent)?;
-        let mut notes = Vec::new();
+        if parent.is_some() {
+            without::take_back(&post.steps, without::PARENT).await?;
+        }
         let mut signed_twice = false;
         // Each way round takes away something that was refused, with nothing made, so that it ends.
         loop {
             let fault = match self.create(post, media.id(), parent).await? {
-                Ok(mut receipt) => {
-                    notes.extend(picture::note(post));
-                    receipt.note = (!notes.is_empty()).then(|| notes.join("; "));
-                    return Ok(receipt);
+                Ok(receipt) => {
+                    let note = without::note(&post.steps, picture::note(post));
+                    return Ok(Receipt { note, ..receipt });
                 }
                 Err(fault) => fault,
             };
@@ -241,7 +243,7 @@ impl Channel for Account {
                 // Apps without special leave may not answer everywhere, perhaps not even to their own posts.
                 (Fault::Forbidden(_) | Fault::Missing(_) | Fault::Content(_), _) if parent.is_some() => {
                     parent = None;
-                    notes.push("X did not take it as an answer, so it stands alone".to_owned());
+                    without::note_down(&post.steps, without::PARENT, ALONE).await?;
                 }
                 // These words are not from us: no request to post had left before, or it was settled often enough.
                 (Fault::Duplicate(reason), _) if before == 0 || before >= TRIES => {
@@ -436,7 +438,8 @@ impl Account {
                     && at.is_none_or(|at| at >= since)
                     && words::normal(&words::written(found)) == wanted;
                 if is_ours {
-                    let note = picture::note(&question.post);
+                    let post = &question.post;
+                    let note = without::note(&post.steps, picture::note(post));
                     return Ok(Search::Found(Receipt { note, ..receipt }));
                 }
             }
@@ -459,6 +462,8 @@ impl Account {
         Some(Receipt::of(id).at(below(&site, ["i", "status", id])))
     }
 }
+
+const ALONE: &str = "X did not take it as an answer, so it stands alone";
 
 /// How often a request to post this was about to leave.
 fn begun(post: &Post) -> u32 {

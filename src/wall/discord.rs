@@ -237,8 +237,8 @@ fn read(call: &Call<'_>) -> Result<(Value, Option<ShownPicture>), Refusal> {
 }
 
 fn edit(call: &mut Call<'_>, id: &str) -> Result<(u16, Value), Refusal> {
-    let body = call.json().unwrap_or(Value::Null);
-    let content = content(&body, &["content", "allowed_mentions"])?;
+    let (body, picture) = read(call)?;
+    let content = content(&body, &["content", "allowed_mentions", "attachments"])?;
     if content.is_empty() {
         return Err(Refusal(400, 50_006, "Cannot send an empty message"));
     }
@@ -252,6 +252,10 @@ fn edit(call: &mut Call<'_>, id: &str) -> Result<(u16, Value), Refusal> {
     posted.links = super::page::links(&content);
     posted.text = content;
     posted.edited_at = Some(now);
+    // What the list of attachments does not name is taken away.
+    if let Some(picture) = picture {
+        posted.pictures = vec![picture];
+    }
     Ok((200, show(posted)))
 }
 

@@ -212,16 +212,7 @@ impl FacebookPage {
                 "(#506) Duplicate status message".to_owned(),
             ));
         }
-        let mut pictures = Vec::new();
-        for photo in self.photos.iter_mut().filter(|photo| media.contains(&photo.id)) {
-            photo.attached = true;
-            pictures.push(ShownPicture {
-                alt: photo.alt.clone(),
-                media_type: photo.media_type.to_owned(),
-                digest: hex::encode(Sha256::digest(&photo.bytes)),
-                bytes: photo.bytes.clone(),
-            });
-        }
+        let pictures = self.attach(&media);
         let post = Post {
             id: format!("{PRACTICE_PAGE}_{}", 2001 + self.posts.len()),
             message: message.to_owned(),
@@ -255,9 +246,34 @@ impl FacebookPage {
         Ok(answer)
     }
 
+    /// Takes uploaded photos into a post.
+    fn attach(&mut self, media: &[String]) -> Vec<ShownPicture> {
+        let mut pictures = Vec::new();
+        for photo in self.photos.iter_mut().filter(|photo| media.contains(&photo.id)) {
+            photo.attached = true;
+            pictures.push(ShownPicture {
+                alt: photo.alt.clone(),
+                media_type: photo.media_type.to_owned(),
+                digest: hex::encode(Sha256::digest(&photo.bytes)),
+                bytes: photo.bytes.clone(),
+            });
+        }
+        pictures
+    }
+
     fn edit(&mut self, id: &str, call: &mut Call<'_>, parameters: Parameters<'_>) -> Result<Value, Refusal> {
-        parameters.only(&["message", "is_pinned"])?;
+        parameters.only(&["message", "is_pinned", "attached_media"])?;
         self.find(id)?;
+        let media = media(parameters)?;
+        if let Some(id) = media
+            .iter()
+            .find(|id| !self.photos.iter().any(|photo| photo.id == **id))
+        {
+            return Err(Refusal::parameter(format_args!(
+                "Invalid photo {id} in attached_media"
+            )));
+        }
+        let pictures = self.attach(&media);
         let (message, pinned) = (parameters.get("message"), parameters.get("is_pinned"));
         if message.is_none() && pinned.is_none() {
             return Err(Refusal::parameter("nothing to change"));
@@ -280,6 +296,9 @@ impl FacebookPage {
                 message.clone_into(&mut posted.text);
                 posted.links = links(message);
                 posted.edited_at = Some(call.now);
+            }
+            if is_it && !pictures.is_empty() {
+                posted.pictures.clone_from(&pictures);
             }
             // A page has one place on top.
             match pinned {

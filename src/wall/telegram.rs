@@ -84,6 +84,7 @@ impl Telegram {
             "editMessageText" | "editMessageCaption" => {
                 self.edit(call, &given, method == "editMessageCaption")
             }
+            "editMessageMedia" => self.exchange(call, &given),
             "deleteMessages" => self.delete(call, &given),
             "pinChatMessage" => self.pin(call, &given, true),
             "unpinChatMessage" => self.pin(call, &given, false),
@@ -141,26 +142,52 @@ impl Telegram {
     }
 
     fn send_photo(&mut self, call: &mut Call<'_>, given: &Given) -> Result<Value, Refusal> {
-        let Some((bytes, _)) = &given.file else {
-            return Err(Refusal::bad("wrong file identifier/HTTP URL specified"));
-        };
-        if bytes.len() > MAX_PICTURE {
-            return Err(Refusal::new(413, "Request Entity Too Large"));
-        }
-        let media_type = match bytes.get(..4) {
-            Some([0x89, b'P', b'N', b'G']) => "image/png",
-            Some([0xff, 0xd8, 0xff, _]) => "image/jpeg",
-            _ => return Err(Refusal::bad("IMAGE_PROCESS_FAILED")),
-        };
+        let picture = photo(given)?;
         let caption = text(given, "caption", MAX_CAPTION)?;
-        // There is no alternative text for pictures; the description stands in the caption.
-        let picture = ShownPicture {
-            alt: String::new(),
-            media_type: media_type.to_owned(),
-            digest: hex::encode(Sha256::digest(bytes)),
-            bytes: bytes.clone(),
-        };
         self.add(call, given, caption, Some(picture))
+    }
+
+    /// Another picture, with what stands under it, in the place of a message's own.
+    fn exchange(&mut self, call: &mut Call<'_>, given: &Given) -> Result<Value, Refusal> {
+        let media = &given.fields["media"];
+        if media["type"] != "photo"
+            || !media["media"]
+                .as_str()
+                .is_some_and(|name| name.starts_with("attach://"))
+        {
+            return Err(Refusal::bad("wrong file identifier/HTTP URL specified"));
+        }
+        let picture = photo(given)?;
+        let caption = media["caption"].as_str().unwrap_or_default().to_owned();
+        if caption.encode_utf16().count() > MAX_CAPTION {
+            return Err(Refusal::bad("message caption is too long"));
+        }
+        let id = given.fields["message_id"].as_i64().unwrap_or_default();
+        let found = self
+            .messages
+            .iter_mut()
+            .find(|message| message.id == id && !message.deleted);
+        let message = found.ok_or_else(|| Refusal::bad("message to edit not found"))?;
+        if !message.is_photo {
+            return Err(Refusal::bad("there is no media in the message to edit"));
+        }
+        message.text.clone_from(&caption);
+        let name = id.to_string();
+        for posted in call
+            .book
+            .posts
+            .iter_mut()
+            .filter(|posted| posted.remote_id == name)
+        {
+            posted.links = super::page::links(&caption);
+            posted.text.clone_from(&caption);
+            posted.pictures = vec![picture.clone()];
+            posted.edited_at = Some(call.now);
+        }
+        let message = self
+            .find(id)
+            .ok_or_else(|| Refusal::bad("message to edit not found"))?;
+        Ok(self.show(message))
     }
 
     fn add(
@@ -407,6 +434,28 @@ fn escape(text: &str) -> String {
         .replace('<', "&lt;")
         .replace('>', "&gt;");
     text.replace('"', "&quot;").replace('\n', "<br/>")
+}
+
+/// The picture of a call.
+fn photo(given: &Given) -> Result<ShownPicture, Refusal> {
+    let Some((bytes, _)) = &given.file else {
+        return Err(Refusal::bad("wrong file identifier/HTTP URL specified"));
+    };
+    if bytes.len() > MAX_PICTURE {
+        return Err(Refusal::new(413, "Request Entity Too Large"));
+    }
+    let media_type = match bytes.get(..4) {
+        Some([0x89, b'P', b'N', b'G']) => "image/png",
+        Some([0xff, 0xd8, 0xff, _]) => "image/jpeg",
+        _ => return Err(Refusal::bad("IMAGE_PROCESS_FAILED")),
+    };
+    // There is no alternative text for pictures; the description stands in the caption.
+    Ok(ShownPicture {
+        alt: String::new(),
+        media_type: media_type.to_owned(),
+        digest: hex::encode(Sha256::digest(bytes)),
+        bytes: bytes.clone(),
+    })
 }
 
 impl Simulator for Telegram {

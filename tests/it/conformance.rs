@@ -12,6 +12,7 @@ use vardkase::model::{Post, Proof, Receipt, SendError, Settled};
 use vardkase::wall::{CutAt, How};
 
 mod alone;
+mod can;
 mod lab;
 
 use lab::{LETTERS, LINK, Lab, SENDER};
@@ -57,6 +58,25 @@ const PROPERTIES: &[(&str, Check)] = &[
     ("retracts, and again", |http, kind| Box::pin(retracts(http, kind))),
     ("verifies without effect", |http, kind| {
         Box::pin(verifies(http, kind))
+    }),
+    ("edits, and again", |http, kind| Box::pin(can::edits(http, kind))),
+    ("a correction's picture", |http, kind| {
+        Box::pin(can::exchanges(http, kind))
+    }),
+    ("pins and unpins, and again", |http, kind| {
+        Box::pin(can::pins(http, kind))
+    }),
+    ("an answer stands under the first", |http, kind| {
+        Box::pin(can::answers(http, kind))
+    }),
+    ("a picture arrives with its words", |http, kind| {
+        Box::pin(can::shows(http, kind))
+    }),
+    ("a failing picture leaves the text", |http, kind| {
+        Box::pin(can::fails(http, kind))
+    }),
+    ("a long text becomes a thread", |http, kind| {
+        Box::pin(can::threads(http, kind))
     }),
 ];
 

@@ -130,6 +130,50 @@ async fn a_process_that_died_between_the_steps_goes_on_where_it_was() {
 }
 
 #[tokio::test]
+async fn a_picture_whose_answer_was_lost_is_known_after_the_text_and_goes_away_with_it() {
+    // A request that goes wrong is not counted for the next one: upload, picture; the picture once more; text; and the picture once more, which tells.
+    let practice = practice().await;
+    practice.strike_at(1, How::DoneThenCut(CutAt::BeforeHeaders));
+    practice.strike_at(1, How::Cut);
+    let receipt = practice.channel.publish(&with_picture()).await.unwrap();
+    assert_eq!(receipt.note, None);
+    assert_eq!(practice.standing()[0].pictures.len(), 1);
+    practice.channel.retract(&receipt).await.unwrap();
+    let ledger = practice.ledger();
+    assert!(
+        ledger[0].deleted_at.is_some() && ledger[0].pictures.is_empty(),
+        "{ledger:?}"
+    );
+    // Where that does not tell either, it is said that nobody knows.
+    let practice = self::practice().await;
+    practice.strike_at(1, How::DoneThenCut(CutAt::BeforeHeaders));
+    practice.strike_at(1, How::Cut);
+    practice.strike_at(2, How::Cut);
+    let receipt = practice.channel.publish(&with_picture()).await.unwrap();
+    assert!(receipt.note.unwrap().contains("the picture may be missing"));
+    // And when the answer to the text was lost.
+    let practice = self::practice().await;
+    practice.strike_at(
+        0,
+        How::Answer {
+            status: 400,
+            headers: Vec::new(),
+            body: None,
+        },
+    );
+    practice.strike_at(0, How::DoneThenCut(CutAt::BeforeHeaders));
+    let post = with_picture();
+    assert_eq!(
+        practice.channel.publish(&post).await.unwrap_err().as_str(),
+        "unknown"
+    );
+    let Settled::Found(receipt) = practice.settle(&post).await else {
+        panic!("it stands there");
+    };
+    assert!(receipt.note.unwrap().contains("without its picture"));
+}
+
+#[tokio::test]
 async fn a_text_whose_picture_the_server_refuses_goes_alone() {
     let practice = practice().await;
     practice.strike(

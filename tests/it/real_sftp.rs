@@ -165,6 +165,14 @@ async fn openssh_takes_the_files_replaces_them_and_gives_them_back() {
         .await
         .unwrap();
     assert!(page().contains("ÖVNING: Nytt."), "{}", page());
+    let correction = post("ÖVNING: Det gäller Malmbäck. Nässjö kommun.");
+    let corrected = account.edit(&receipt, &correction).await.unwrap();
+    assert_eq!(account.edit(&receipt, &correction).await.unwrap(), corrected);
+    assert!(
+        page().contains("Malmbäck") && !page().contains("E. coli"),
+        "{}",
+        page()
+    );
     // What a cut connection left, and a link in its place, are cleared and not followed.
     let outside = server.folder.path().join("outside");
     std::fs::write(&outside, "annans").unwrap();

@@ -78,6 +78,39 @@ async fn a_lost_answer_is_found_in_the_public_preview() {
 }
 
 #[tokio::test]
+async fn a_text_that_is_found_again_without_its_picture_says_so() {
+    // The first of two messages; and the text that goes alone because the picture is refused.
+    for (text, refused) in [(long(), false), (TEXT.to_owned(), true)] {
+        let practice = practice().await;
+        if refused {
+            practice.strike_path(
+                "sendPhoto",
+                1,
+                How::Answer {
+                    status: 400,
+                    headers: Vec::new(),
+                    body: Some(
+                        r#"{"ok":false,"error_code":400,"description":"Bad Request: IMAGE_PROCESS_FAILED"}"#
+                            .to_owned(),
+                    ),
+                },
+            );
+        }
+        practice.strike_path("sendMessage", 1, How::DoneThenCut(CutAt::Reset));
+        let post = pictured(&text);
+        let err = practice.channel.publish(&post).await.unwrap_err();
+        assert_eq!(err.as_str(), "unknown", "{err}");
+        let Settled::Found(receipt) = practice.settle(&post).await else {
+            panic!("it stands there");
+        };
+        let note = receipt.note.unwrap();
+        assert!(note.contains("without the picture"), "{note}");
+        assert_eq!(note.contains("refused"), refused, "{note}");
+        assert!(practice.ledger()[0].pictures.is_empty());
+    }
+}
+
+#[tokio::test]
 async fn absence_is_never_claimed() {
     let practice = practice().await;
     let post = post(TEXT);

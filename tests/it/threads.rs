@@ -193,6 +193,65 @@ async fn a_lost_container_is_looked_for_and_then_made_anew() {
 }
 
 #[tokio::test]
+async fn a_part_whose_container_is_lost_after_it_was_published_is_found_and_not_repeated() {
+    let expired = || How::Answer {
+        status: 200,
+        headers: Vec::new(),
+        body: Some(r#"{"id":"17900000001","status":"EXPIRED","error_message":null}"#.to_owned()),
+    };
+    let broken = || How::Answer {
+        status: 200,
+        headers: Vec::new(),
+        body: Some(r#"{"id":"17900000001","status":"ERROR","error_message":"UNKNOWN"}"#.to_owned()),
+    };
+    for how in [answer(400, 24, 4_279_009), expired(), broken()] {
+        let practice = practice_with("long = \"thread\"").await;
+        practice.strike_path("threads_publish", 1, How::DoneThenCut(CutAt::Reset));
+        let post = long_post();
+        let err = practice.channel.publish(&post).await.unwrap_err();
+        assert_eq!(err.as_str(), "unknown", "{how:?}");
+        assert_eq!(practice.ledger().len(), 1, "{how:?}");
+        practice.strike_path("/17900000001", 0, how.clone());
+        let settled = practice.settle(&post).await;
+        assert_eq!(settled, Settled::Absent, "{how:?}: the other parts are to come");
+        let (receipt, _) = carried_through(&practice, post).await;
+        let ledger = practice.ledger();
+        assert_eq!(ledger.len(), 3, "{how:?}: {ledger:#?}");
+        assert_eq!(receipt.remote_id, ledger[0].remote_id, "{how:?}");
+        assert_eq!(ledger[1].in_reply_to.as_ref(), Some(&ledger[0].remote_id));
+    }
+}
+
+#[tokio::test]
+async fn a_post_under_one_that_is_known_by_its_container_only_is_found_among_the_posts() {
+    let practice = practice().await;
+    let nameless = Receipt::of("container:17900000000");
+    let update = reply("Nytt. https://nassjo.se/kris", &nameless);
+    practice.strike_path("threads_publish", 1, How::DoneThenCut(CutAt::BeforeHeaders));
+    let err = practice.channel.publish(&update).await.unwrap_err();
+    assert_eq!(err.as_str(), "unknown");
+    practice.strike_path("/17900000001", 0, answer(400, 24, 4_279_009));
+    let settled = practice.settle(&update).await;
+    let ledger = practice.ledger();
+    assert_eq!(ledger[0].in_reply_to, None);
+    assert!(
+        matches!(&settled, Settled::Found(receipt) if receipt.remote_id == ledger[0].remote_id),
+        "{settled:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_was_left_out_is_said_also_when_the_answer_was_lost() {
+    let practice = practice_with(PUBLIC).await;
+    practice.strike_path("threads_publish", 1, How::DoneThenCut(CutAt::Reset));
+    let mut post = post(TEXT);
+    post.picture = Some(picture(1080, 90));
+    let (receipt, settled) = carried_through(&practice, post).await;
+    assert_eq!(settled, 1);
+    assert!(receipt.note.unwrap().contains("without its picture"));
+}
+
+#[tokio::test]
 async fn a_block_that_was_none_is_no_failure() {
     let practice = practice().await;
     let blocked = |done: bool| {

@@ -99,6 +99,33 @@ async fn cut_at_any_request_before_or_after_its_effect_both_files_come_to_stand_
 }
 
 #[tokio::test]
+async fn an_edit_cut_at_any_request_is_made_again_and_the_message_stands_corrected_once() {
+    for number in 0..EXCHANGE {
+        for how in [
+            How::Cut,
+            How::DoneThenCut(CutAt::BeforeHeaders),
+            How::DoneThenCut(CutAt::MidHeaders),
+        ] {
+            let practice = practice().await;
+            let receipt = practice.channel.publish(&post(TEXT)).await.unwrap();
+            let correction = post("ÖVNING: Det gäller Malmbäck. Nässjö kommun. https://nassjo.se/kris");
+            practice.strike_at(number, how.clone());
+            let changed = match practice.channel.edit(&receipt, &correction).await {
+                Ok(changed) => changed,
+                Err(SendError::NotSent(_)) => practice.channel.edit(&receipt, &correction).await.unwrap(),
+                Err(other) => panic!("{how:?} at {number}: {other}"),
+            };
+            let standing = practice.standing();
+            assert_eq!(standing.len(), 1, "{how:?} at {number}");
+            assert_eq!(standing[0].text, correction.rendering.text);
+            assert_eq!(standing[0].remote_id, changed.remote_id);
+            practice.channel.retract(&changed).await.unwrap();
+            assert!(practice.standing().is_empty());
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_password_is_told_apart_and_shown_nowhere() {
     let practice = practice().await;
     let stranger = practice.with_secret("password", "hemlig-men-fel");

@@ -1,12 +1,16 @@
 //! The picture of a post. A text must get out: whatever is wrong with its picture costs the picture and not the text.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::fault::Fault;
 use super::{Bluesky, Effect};
-use crate::model::{Picture, PictureRule, Post, SendError};
+use crate::model::{Picture, PictureRule, Post, Reason, SendError};
 
+/// The pause before an upload that failed is made once more.
+const PAUSE: Duration = Duration::from_millis(300);
 /// The step that holds the uploaded file, as a record refers to it.
 const STEP: &str = "blob";
 /// Servers take 2,000,000 bytes, older ones 1,000,000 (reference page §3). The lexicon names no limit for the words; the
@@ -18,6 +22,9 @@ pub(super) const RULE: PictureRule = PictureRule {
     max_alt: 2000,
     required: false,
 };
+
+/// The kind of embedding that shows pictures.
+pub(super) const KIND: &str = "app.bsky.embed.images";
 
 /// What became of a picture: how it stands in the record, or why it does not.
 pub(super) type Embedded = Result<Option<Value>, String>;
@@ -48,6 +55,16 @@ impl Bluesky {
     }
 
     async fn upload(&self, picture: &Picture) -> Result<Result<Value, String>, SendError> {
+        match self.upload_once(picture).await? {
+            Err((SendError::NotSent(_), _)) => {}
+            told => return Ok(told.map_err(|(_, why)| why)),
+        }
+        // Servers fail now and then at this and take the same file a moment later.
+        tokio::time::sleep(PAUSE).await;
+        Ok(self.upload_once(picture).await?.map_err(|(_, why)| why))
+    }
+
+    async fn upload_once(&self, picture: &Picture) -> Result<Result<Value, (SendError, String)>, SendError> {
         // Nothing is published by an upload: whatever fails, the text can still go.
         let uploaded = self
             .authorized(Effect::Reads, |session| {
@@ -60,7 +77,8 @@ impl Bluesky {
             Ok((_, Ok(answer))) => {
                 let blob = answer.json().and_then(|body| body.get("blob").cloned());
                 let blob = blob.filter(|blob| blob.pointer("/ref/$link").is_some_and(Value::is_string));
-                return Ok(blob.ok_or_else(|| "the server took it and gave no reference".to_owned()));
+                let reason = Reason::new("unreadable", "the server took it and gave no reference");
+                return Ok(blob.ok_or_else(|| (SendError::Refused(reason.clone()), reason.text)));
             }
             Ok((_, Err(fault))) => fault.into_error(Effect::Reads),
             Err(error) => error,
@@ -70,14 +88,17 @@ impl Bluesky {
             SendError::NotSent(_)
             | SendError::Busy { .. }
             | SendError::Refused(_)
-            | SendError::Unknown(_) => Ok(Err(error.reason().text.clone())),
+            | SendError::Unknown(_) => {
+                let why = error.reason().text.clone();
+                Ok(Err((error, why)))
+            }
         }
     }
 }
 
 fn embed(picture: &Picture, blob: &Value) -> Value {
     json!({
-        "$type": "app.bsky.embed.images",
+        "$type": KIND,
         "images": [{
             "image": blob,
             "alt": picture.alt,

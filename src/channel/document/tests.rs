@@ -257,3 +257,55 @@ fn the_sites_receiver_does_not_open_without_a_credential() {
     let refused = Receiver::open(here(), header, true, Proofs::Address, &parts([])).unwrap_err();
     assert_eq!(refused.code, "no-credential");
 }
+
+/// Servers that take a message and say no more than that.
+fn plain_answers() -> [String; 3] {
+    [
+        answer(200, &[("content-type", "text/plain")], "ok"),
+        answer(204, &[], ""),
+        json(200, r#"{"status":"ok"}"#),
+    ]
+}
+
+#[tokio::test]
+async fn any_plain_server_will_do_where_the_status_alone_counts() {
+    let shown: Url = "https://nassjo.se/kris".parse().unwrap();
+    for plain in plain_answers() {
+        for wants in [
+            Proofs::Status,
+            Proofs::Taken(None),
+            Proofs::Taken(Some(shown.clone())),
+        ] {
+            let server = Server::start(vec![plain.clone()]).await;
+            let account = receiver(&server.base, wants.clone(), true, &[("bearer", "hemlig")]);
+            let post = post("Koka vattnet. https://nassjo.se/kris");
+            let receipt = account.publish(&post).await.unwrap();
+            assert_eq!(receipt.remote_id, post.key.as_str(), "{wants:?}");
+            assert_eq!(receipt.url.is_some(), wants == Proofs::Taken(Some(shown.clone())));
+            assert_eq!(receipt.note.is_some(), wants != Proofs::Status);
+            assert_eq!(server.asked().len(), 1);
+        }
+    }
+    let named = json(200, r#"{"id":"7","url":"https://nassjo.se/kris/7"}"#);
+    let server = Server::start(vec![named]).await;
+    let account = receiver(&server.base, Proofs::Taken(None), true, &[("bearer", "hemlig")]);
+    let expected = Receipt::of("7").at("https://nassjo.se/kris/7");
+    assert_eq!(account.publish(&post("x")).await.unwrap(), expected);
+}
+
+#[tokio::test]
+async fn a_strict_receiver_that_never_names_the_page_is_asked_three_times_and_no_more() {
+    for plain in plain_answers() {
+        let server = Server::start(vec![plain]).await;
+        let account = receiver(&server.base, Proofs::Address, true, &[("bearer", "hemlig")]);
+        let mut post = post("Koka vattnet. https://nassjo.se/kris");
+        for expected in ["unknown", "unknown", "refused"] {
+            post.steps = crate::model::Steps::known(post.steps.all());
+            let error = account.publish(&post).await.unwrap_err();
+            assert_eq!(error.as_str(), expected, "{error}");
+        }
+        let error = account.publish(&post).await.unwrap_err();
+        assert_eq!(error.reason().code, "no-address");
+        assert!(error.reason().text.contains("answer = \"status\""), "{error}");
+    }
+}

@@ -2,10 +2,12 @@
 
 use reqwest::Method;
 use reqwest::multipart::{Form, Part};
+use serde_json::json;
 
 use super::graph::{self, Fault};
 use super::{Account, brief, no_sense};
 use crate::channel::transport::Effect;
+use crate::channel::without;
 use crate::model::{Picture, PictureRule, Post, Receipt, SendError};
 
 /// The step that holds the uploaded photo's number.
@@ -20,29 +22,47 @@ pub(super) const RULE: PictureRule = PictureRule {
     required: false,
 };
 
+/// A photo at the service.
+#[derive(Debug)]
+pub(super) struct Photo {
+    /// Its number.
+    pub(super) id: String,
+    /// Whether an earlier attempt uploaded it: the service forgets one that stands in no post within a day.
+    pub(super) kept: bool,
+}
+
 pub(super) fn without_picture(why: &str) -> String {
     format!("without its picture: {}", brief(why))
 }
 
+/// A photo as a post names it.
+pub(super) fn attached(photo: &str) -> String {
+    json!([{ "media_fbid": photo }]).to_string()
+}
+
 impl Account {
-    /// The post's photo at the service, uploaded unpublished or known from an earlier attempt; or why there is none: the
+    /// The post's photo at the service, uploaded unpublished or (unless it is to be `anew`) known from an earlier attempt; or why there is none: the
     /// text has to get out.
     ///
     /// # Errors
     /// If the credential is refused, the page is throttled, or the number could not be written down. Nothing was posted.
-    pub(super) async fn photo(&self, post: &Post) -> Result<Result<Option<String>, String>, SendError> {
+    pub(super) async fn photo(
+        &self,
+        post: &Post,
+        anew: bool,
+    ) -> Result<Result<Option<Photo>, String>, SendError> {
         let Some(picture) = &post.picture else {
             return Ok(Ok(None));
         };
-        if let Some(id) = post.steps.get(STEP) {
-            return Ok(Ok(Some(id)));
+        if let Some(id) = post.steps.get(STEP).filter(|_| !anew) {
+            return Ok(Ok(Some(Photo { id, kept: true })));
         }
         let id = match self.upload(picture).await? {
             Ok(id) => id,
             Err(why) => return Ok(Err(why)),
         };
         post.steps.record(STEP, &id).await.map_err(SendError::NotSent)?;
-        Ok(Ok(Some(id)))
+        Ok(Ok(Some(Photo { id, kept: false })))
     }
 
     async fn upload(&self, picture: &Picture) -> Result<Result<String, String>, SendError> {
@@ -89,13 +109,42 @@ impl Account {
         }
     }
 
-    /// Changes the words. A photo that stands in the post stays there.
+    /// Changes the words. A photo that stands in the post stays there, unless there is a new one and the service takes it
+    /// in its place: the field is named in its specification, and what it does is not (reference page §4.3).
     pub(super) async fn change(&self, receipt: &Receipt, post: &Post) -> Result<Receipt, SendError> {
-        let words = [("message", post.rendering.text.as_str())];
-        self.set(receipt, &words)
+        let mut changed = Receipt {
+            note: None,
+            ..receipt.clone()
+        };
+        let words = ("message", post.rendering.text.as_str());
+        match self.photo(post, false).await? {
+            Ok(None) => {}
+            Ok(Some(photo)) => {
+                let media = attached(&photo.id);
+                match self.set(receipt, &[words, ("attached_media", &media)]).await? {
+                    Ok(()) => {
+                        changed.note = Some(
+                            "the service took the new picture with the change; whether it shows in place of the \
+                             earlier one it does not tell, so look at the post"
+                                .to_owned(),
+                        );
+                        return Ok(changed);
+                    }
+                    Err(fault @ (Fault::Credential(_) | Fault::Throttled { .. })) => {
+                        return Err(self.on_read(fault));
+                    }
+                    // Changing twice is harmless: the words alone tell whether it was the picture.
+                    Err(fault) => {
+                        changed.note = Some(without::keeps(&self.on_read(fault).reason().text));
+                    }
+                }
+            }
+            Err(why) => changed.note = Some(without::keeps(&why)),
+        }
+        self.set(receipt, &[words])
             .await?
             .map_err(|fault| self.on_read(fault))?;
-        Ok(receipt.clone())
+        Ok(changed)
     }
 
     /// Keeps the post on top of the page, or no longer.

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use unicode_normalization::UnicodeNormalization;
 
-use super::{Account, created, no_sense, receipt};
+use super::{Account, created, no_sense, noted, receipt};
 use crate::channel::patience::Search;
 use crate::model::{Question, SendError};
 
@@ -48,7 +48,7 @@ impl Account {
                 };
                 let message = post["message"].as_str().unwrap_or_default();
                 if at >= since && !question.taken.contains(&found.remote_id) && normal(message) == wanted {
-                    return Ok(Search::Found(found));
+                    return Ok(Search::Found(noted(found, &question.post.steps)));
                 }
             }
             // The last page has no `next`; an address in an answer is never followed, the cursor is.

@@ -60,6 +60,24 @@ impl Page {
         self.revisions.truncate(MAX_REVISIONS);
     }
 
+    /// Puts new words in the place of a broadcast's own, which stays known by its id. `false` if its text was taken away.
+    pub(super) fn correct(&mut self, id: &DeliveryId, mut revision: Revision) -> bool {
+        let standing = self.revisions.iter().find(|r| r.document.id == *id);
+        if standing.is_some_and(|standing| standing.withdrawn) {
+            return false;
+        }
+        revision.document.id = id.clone();
+        if let Some(standing) = standing {
+            revision.document.broadcast = standing.document.broadcast.clone();
+            revision
+                .document
+                .references
+                .clone_from(&standing.document.references);
+        }
+        self.put(revision);
+        true
+    }
+
     pub(super) fn holds(&self, revision: &Revision) -> bool {
         self.revisions.contains(revision)
     }

@@ -237,3 +237,75 @@ fn a_damaged_receipt_names_no_path() {
         assert_eq!(told(&receipt), None, "{id}");
     }
 }
+
+#[tokio::test]
+async fn an_edit_changes_the_message_where_it_stands_in_every_file_and_twice_is_once() {
+    let dir = tempfile::tempdir().unwrap();
+    for (html, json) in [(true, true), (true, false), (false, true)] {
+        let path = dir.path().join(format!("{html}{json}"));
+        std::fs::create_dir(&path).unwrap();
+        let account = folder(&path, html, json);
+        let receipt = account
+            .publish(&post("Koka vattnet i Forserum. https://nassjo.se/kris"))
+            .await
+            .unwrap();
+        let mut correction = with_key(post("Koka vattnet i Malmbäck. https://nassjo.se/kris"), SECOND);
+        correction.kind = Does::Correction;
+        let changed = account.edit(&receipt, &correction).await.unwrap();
+        let read = || {
+            let mut all = Vec::new();
+            for name in names(&path) {
+                all.push(std::fs::read_to_string(path.join(name)).unwrap());
+            }
+            all
+        };
+        let once = read();
+        assert_eq!(once.len(), usize::from(html) + usize::from(json));
+        for text in &once {
+            assert!(text.contains("Malmbäck") && !text.contains("Forserum"), "{text}");
+            assert!(!text.contains(SECOND), "it stays known by its own id: {text}");
+        }
+        assert_eq!(account.edit(&receipt, &correction).await.unwrap(), changed);
+        assert_eq!(read(), once);
+        // What was corrected can be taken away, and then not be corrected.
+        account.retract(&changed).await.unwrap();
+        assert_eq!(names(&path), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn an_edit_leaves_the_other_messages_alone_and_does_not_bring_back_what_was_taken_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let account = folder(dir.path(), true, true);
+    let first = post("Koka vattnet i Forserum. https://nassjo.se/kris");
+    let receipt = account.publish(&first).await.unwrap();
+    account.publish(&update(first)).await.unwrap();
+    let correction = with_key(
+        post("Koka vattnet i Malmbäck. https://nassjo.se/kris"),
+        "0193f5b0-0000-7000-8000-000000000003",
+    );
+    account.edit(&receipt, &correction).await.unwrap();
+    let html = std::fs::read_to_string(dir.path().join("2026-0007.html")).unwrap();
+    assert!(
+        html.contains("Tankbil") && html.contains("Malmbäck") && !html.contains("Forserum"),
+        "{html}"
+    );
+    account.retract(&receipt).await.unwrap();
+    let error = account.edit(&receipt, &correction).await.unwrap_err();
+    assert_eq!(error.reason().code, "gone");
+    // A page alone shows one message, and only that one can be changed.
+    let other = tempfile::tempdir().unwrap();
+    let account = folder(other.path(), true, false);
+    let first = post("Koka vattnet. https://nassjo.se/kris");
+    let receipt = account.publish(&first).await.unwrap();
+    account.publish(&update(first)).await.unwrap();
+    assert_eq!(
+        account
+            .edit(&receipt, &correction)
+            .await
+            .unwrap_err()
+            .reason()
+            .code,
+        "gone"
+    );
+}

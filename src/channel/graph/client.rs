@@ -209,6 +209,8 @@ pub(in crate::channel) fn trouble(answer: &Answer) -> Option<Trouble> {
             Trouble::Media(reason)
         }
         (_, 2_207_051 | 4_279_013 | 2_207_050) => Trouble::Blocked(reason),
+        // Something on their side; what was asked may have been done all the same.
+        (_, 2_207_001 | 2_207_032 | 2_207_053 | 2_207_082) => Trouble::Fault(Fault::Temporary(reason)),
         (36_004, _) | (_, 2_207_010) => Trouble::Fault(Fault::Refused(reason)),
         (9, _) | (_, 2_207_042) => Trouble::Fault(Fault::Throttled {
             reason,

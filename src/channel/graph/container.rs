@@ -16,6 +16,7 @@ use super::client::{Graph, Trouble, id, trouble};
 use super::readback::{self, Look};
 use crate::channel::patience::{Patience, Search};
 use crate::channel::transport::{Answer, Effect};
+use crate::channel::without;
 use crate::model::{Question, Reason, Receipt, SendError, Settled, Steps};
 
 /// Containers that are made for a part before a person is asked.
@@ -75,6 +76,8 @@ pub(in crate::channel) struct Draft {
     pub fields: Vec<(&'static str, String)>,
     /// Those of the picture, and those that stand in their place when it goes out without. No picture if `None`.
     pub picture: Option<Picture>,
+    /// Why it has no picture although the message has one.
+    pub plain: Option<String>,
     /// Those that make it an answer to another post.
     pub answer_to: Option<(&'static str, String)>,
 }
@@ -130,12 +133,10 @@ impl Exchange<'_> {
         self.steps.record(&format!("part-{part}-id"), id).await
     }
 
-    /// What had to be left out of the part, if anything.
-    pub(in crate::channel) fn left_out(&self, part: usize) -> Vec<String> {
-        ["plain", "alone"]
-            .iter()
-            .filter_map(|what| self.steps.get(&format!("part-{part}-{what}")))
-            .collect()
+    /// What had to be left out of the parts, and what else there is to say.
+    pub(in crate::channel) fn notes(&self, parts: usize, also: Option<String>) -> Option<String> {
+        let steps = (1..=parts).flat_map(|part| ["plain", "alone"].map(|what| format!("part-{part}-{what}")));
+        without::joined(steps.filter_map(|step| self.steps.get(&step)).chain(also))
     }
 
     /// The part's latest container, with its number.
@@ -154,7 +155,12 @@ impl Exchange<'_> {
 
     /// Takes the part from wherever earlier attempts left it to its publication. What an earlier attempt may have
     /// published must have been settled.
-    pub(in crate::channel) async fn bring_out(&self, part: usize, draft: &Draft) -> Result<Out, SendError> {
+    pub(in crate::channel) async fn bring_out(
+        &self,
+        part: usize,
+        draft: &Draft,
+        look: Look<'_>,
+    ) -> Result<Out, SendError> {
         if let Some(id) = self.id(part) {
             return Ok(Out::Published(id));
         }
@@ -171,8 +177,17 @@ impl Exchange<'_> {
                     let until = Some(crate::clock::later(self.graph.now(), BREATH));
                     return Err(SendError::Busy { until, reason });
                 }
-                Standing::Gone(reason) => reason,
+                Standing::Gone(reason) => {
+                    if let Some(id) = self.came_out(part, number, look).await? {
+                        return Ok(Out::Published(id));
+                    }
+                    reason
+                }
                 Standing::Broken { reason, lasting } => {
+                    // A post that came out of it came out as it was made.
+                    if let Some(id) = self.came_out(part, number, look).await? {
+                        return Ok(Out::Published(id));
+                    }
                     if !self.has_picture(part, draft) {
                         if lasting {
                             return Err(SendError::Refused(reason));
@@ -192,6 +207,29 @@ impl Exchange<'_> {
                 return Err(SendError::Refused(Reason::new(why.code, text)));
             }
             container = self.make(part, number, draft).await?;
+        }
+    }
+
+    /// The post that came of a container that is no longer worth anything, if it was about to be published: settling finds
+    /// the part as well, but may write nothing down, and where it looked there may be more by now.
+    async fn came_out(
+        &self,
+        part: usize,
+        number: usize,
+        look: Look<'_>,
+    ) -> Result<Option<String>, SendError> {
+        if !self.was_sent(part, number) {
+            return Ok(None);
+        }
+        match readback::search(self.graph, look).await {
+            Ok(Search::Found(found)) => {
+                let noted = self.note_id(part, &found.remote_id).await;
+                noted.map_err(SendError::NotSent)?;
+                Ok(Some(found.remote_id))
+            }
+            // What cannot be read was no clearer to settling, so that a person has chosen to go on.
+            Ok(Search::NotThere | Search::TooMuch) | Err(SendError::Refused(_)) => Ok(None),
+            Err(other) => Err(other),
         }
     }
 
@@ -215,6 +253,9 @@ impl Exchange<'_> {
 
     /// Makes a container and writes it down.
     async fn make(&self, part: usize, number: usize, draft: &Draft) -> Result<String, SendError> {
+        if let Some(note) = &draft.plain {
+            self.note(part, "plain", note).await?;
+        }
         let mut fetches = 0;
         let container = loop {
             let with_picture = self.has_picture(part, draft);
@@ -251,6 +292,11 @@ impl Exchange<'_> {
                 // What cannot be fetched now may be fetched later, where there is no post without it.
                 Some(Trouble::Fetch(reason)) if with_picture && needs_picture(draft) => {
                     return Err(SendError::NotSent(reason));
+                }
+                // Nobody has seen anything. Whether it is the picture or the text that it will not have, the text alone
+                // tells.
+                Some(Trouble::Fault(Fault::Refused(reason))) if with_picture && !needs_picture(draft) => {
+                    self.leave_picture_out(part, draft, &reason).await?;
                 }
                 Some(Trouble::Fetch(reason) | Trouble::Media(reason)) if with_picture => {
                     self.leave_picture_out(part, draft, &reason).await?;
@@ -361,18 +407,18 @@ impl Exchange<'_> {
                 Some(Trouble::Lost(reason) | Trouble::Fault(Fault::Missing(reason))) => {
                     (self.form.pauses.lost, SendError::Unknown(reason))
                 }
-                // Seen on posts that were live all the same.
-                Some(Trouble::Blocked(reason)) => {
-                    return match self.standing(container).await {
-                        Ok(Standing::Published) => Ok(Out::Somewhere),
-                        Ok(Standing::Ready) => Err(SendError::Refused(reason)),
-                        Ok(Standing::InProgress | Standing::Gone(_) | Standing::Broken { .. }) | Err(_) => {
-                            Err(SendError::Unknown(reason))
-                        }
-                    };
+                // What could not be fetched this time may be the next.
+                Some(Trouble::Fetch(reason)) => {
+                    if let Some(out) = self.after_all(container, &reason).await? {
+                        return Ok(out);
+                    }
+                    (self.form.pauses.look, SendError::NotSent(reason))
                 }
-                Some(Trouble::Fetch(reason) | Trouble::Media(reason)) => {
-                    return Err(SendError::Refused(reason));
+                Some(Trouble::Blocked(reason) | Trouble::Media(reason)) => {
+                    return match self.after_all(container, &reason).await? {
+                        Some(out) => Ok(out),
+                        None => Err(SendError::Refused(reason)),
+                    };
                 }
                 Some(Trouble::Fault(fault)) => return Err(self.on_publish(fault)),
             };
@@ -381,6 +427,18 @@ impl Exchange<'_> {
                 return Err(error);
             }
             tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Whether a container was published although the service said no: that was seen on posts that were live all the same.
+    /// One that is still ready was not.
+    async fn after_all(&self, container: &str, no: &Reason) -> Result<Option<Out>, SendError> {
+        match self.standing(container).await {
+            Ok(Standing::Published) => Ok(Some(Out::Somewhere)),
+            Ok(Standing::Ready) => Ok(None),
+            Ok(Standing::InProgress | Standing::Gone(_) | Standing::Broken { .. }) | Err(_) => {
+                Err(SendError::Unknown(no.clone()))
+            }
         }
     }
 

@@ -169,8 +169,21 @@ async fn errors_of_its_own_have_their_class() {
         (9, 2_207_042, "busy", "busy"),
         (80_002, 0, "busy", "busy"),
         (25, 2_207_050, "refused", "refused"),
-        (-2, 2_207_003, "not-sent", "refused"),
+        (100, 2_207_028, "refused", "refused"),
+        (1, 2_207_057, "refused", "refused"),
+        (4, 2_207_051, "refused", "refused"),
+        (9007, 2_207_027, "not-sent", "not-sent"),
+        (9004, 2_207_052, "not-sent", "not-sent"),
+        (-2, 2_207_003, "not-sent", "not-sent"),
+        (-2, 2_207_020, "not-sent", "not-sent"),
+        (352, 2_207_077, "not-sent", "not-sent"),
         (-1, 2_207_001, "not-sent", "unknown"),
+        (100, 2_207_001, "not-sent", "unknown"),
+        (-1, 2_207_032, "not-sent", "unknown"),
+        (100, 2_207_032, "not-sent", "unknown"),
+        (-1, 2_207_053, "not-sent", "unknown"),
+        (100, 2_207_053, "not-sent", "unknown"),
+        (100, 2_207_082, "not-sent", "unknown"),
         (24, 2_207_006, "not-sent", "unknown"),
         (24, 2_207_008, "not-sent", "unknown"),
         (190, 460, "credential", "credential"),
@@ -185,12 +198,13 @@ async fn errors_of_its_own_have_their_class() {
         assert_eq!(error.as_str(), making, "making: {code}/{subcode}");
         let mut answers = exchange();
         answers.truncate(2);
-        answers.push(no.clone());
-        answers.push(if subcode == 2_207_050 {
-            exchange().swap_remove(1)
-        } else {
-            no
-        });
+        // What a refusal means is asked of the container, which still is ready.
+        for _ in 0..4 {
+            answers.push(no.clone());
+            if !matches!(code, 9007 | 24) {
+                answers.push(exchange().swap_remove(1));
+            }
+        }
         let server = Server::start(answers).await;
         let error = open(&settings(&server.base, folder.path()))
             .publish(&pictured())

@@ -18,7 +18,7 @@ const SECRETS: [(&str, &str); 4] = [
 fn settings(server: &Server) -> LinkedIn {
     LinkedIn {
         organization: "42".to_owned(),
-        version: DEFAULT_VERSION.to_owned(),
+        versions: vec![DEFAULT_VERSION.to_owned()],
         base_url: server.base.clone(),
         login_url: server.base.clone(),
         settle_wait: Duration::from_millis(20),
@@ -119,6 +119,131 @@ async fn every_error_of_the_reference_page_has_its_class() {
         let shown: String = answer.chars().take(200).collect();
         let error = publish(&fresh(), vec![answer]).await.0.unwrap_err();
         assert_eq!(error.as_str(), class, "{shown}: {error}");
+    }
+}
+
+/// The rows that are told by a number, by a code within, or by a code under another status than usual.
+#[tokio::test]
+async fn a_code_says_more_than_the_status_it_comes_with() {
+    let with = |status: u16, body: Value| answer_json(status, &body.to_string());
+    let inner = |status: u16, code: &str| {
+        with(
+            status,
+            json!({"status": status, "errorDetails": {"inputErrors": [{"code": code, "description": "nej"}]}}),
+        )
+    };
+    let organization = "Organization permissions must be used when using organization as author";
+    for (no, class) in [
+        (coded(401, "EMPTY_ACCESS_TOKEN"), "credential"),
+        (coded(401, "INVALID_ACCESS_TOKEN"), "credential"),
+        (coded(400, "EMPTY_ACCESS_TOKEN"), "credential"),
+        (coded(403, "INVALID_ACCESS_TOKEN"), "credential"),
+        (
+            with(401, json!({"status": 401, "serviceErrorCode": 65_600})),
+            "credential",
+        ),
+        (
+            with(401, json!({"status": 401, "serviceErrorCode": 65_601})),
+            "credential",
+        ),
+        (
+            with(401, json!({"status": 401, "serviceErrorCode": 65_602})),
+            "credential",
+        ),
+        (
+            with(403, json!({"status": 403, "serviceErrorCode": 65_601})),
+            "credential",
+        ),
+        (
+            with(400, json!({"status": 400, "message": organization})),
+            "refused",
+        ),
+        (
+            with(
+                403,
+                json!({"status": 403, "serviceErrorCode": 100, "message": organization}),
+            ),
+            "refused",
+        ),
+        (inner(400, "DUPLICATE_POST"), "refused"),
+        (inner(409, "DUPLICATE_POST"), "refused"),
+        (coded(400, "DUPLICATE_POST"), "refused"),
+        (coded(409, "DUPLICATE_POST"), "refused"),
+    ] {
+        let server = Server::start(vec![no.clone()]).await;
+        // Without what a renewal needs.
+        let account = settings(&server)
+            .open(parts([("access_token", "gammal-hemlighet")]))
+            .unwrap();
+        let error = account.publish(&fresh()).await.unwrap_err();
+        assert_eq!(error.as_str(), class, "{no}: {error}");
+    }
+    for status in [400, 409] {
+        let error = publish(&begun(), vec![inner(status, "DUPLICATE_POST")])
+            .await
+            .0
+            .unwrap_err();
+        assert_eq!(error.as_str(), "unknown", "it may be ours: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_is_no_more_gives_way_to_the_next_and_that_is_told() {
+    for no in [
+        coded(426, "NONEXISTENT_VERSION"),
+        coded(426, "VERSION_DEPRECATED"),
+        coded(400, "VERSION_MISSING"),
+    ] {
+        let server = Server::start(vec![no.clone(), made()]).await;
+        let mut settings = settings(&server);
+        settings.versions = ["202609", "202606"].map(str::to_owned).to_vec();
+        let account = settings.open(parts(SECRETS)).unwrap();
+        let receipt = account.publish(&fresh()).await.unwrap();
+        assert!(receipt.note.unwrap().contains("202606"), "{no}");
+        account.publish(&fresh()).await.unwrap();
+        let spoken: Vec<String> = server
+            .asked()
+            .iter()
+            .map(|asked| asked.headers["linkedin-version"].clone())
+            .collect();
+        assert_eq!(
+            spoken,
+            ["202609", "202606", "202606"],
+            "it is not asked for again"
+        );
+        // Each of them once, and no more.
+        let server = Server::start(vec![no]).await;
+        settings.base_url = server.base.clone();
+        let error = settings
+            .open(parts(SECRETS))
+            .unwrap()
+            .publish(&fresh())
+            .await
+            .unwrap_err();
+        assert_eq!((error.as_str(), server.asked().len()), ("refused", 2), "{error}");
+    }
+}
+
+#[test]
+fn the_version_is_one_or_a_list() {
+    use crate::config::source::Source;
+    let told = |version: &str| {
+        let source = Source::new(
+            "config.toml",
+            format!("organization = \"42\"\nversion = {version}"),
+        );
+        let table = source.parse();
+        let mut section = Section::root(&source, &table);
+        let read = read(&mut section);
+        section.finish();
+        let problems: Vec<String> = source.take_problems().iter().map(|p| p.text.clone()).collect();
+        assert_eq!(read.is_none(), !problems.is_empty(), "{problems:?}");
+        problems
+    };
+    assert_eq!(told("\"202609\""), Vec::<String>::new());
+    assert_eq!(told("[\"202609\", \"202606\"]"), Vec::<String>::new());
+    for wrong in ["\"26\"", "[]", "[\"202609\", \"x\"]", "7"] {
+        assert_eq!(told(wrong).len(), 1, "{wrong}");
     }
 }
 
@@ -404,6 +529,23 @@ async fn a_picture_never_goes_to_a_stranger_and_costs_no_text() {
         let asked = server.asked();
         assert_eq!(asked.len(), 2);
         assert!(asked[1].json().get("content").is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_picture_that_comes_to_nothing_leaves_the_text_and_says_so() {
+    for (state, looks) in [("PROCESSING_FAILED", 1), ("PROCESSING", 6)] {
+        let status = answer_json(200, &json!({"status": state}).to_string());
+        let mut answers = vec![status; looks];
+        answers.push(made());
+        let server = Server::start(answers).await;
+        let mut post = with_picture();
+        post.steps = Steps::of([("uploaded", "urn:li:image:C4E10")]);
+        let receipt = account(&server).publish(&post).await.unwrap();
+        assert!(receipt.note.unwrap().contains("without the picture"), "{state}");
+        let last = server.asked().pop().unwrap();
+        assert_eq!(last.line, "POST /rest/posts");
+        assert!(last.json().get("content").is_none());
     }
 }
 

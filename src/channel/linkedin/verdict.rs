@@ -9,6 +9,9 @@ use crate::channel::transport::{Answer, Effect};
 use crate::clock::{Timestamp, later};
 use crate::model::{Reason, SendError};
 
+/// Invalid, revoked, expired (reference page §6).
+const TOKEN_CODES: std::ops::RangeInclusive<i64> = 65_600..=65_602;
+
 /// What the service says no with. What follows from it depends on what was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -21,6 +24,8 @@ pub(super) enum Fault {
         /// What it said.
         reason: Reason,
     },
+    /// The API has no such version (any more); nothing was looked at.
+    Version(Reason),
     /// For good: role, scope, content.
     Refused(Reason),
     /// 403 without a word of why; it has been seen to pass.
@@ -46,6 +51,7 @@ impl Fault {
             },
             (
                 Self::Refused(reason)
+                | Self::Version(reason)
                 | Self::Forbidden(reason)
                 | Self::Picture(reason)
                 | Self::Missing(reason),
@@ -82,10 +88,13 @@ pub(super) fn fault(answer: &Answer) -> Fault {
     match status {
         300..=399 => Fault::Refused(said("it has moved; correct `base_url` in config.toml")),
         401 => Fault::Token(said("")),
-        426 => Fault::Refused(said(
+        400 | 403 if is_of_token(&body, &codes) => Fault::Token(said("")),
+        426 => Fault::Version(said(
             "this version of the API is no more: raise `version` in config.toml",
         )),
-        400 if has("VERSION_MISSING") => Fault::Refused(said("it knows no such version: correct `version`")),
+        400 if begins("VERSION_") || has("NONEXISTENT_VERSION") => {
+            Fault::Version(said("it knows no such version: correct `version`"))
+        }
         400 | 422 if begins("MEDIA_ASSET_") => Fault::Picture(said("")),
         403 if codes.is_empty() && body["serviceErrorCode"].is_null() => Fault::Forbidden(said("")),
         403 => Fault::Refused(said(
@@ -100,6 +109,14 @@ pub(super) fn fault(answer: &Answer) -> Fault {
         400..=499 => Fault::Refused(said("")),
         _ => Fault::Temporary(said("")),
     }
+}
+
+/// Whether it is the token, whatever the status says.
+fn is_of_token(body: &Value, codes: &[&str]) -> bool {
+    codes.iter().any(|code| code.ends_with("_ACCESS_TOKEN"))
+        || body["serviceErrorCode"]
+            .as_i64()
+            .is_some_and(|code| TOKEN_CODES.contains(&code))
 }
 
 fn reason(answer: &Answer, body: &Value, codes: &[&str], hint: &str) -> Reason {

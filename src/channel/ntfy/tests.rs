@@ -13,6 +13,7 @@ fn settings(server: &Server) -> Ntfy {
         topic: "nassjo-kris".to_owned(),
         priority: 5,
         tags: vec!["warning".to_owned()],
+        by_status: false,
         cache: DEFAULT_CACHE,
         settle_wait: Duration::from_millis(20),
     }
@@ -274,4 +275,47 @@ fn bad_settings_are_told_with_what_to_do() {
     }
     assert!(faults("server = \"https://ntfy.sh\"\ntopic = \"v1\"").contains("page of every ntfy server"));
     assert!(faults("").contains("is missing"));
+}
+
+/// A server that is none of ntfy's takes the message and says no more than that.
+#[tokio::test]
+async fn where_the_status_alone_counts_any_plain_server_will_do() {
+    for plain in [
+        answer(200, &[("content-type", "text/plain")], "ok"),
+        answer(204, &[], ""),
+        json(200, r#"{"status":"ok"}"#),
+    ] {
+        let (result, _server) = publish_against(plain.clone()).await;
+        assert_eq!(
+            result.unwrap_err().as_str(),
+            "unknown",
+            "a strict account wants the id"
+        );
+        let server = Server::start(vec![plain]).await;
+        let mut settings = settings(&server);
+        settings.by_status = true;
+        assert_eq!(settings.proof(), Some(Proof::Unproven));
+        let account = settings.open(parts([])).unwrap();
+        let message = post(TEXT);
+        let receipt = account.publish(&message).await.unwrap();
+        assert_eq!(receipt.remote_id, message.key.as_str());
+        assert!(receipt.note.unwrap().contains("took the message"));
+        let settled = account.settle(&question(message)).await.unwrap();
+        assert!(matches!(settled, Settled::Unclear(reason) if reason.code == "no-read-back"));
+        assert_eq!(server.asked().len(), 1, "there is nothing to read back");
+        account.verify().await.unwrap();
+    }
+    let server = Server::start(vec![json(200, SENT)]).await;
+    let mut settings = settings(&server);
+    settings.by_status = true;
+    let receipt = settings
+        .open(parts([]))
+        .unwrap()
+        .publish(&post(TEXT))
+        .await
+        .unwrap();
+    assert_eq!(
+        receipt.remote_id, "sPs71M8A2T",
+        "a server that names the message is believed"
+    );
 }

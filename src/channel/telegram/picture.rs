@@ -2,12 +2,18 @@
 //! caption is short, so that a longer text goes out first, in a message of its own.
 
 use reqwest::multipart::{Form, Part};
+use serde_json::json;
 
 use super::{AS_CAPTION, Account, MAX_CAPTION, WITH_PICTURE, lonely, message_id, parent, reply_to};
+use crate::channel::without;
 use crate::model::{Lang, Picture, Post, Reason, Receipt, SendError};
 
 /// The step that sent the text: its receipt, as JSON.
 pub(super) const TEXT_STEP: &str = "text";
+/// What is said of a picture that was never sent.
+pub(super) const MISSING: &str = "without the picture";
+/// Names the file within the form of an exchange.
+const FILE: &str = "bild";
 /// Written before the picture goes out on its own, so that it is never sent twice.
 const PICTURE_BEGUN: &str = "picture-begun";
 /// The step that sent the picture: the id of its message.
@@ -25,16 +31,21 @@ impl Account {
         match self.bot.upload("sendPhoto", &self.settings.chat, form).await {
             Ok(result) => {
                 let mut receipt = self.receipt(&result)?;
-                receipt.version = Some(AS_CAPTION.to_owned());
+                receipt.version = Some(as_caption(picture));
                 receipt.note = lonely(parent, &result);
                 Ok(receipt)
             }
             Err(fault) => match fault.on_write() {
                 // It did nothing. Whether it is the picture that it will not have, the text shows.
                 SendError::Refused(reason) => {
-                    let mut receipt = self.send_text(post).await?;
-                    receipt.note = Some(format!("without the picture, which was refused: {reason}"));
-                    Ok(receipt)
+                    let note = format!("without the picture, which was refused: {reason}");
+                    without::note_down(&post.steps, without::PICTURE, &note).await?;
+                    let receipt = self.send_text(post).await?;
+                    let notes = [Some(note), receipt.note.clone()];
+                    Ok(Receipt {
+                        note: without::joined(notes.into_iter().flatten()),
+                        ..receipt
+                    })
                 }
                 other @ (SendError::NotSent(_)
                 | SendError::Busy { .. }
@@ -80,6 +91,39 @@ impl Account {
         post.steps.record(PICTURE_STEP, &receipt.remote_id).await
     }
 
+    /// Puts another picture, and what stands under it, in the place of a message's own. The same twice is the same.
+    pub(super) async fn exchange_picture(
+        &self,
+        message: &str,
+        picture: &Picture,
+        caption: &str,
+    ) -> Result<(), SendError> {
+        let media =
+            json!({"type": "photo", "media": format!("attach://{FILE}"), "caption": caption}).to_string();
+        let form = || {
+            Form::new()
+                .text("message_id", message.to_owned())
+                .text("media", media.clone())
+                .part(FILE, file(picture))
+        };
+        match self
+            .bot
+            .upload("editMessageMedia", &self.settings.chat, form)
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(fault) if fault.is_unmodified() => Ok(()),
+            // To change it once more is harmless.
+            Err(fault) => Err(match fault.on_write() {
+                SendError::Unknown(reason) => SendError::NotSent(reason),
+                other @ (SendError::NotSent(_)
+                | SendError::Busy { .. }
+                | SendError::Credential(_)
+                | SendError::Refused(_)) => other,
+            }),
+        }
+    }
+
     /// Says in the receipt of a text what is known of its picture.
     pub(super) fn note_picture(post: &Post, receipt: &mut Receipt) {
         match (post.steps.get(PICTURE_STEP), post.steps.get(PICTURE_BEGUN)) {
@@ -88,36 +132,61 @@ impl Account {
                 receipt.note =
                     Some("whether the picture came out is not known; look in the channel".to_owned());
             }
-            (None, None) => receipt.note = Some("without the picture".to_owned()),
+            (None, None) => receipt.note = Some(MISSING.to_owned()),
         }
     }
 }
 
 /// The form of a picture. The Bot API knows no alternative text: the description stands in the caption.
 fn photo(picture: &Picture, caption: &str, parent: Option<i64>) -> Form {
-    // The media type is one of two that are well formed; without it the service looks at the bytes.
-    let file = || Part::bytes(picture.bytes.clone()).file_name(picture.file_name());
-    let part = file().mime_str(picture.media_type).unwrap_or_else(|_| file());
     let form = Form::new()
         .text("caption", caption.to_owned())
-        .part("photo", part);
+        .part("photo", file(picture));
     match parent {
         Some(parent) => form.text("reply_parameters", reply_to(parent).to_string()),
         None => form,
     }
 }
 
+/// The picture's bytes. The media type is one of two that are well formed; without it the service looks at the bytes.
+fn file(picture: &Picture) -> Part {
+    let part = || Part::bytes(picture.bytes.clone()).file_name(picture.file_name());
+    part().mime_str(picture.media_type).unwrap_or_else(|_| part())
+}
+
 /// What the picture shows, for those who do not see it.
-fn description(post: &Post, picture: &Picture) -> String {
+pub(super) fn description(post: &Post, picture: &Picture) -> String {
+    described_as(post, &picture.alt)
+}
+
+fn described_as(post: &Post, alt: &str) -> String {
     let word = match post.rendering.languages.first() {
         Some(Lang::En) => "Picture",
         Some(Lang::Sv) | None => "Bild",
     };
-    format!("{word}: {}", picture.alt)
+    format!("{word}: {alt}")
 }
 
 pub(super) fn with_description(post: &Post, picture: &Picture) -> String {
-    format!("{}\n\n{}", post.rendering.text, description(post, picture))
+    with_words(post, &picture.alt)
+}
+
+/// The text with the description of the picture that it stands under; nothing if that is not known.
+pub(super) fn with_words(post: &Post, alt: &str) -> String {
+    if alt.is_empty() {
+        return post.rendering.text.clone();
+    }
+    format!("{}\n\n{}", post.rendering.text, described_as(post, alt))
+}
+
+/// What a receipt remembers of a text that stands under this picture.
+pub(super) fn as_caption(picture: &Picture) -> String {
+    format!("{AS_CAPTION} {}", picture.alt)
+}
+
+/// The description of the picture that a receipt's text stands under; `None` if it stands under none.
+pub(super) fn described(version: &str) -> Option<&str> {
+    version.strip_prefix(AS_CAPTION).map(str::trim_start)
 }
 
 pub(super) fn text_step(post: &Post) -> Option<Receipt> {

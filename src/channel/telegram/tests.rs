@@ -396,11 +396,49 @@ async fn changing_pinning_and_taking_away_can_be_repeated() {
     let mut under = Receipt::of("42");
     under.version = Some(AS_CAPTION.to_owned());
     let server = Server::start(vec![json(200, MESSAGE)]).await;
-    account(&server).edit(&under, &pictured(TEXT)).await.unwrap();
+    let changed = account(&server).edit(&under, &pictured(TEXT)).await.unwrap();
     assert_eq!(
-        server.asked()[0].json()["caption"],
-        format!("{TEXT}\n\nBild: Karta över området")
+        (changed.version.as_deref(), changed.note),
+        (Some("caption Karta över området"), None)
     );
+    let asked = &server.asked()[0];
+    assert!(asked.line.ends_with("/editMessageMedia"));
+    let form = String::from_utf8_lossy(&asked.body).into_owned();
+    assert!(
+        form.contains("Bild: Karta över området") && form.contains("attach://bild"),
+        "{form}"
+    );
+    // The picture stays where there is no other, or none that is taken, and so do the words that tell what it shows.
+    under.version = Some("caption En gammal karta".to_owned());
+    let refused = || no(400, "Bad Request: IMAGE_PROCESS_FAILED");
+    for (new, answers, said) in [
+        (post(TEXT), vec![json(200, MESSAGE)], None),
+        (
+            pictured(TEXT),
+            vec![refused(), json(200, MESSAGE)],
+            Some("keeps its earlier picture"),
+        ),
+    ] {
+        let server = Server::start(answers).await;
+        let changed = account(&server).edit(&under, &new).await.unwrap();
+        assert_eq!(changed.version, under.version);
+        assert_eq!(changed.note.is_some(), said.is_some());
+        assert!(said.is_none_or(|said| changed.note.unwrap().contains(said)));
+        let asked = server.asked().pop().unwrap();
+        assert_eq!(
+            asked.json()["caption"],
+            format!("{TEXT}\n\nBild: En gammal karta")
+        );
+    }
+    // A picture that is a message of its own is exchanged there; a text alone gets none.
+    let mut both = Receipt::of("42");
+    both.version = Some("picture:43".to_owned());
+    for (of, requests, said) in [(&both, 2, None), (&receipt, 1, Some("keeps its earlier picture"))] {
+        let server = Server::start(vec![json(200, MESSAGE)]).await;
+        let changed = account(&server).edit(of, &pictured(TEXT)).await.unwrap();
+        assert_eq!(server.asked().len(), requests);
+        assert_eq!(changed.note.is_some(), said.is_some(), "{changed:?}");
+    }
 
     let mut both = Receipt::of("42");
     both.version = Some("picture:43".to_owned());

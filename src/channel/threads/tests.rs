@@ -194,7 +194,7 @@ const ERRORS: &[(u16, i64, i64, bool, &str, &str)] = &[
     (400, 613, 0, false, "busy", "busy"),
     (403, 4, 2_207_051, false, "refused", "refused"),
     (400, 10, 4_279_013, false, "refused", "refused"),
-    (400, 9004, 2_207_052, false, "not-sent", "refused"),
+    (400, 9004, 2_207_052, false, "not-sent", "not-sent"),
     (400, 36_003, 2_207_009, false, "refused", "refused"),
 ];
 
@@ -208,14 +208,50 @@ async fn every_error_of_the_reference_page_has_its_class() {
         assert!(error.reason().text.contains("trace AbC"), "{error}");
 
         let mut answers = vec![json(200, ID), json(200, READY), no.clone()];
-        // Whether a block was one is asked of the container; what is lost or not ready is tried again.
+        // Whether a block was one, and whether a picture held it up, is asked of the container; what is lost or not
+        // ready is tried again.
         match (*code, *subcode) {
-            (_, 2_207_051 | 4_279_013) => answers.push(json(200, READY)),
+            (_, 2_207_051 | 4_279_013) | (36_003, _) => answers.push(json(200, READY)),
+            (9004, _) => answers.extend(times(4, [json(200, READY), no])),
             _ => answers.push(no),
         }
         let server = Server::start(answers).await;
         let error = account(&server).publish(&post(TEXT)).await.unwrap_err();
         assert_eq!(error.as_str(), *publishing, "publishing: {code}/{subcode}");
+    }
+}
+
+/// What a refused picture means when the container was to be published is what the container says.
+#[tokio::test]
+async fn a_container_that_was_published_all_the_same_is_asked_for_its_post() {
+    for (code, subcode) in [
+        (9004, 0),
+        (-2, 2_207_003),
+        (1, 2_207_020),
+        (352, 2_207_077),
+        (36_003, 2_207_009),
+    ] {
+        for (state, expected) in [
+            (r#"{"id":"1","status":"PUBLISHED"}"#, None),
+            (r#"{"id":"1","status":"IN_PROGRESS"}"#, Some("unknown")),
+            (r#"{"id":"1","status":"EXPIRED"}"#, Some("unknown")),
+        ] {
+            let no = json(400, &envelope(code, subcode, false));
+            let list = json!({"data": [{"id": "77", "text": TEXT, "timestamp": "2026-11-23T15:58:10+0000"}]});
+            let server = Server::start(vec![
+                json(200, ID),
+                json(200, READY),
+                no,
+                json(200, state),
+                json(200, &list.to_string()),
+            ])
+            .await;
+            let result = account(&server).publish(&post(TEXT)).await;
+            match expected {
+                None => assert_eq!(result.unwrap().remote_id, "77", "{code}/{subcode}"),
+                Some(class) => assert_eq!(result.unwrap_err().as_str(), class, "{code}/{subcode}"),
+            }
+        }
     }
 }
 

@@ -96,6 +96,8 @@ async fn every_refusal_of_the_reference_page_has_its_class_and_repeats_no_senten
         (400, "rest_invalid_param", "refused", "refused"),
         (400, "rest_invalid_json", "refused", "refused"),
         (400, "rest_post_invalid_id", "refused", "refused"),
+        (404, "rest_post_invalid_id", "refused", "refused"),
+        (400, "rest_post_invalid_page_number", "refused", "refused"),
         (401, "rest_cannot_create", "credential", "credential"),
         (401, "rest_not_logged_in", "credential", "credential"),
         (401, "incorrect_password", "credential", "credential"),

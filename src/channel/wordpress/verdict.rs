@@ -65,6 +65,8 @@ fn reason(answer: &Answer) -> Reason {
         (404, Some("rest_no_route") | None) => {
             "there is no REST API at this address; correct site, or set plain_addresses"
         }
+        (404, Some("rest_post_invalid_id")) => "there is no such page; somebody has taken it away",
+        (400, Some("rest_post_invalid_page_number")) => "it has fewer pages than were asked for",
         (413, _) => "the host takes no request of this size",
         (500..=599, _) => "the site has a fault, or is being maintained",
         _ => "it does not take the request",

@@ -19,6 +19,7 @@ const SIMULATED: &[&str] = &[
     "text",
     "caption",
     "photo",
+    "media",
     "link_preview_options",
     "reply_parameters",
     "disable_notification",
@@ -114,6 +115,8 @@ fn given(call: &Call<'_>, fields: &[Value]) -> Result<Given, Refusal> {
     let kind = call.header("content-type").unwrap_or_default();
     let mut texts: Vec<(String, String)> = call.query.clone();
     let mut file = None;
+    // A file beside a description of media goes by the name that the description gives it.
+    let any_name = fields.iter().any(|field| field["name"] == "media");
     if kind.starts_with("application/json") {
         let Some(Value::Object(body)) = call.json() else {
             return Err(Refusal::bad("can't parse JSON object"));
@@ -127,7 +130,7 @@ fn given(call: &Call<'_>, fields: &[Value]) -> Result<Given, Refusal> {
             multipart::fields(call.headers, call.body).ok_or_else(|| Refusal::bad("can't parse form"))?;
         for field in form {
             match (field.file_name.clone(), field.text()) {
-                (Some(name), _) if field.name == "photo" && file.is_none() => {
+                (Some(name), _) if (any_name || field.name == "photo") && file.is_none() => {
                     file = Some((field.value.to_vec(), name));
                 }
                 (None, Some(text)) => texts.push((field.name, text)),

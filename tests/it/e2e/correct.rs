@@ -12,14 +12,17 @@ fn accounts() -> Vec<Account> {
             .with("fallback = \"reserv\""),
         Account::new("bluesky", "bluesky"),
         Account::new("facebook", "facebook-page"),
+        Account::new("skarmar", "file").with("correction = \"edit\""),
+        Account::new("linkedin", "linkedin").with("correction = \"edit\""),
         Account::new("press", "email"),
         Account::new("radio", "manual"),
         Account::new("reserv", "webhook"),
     ]
 }
 
-const TO: [&str; 10] = [
-    "--to", "mastodon", "--to", "bluesky", "--to", "facebook", "--to", "press", "--to", "radio",
+const TO: [&str; 14] = [
+    "--to", "mastodon", "--to", "bluesky", "--to", "facebook", "--to", "skarmar", "--to", "linkedin", "--to",
+    "press", "--to", "radio",
 ];
 
 /// What is done on each account, as the command says it.
@@ -84,11 +87,24 @@ async fn one_command_corrects_everywhere_and_one_takes_back_what_can_be() {
         pairs(&[
             ("bluesky", "reply"),
             ("facebook", "new"),
+            ("linkedin", "edit"),
             ("mastodon", "edit"),
             ("press", "new"),
             ("radio", "person"),
+            ("skarmar", "edit"),
         ]),
         "{corrected:#}"
+    );
+    let linkedin = list(&corrected, "accounts")
+        .iter()
+        .find(|one| one["account"] == "linkedin")
+        .unwrap();
+    assert!(
+        linkedin["why"]
+            .as_str()
+            .unwrap()
+            .contains("a picture that it has stays"),
+        "{linkedin:#}"
     );
     let posts = world.posts_of("mastodon");
     assert_eq!(posts.len(), 1, "{posts:#?}");
@@ -96,6 +112,9 @@ async fn one_command_corrects_everywhere_and_one_takes_back_what_can_be() {
         posts[0].edited_at.is_some() && posts[0].pinned && posts[0].text.contains("Malmbäck"),
         "{posts:#?}"
     );
+    let posts = world.posts_of("skarmar");
+    assert_eq!(posts.len(), 1, "{posts:#?}");
+    assert!(posts[0].text.contains("Malmbäck"), "{posts:#?}");
     let posts = world.posts_of("bluesky");
     assert_eq!(posts[1].in_reply_to.as_ref(), Some(&posts[0].remote_id));
     assert_eq!(world.posts_of("facebook").len(), 2);
@@ -156,9 +175,11 @@ async fn one_command_corrects_everywhere_and_one_takes_back_what_can_be() {
         pairs(&[
             ("bluesky", "take-away"),
             ("facebook", "take-away"),
+            ("linkedin", "take-away"),
             ("mastodon", "take-away"),
             ("press", "cannot"),
             ("radio", "nothing"),
+            ("skarmar", "take-away"),
         ]),
         "{gone:#}"
     );
@@ -178,7 +199,7 @@ async fn one_command_corrects_everywhere_and_one_takes_back_what_can_be() {
     let body: Value = serde_json::from_str(record["body"].as_str().unwrap()).unwrap();
     assert_eq!(body["reason"], "fel ort");
     let copies = list(&body, "archive");
-    assert_eq!(copies.len(), 4, "{body:#}");
+    assert_eq!(copies.len(), 6, "{body:#}");
     let copy = |account: &str| copies.iter().find(|copy| copy["account"] == account).unwrap();
     let edited = copy("mastodon");
     assert_eq!(edited["remote_id"], world.posts_of("mastodon")[0].remote_id);

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -64,7 +65,7 @@ pub enum AppError {
     #[error("the configuration on disk is wrong, the old one stays in force:\n{0}")]
     Config(Problems),
     /// The daemon is stopping.
-    #[error("the daemon is stopping; nothing was sent")]
+    #[error("the daemon is stopping; nothing was done. Repeat the command when it runs again")]
     Stopping,
     /// The store did not do it.
     #[error(transparent)]
@@ -84,6 +85,8 @@ pub struct App {
     /// Adapters that are open, so that a lane, a verification and a settling share one session. Emptied on reload.
     open: Mutex<BTreeMap<LaneId, LanePlan>>,
     dispatcher: OnceLock<Dispatcher>,
+    /// No command is taken any more: what it accepted would lie until the next start.
+    stopping: AtomicBool,
     surveys: Mutex<lists::Surveys>,
     /// A list is on its way into deliveries, or nobody needs it any more.
     lists_wanted: tokio::sync::Notify,
@@ -116,6 +119,7 @@ impl App {
             wall,
             open: Mutex::new(BTreeMap::new()),
             dispatcher: OnceLock::new(),
+            stopping: AtomicBool::new(false),
             surveys: Mutex::new(BTreeMap::new()),
             lists_wanted: tokio::sync::Notify::new(),
             own_uid: rustix::process::geteuid().as_raw(),
@@ -135,10 +139,19 @@ impl App {
 
     /// Starts no new attempt and waits for those under way, at most `grace`. Returns whether all finished.
     pub async fn stop(&self, grace: Duration) -> bool {
+        self.stopping.store(true, Ordering::SeqCst);
         match self.dispatcher.get() {
             Some(dispatcher) => dispatcher.stop(grace).await,
             None => true,
         }
+    }
+
+    /// Refuses a command once the daemon stops.
+    fn must_run(&self) -> Result<(), AppError> {
+        if self.stopping.load(Ordering::SeqCst) {
+            return Err(AppError::Stopping);
+        }
+        Ok(())
     }
 
     /// Resolves when the daemon cannot go on, with the reason.

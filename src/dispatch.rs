@@ -29,6 +29,8 @@ mod pace;
 mod queue;
 mod shared;
 
+pub(crate) use self::decide::NOT_NEEDED;
+
 /// How long abandoned attempts may take to end.
 const ABANDONED: Duration = Duration::from_secs(1);
 

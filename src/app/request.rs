@@ -221,6 +221,15 @@ pub struct Retracting {
     /// Accounts whose recipients have it for good: what was sent to them cannot be taken back.
     #[serde(default)]
     pub never: Vec<AccountId>,
+    /// Accounts where something had not gone out yet, and does not any more.
+    #[serde(default)]
+    pub stopped: Vec<AccountId>,
+    /// Accounts where an attempt is under way: what comes of it is taken away if the channel can.
+    #[serde(default)]
+    pub under_way: Vec<AccountId>,
+    /// Accounts where an earlier attempt may have got through: a person has to look.
+    #[serde(default)]
+    pub uncertain: Vec<AccountId>,
     /// What is done on each account, and why no more.
     #[serde(default)]
     pub accounts: Vec<Outlook>,
@@ -253,6 +262,8 @@ pub enum How {
     New,
     /// It goes in place of what has not gone out yet.
     Replace,
+    /// It had not gone out, and does not any more.
+    Stop,
     /// A person sees to it.
     Person,
     /// It cannot be done.
@@ -270,6 +281,7 @@ impl How {
             Self::Reply => "reply",
             Self::New => "new",
             Self::Replace => "replaced",
+            Self::Stop => "stopped",
             Self::Person => "by a person",
             Self::Cannot => "not possible",
             Self::Nothing => "nothing",

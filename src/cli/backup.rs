@@ -21,7 +21,7 @@ pub struct Args {
 pub async fn run(config: &Path, args: &Args) -> Outcome {
     let dir = std::path::absolute(&args.dir)?;
     let answer: serde_json::Value = Client::of(config)?
-        .post("/api/v1/backup", &json!({ "to": dir }))
+        .post_long("/api/v1/backup", &json!({ "to": dir }))
         .await?;
     if args.json {
         super::print_json(&answer)?;

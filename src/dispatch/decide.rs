@@ -107,7 +107,7 @@ pub(super) fn before_attempt(work: &Work, facts: &Facts<'_>) -> Option<Verdict> 
                 "nobody knows whether the post got through: look at the account, and take away what stands there",
             ),
         )),
-        (Purpose::Retract, None) if !work.target_state.is_some_and(State::got_out) => {
+        (Purpose::Retract, None) if work.target_state.is_some_and(|state| !state.got_out()) => {
             Some(not_needed("the post never got out"))
         }
         (Purpose::Retract | Purpose::Edit, None) => Some(Verdict::because(

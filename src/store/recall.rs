@@ -149,7 +149,10 @@ async fn stand_ins(
         .await?
     {
         let one = Expansion::of(row)?;
-        if one.stands_in_for.is_some_and(|primary| accounts.contains(&primary)) {
+        if one
+            .stands_in_for
+            .is_some_and(|primary| accounts.contains(&primary))
+        {
             found.push(one.lane.account);
         }
     }
@@ -190,7 +193,11 @@ async fn one_by_one(
 }
 
 fn hold_queued(state: State) -> &'static [Event] {
-    if state == State::Queued { &[Event::Hold] } else { &[] }
+    if state == State::Queued {
+        &[Event::Hold]
+    } else {
+        &[]
+    }
 }
 
 /// Why something that was called off is held.

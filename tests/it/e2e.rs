@@ -10,6 +10,7 @@ mod order;
 mod picture;
 mod practice;
 mod record;
+mod retract;
 mod terminal;
 mod time;
 mod trouble;

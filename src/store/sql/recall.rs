@@ -69,7 +69,8 @@ macro_rules! recall_step {
     };
 }
 
-const GROUPS: &str = " GROUP BY account, state, CASE WHEN target IS NOT NULL AND attempts = 0 THEN 1 ELSE 0 END";
+const GROUPS: &str =
+    " GROUP BY account, state, CASE WHEN target IS NOT NULL AND attempts = 0 THEN 1 ELSE 0 END";
 
 /// Recipients that are called off: counted, then moved, where they wait and where a person would decide.
 pub(in crate::store) static RECALLED_IN_LANE: Among = Among {

@@ -201,6 +201,19 @@ impl Store {
         .await
     }
 
+    /// Makes the lanes that an earlier process of this node (an owner `<node>/…`) still leases those of `owner`, under a new
+    /// epoch. Only for who holds the node's data directory.
+    pub async fn inherit_lanes(&self, node: &str, owner: &str, until: Timestamp) -> Result<(), StoreError> {
+        let (node, owner) = (node.to_owned(), owner.to_owned());
+        self.ask(|reply| Request::Inherit {
+            node,
+            owner,
+            until,
+            reply,
+        })
+        .await
+    }
+
     /// Extends the leases. Returns the lanes that another node has taken meanwhile.
     pub async fn renew_lanes(
         &self,

@@ -103,6 +103,8 @@ statements! {
                            WHERE broadcast = $1 AND purpose <> 'publish'";
 
     LANE_RENEW = "UPDATE lane SET held_until = $5 WHERE account = $1 AND mode = $2 AND epoch = $3 AND owner = $4";
+    LANES_INHERIT = "UPDATE lane SET epoch = epoch + 1, owner = $2, held_until = $3 \
+                     WHERE owner LIKE $1 AND owner <> $2 AND held_until > $4";
     LANE_NOTE = "UPDATE lane SET busy_until = $4, open_until = $5, failures = $6, reason = $7 \
                  WHERE account = $1 AND mode = $2 AND epoch = $3";
     RELEASE = "UPDATE delivery SET not_before = $2 WHERE broadcast = $1 AND purpose = 'publish' AND target IS NULL \

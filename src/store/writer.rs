@@ -37,6 +37,12 @@ pub(super) enum Request {
         force: bool,
         reply: Reply<Vec<Lease>>,
     },
+    Inherit {
+        node: String,
+        owner: String,
+        until: Timestamp,
+        reply: Reply<()>,
+    },
     Renew {
         leases: Vec<(LaneId, i64)>,
         node: String,
@@ -87,6 +93,7 @@ impl Request {
             Self::Expand(..) => expand::CHUNK,
             Self::StageList(_, _, bodies, ..) => bodies.len(),
             Self::Note(..)
+            | Self::Inherit { .. }
             | Self::Step(..)
             | Self::Arrival(..)
             | Self::Forget(..)
@@ -373,6 +380,7 @@ fn refuse(group: Vec<Request>, error: &StoreError, answers: &mut Vec<Answer>) {
             Request::Take { reply, .. } => answer(reply, Err(error.clone())),
             Request::Change(changes, reply) => answer_changes(reply, vec![Err(error.clone()); changes.len()]),
             Request::Note(.., reply)
+            | Request::Inherit { reply, .. }
             | Request::Step(_, reply)
             | Request::StageList(.., reply)
             | Request::Ping(reply) => answer(reply, Err(error.clone())),
@@ -488,6 +496,12 @@ async fn single(tx: &mut Tx<'_>, request: Request, answers: &mut Vec<Answer>) ->
             lanes::take(tx, &wanted, &node, until, force).await,
             answers,
         ),
+        Request::Inherit {
+            node,
+            owner,
+            until,
+            reply,
+        } => keep(reply, lanes::inherit(tx, &node, &owner, until).await, answers),
         Request::Renew {
             leases,
             node,

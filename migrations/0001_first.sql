@@ -253,6 +253,7 @@ CREATE TABLE journal (
     body      TEXT NOT NULL,
     hash      TEXT NOT NULL
 );
+CREATE INDEX journal_start ON journal (seq) WHERE kind = 'start';
 CREATE INDEX journal_of_broadcast ON journal (broadcast, seq) WHERE broadcast IS NOT NULL;
 
 -- The end of the journal's chain, one row. On PostgreSQL its row lock is what lets one writer in at a time.

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
+use crate::app::request::ReloadRequest;
 use crate::channel::Transport;
 use crate::clock::SharedClock;
 use crate::config::Config;
@@ -193,15 +194,8 @@ async fn begin(
         None => Arc::new(wall(&config, Arc::clone(&clock), options.take_over).await?),
     };
     let socket = config.daemon.socket.clone();
-    let digest = config.digest.clone();
     let app = App::new(config, store, vault, clock, http, wall);
-    let version = env!("CARGO_PKG_VERSION");
-    app.record(
-        Actor::daemon(),
-        "start",
-        json!({ "version": version, "config": digest, "node": data_dir.node }),
-    )
-    .await?;
+    app.record_start(&data_dir.node).await?;
     let listener = http::bind_socket(&socket)
         .map_err(|error| anyhow::anyhow!("the socket {} cannot be opened: {error}", socket.display()))?;
     app.start(data_dir.node.clone(), options.take_over).await?;
@@ -403,7 +397,11 @@ impl Daemon {
             Ok(now) => notify(&[NotifyState::Reloading, now]),
             Err(_) => notify(&[NotifyState::Reloading]),
         }
-        if let Err(error) = self.app.reload(Actor("SIGHUP".to_owned())).await {
+        if let Err(error) = self
+            .app
+            .reload(Actor("SIGHUP".to_owned()), ReloadRequest::default())
+            .await
+        {
             tracing::error!(%error, "not reloaded");
         }
         notify(&[NotifyState::Ready]);

@@ -385,9 +385,12 @@ impl Store {
         summary::read(&self.inner.readers, broadcast, most).await
     }
 
-    /// Whether the answer to an idempotency key is known: the command need not be worked out again.
-    pub async fn is_repeated(&self, key: &str) -> Result<bool, StoreError> {
-        read::is_repeated(&self.inner.readers, key).await
+    /// The answer to an idempotency key, if a command with this digest was accepted under it.
+    ///
+    /// # Errors
+    /// [`StoreError::KeyReused`] if it was another command.
+    pub async fn answered(&self, key: &str, digest: &str) -> Result<Option<Accepted>, StoreError> {
+        read::answered(&self.inner.readers, key, digest).await
     }
 
     /// The lanes in which something stands in for one of these deliveries.
@@ -461,6 +464,13 @@ impl Store {
         broadcast: Option<&BroadcastId>,
     ) -> Result<Vec<Record>, StoreError> {
         journal::read(&self.inner.readers, after, limit, broadcast).await
+    }
+
+    /// What the journal says of the last start.
+    pub async fn last_start(&self) -> Result<Option<serde_json::Value>, StoreError> {
+        let rows = self.inner.readers.fetch(sql::LAST_START, vec![]).await?;
+        let body = rows.first().map(|row| row.text(0)).transpose()?;
+        Ok(body.and_then(|body| serde_json::from_str(&body).ok()))
     }
 
     /// The last record's sequence and hash.

@@ -195,6 +195,37 @@ pub struct ActionResult {
     pub skipped_more: u64,
 }
 
+/// Read the configuration and the vault again. The body of `POST /api/v1/reload`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReloadRequest {
+    /// The secrets that were changed in the vault, for the journal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<SecretsChange>,
+}
+
+/// Which secrets somebody changed; never a value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretsChange {
+    /// The account or relay that they belong to.
+    pub owner: AccountId,
+    /// Their names.
+    pub names: Vec<String>,
+    /// What was done.
+    pub change: Changed,
+}
+
+/// What was done with secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Changed {
+    /// They were set.
+    Set,
+    /// They were forgotten.
+    Removed,
+}
+
 /// Take published posts away. The body of `POST /api/v1/broadcasts/{id}/retract`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

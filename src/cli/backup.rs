@@ -27,7 +27,7 @@ pub async fn run(config: &Path, args: &Args) -> Outcome {
         super::print_json(&answer)?;
     } else {
         outln!(
-            "{}: database, vault (still encrypted) and configuration. The vault's key is not in it:",
+            "{}: database, vault (still encrypted), configuration, messages and lists. The vault's key is not in it:",
             dir.display()
         );
         outln!(

@@ -213,6 +213,7 @@ statements! {
               ELSE t.state END, t.n FROM broadcast b JOIN tally t ON t.broadcast = b.id \
               WHERE b.finished_at IS NULL OR b.accepted_at >= $1) x \
               GROUP BY x.mode, x.state ORDER BY x.mode, x.state";
+    LAST_START = "SELECT body FROM journal WHERE kind = 'start' ORDER BY seq DESC LIMIT 1";
     JOURNAL = "SELECT seq, at, actor, kind, broadcast, delivery, body, hash FROM journal WHERE seq > $1 \
                ORDER BY seq LIMIT $2";
     JOURNAL_OF_BROADCAST = "SELECT seq, at, actor, kind, broadcast, delivery, body, hash FROM journal \

@@ -3,6 +3,7 @@
 mod alert;
 mod command;
 mod correct;
+mod door;
 mod life;
 mod lists;
 mod main_job;

@@ -117,14 +117,17 @@ pub fn hold(dir: &Path, now: Timestamp, take_over: bool) -> Result<DataDir, Lock
 
 impl DataDir {
     /// Undoes a take-over that came to nothing: the daemon that was set aside goes on, if it can.
-    pub fn give_back(self) {
-        let aside = self.path.with_file_name(SET_ASIDE);
-        if self.took_over
-            && self.is_ours()
-            && let Err(error) = std::fs::rename(&aside, &self.path)
-        {
+    ///
+    /// Returns whether there was one.
+    pub fn give_back(self) -> bool {
+        if !self.took_over || !self.is_ours() {
+            return false;
+        }
+        let back = std::fs::rename(self.path.with_file_name(SET_ASIDE), &self.path);
+        if let Err(error) = &back {
             tracing::warn!(%error, "the data directory could not be given back to the daemon before");
         }
+        back.is_ok()
     }
 
     /// Whether the lock that we hold is still the one that counts: not so after another daemon took over.
@@ -201,7 +204,7 @@ mod tests {
         let first = hold(dir.path(), Timestamp::UNIX_EPOCH, false).unwrap();
         assert!(first.is_ours());
         let none = hold(dir.path(), Timestamp::UNIX_EPOCH, true).unwrap();
-        none.give_back();
+        assert!(none.give_back());
         assert!(first.is_ours(), "a take-over that failed");
         let second = hold(dir.path(), Timestamp::UNIX_EPOCH, true).unwrap();
         assert!(!first.is_ours() && second.is_ours());

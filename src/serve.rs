@@ -106,7 +106,12 @@ async fn open(config: Config, clock: SharedClock, options: Options) -> anyhow::R
     let (app, listener) = match begin(config, clock, vault, &data_dir, &options).await {
         Ok(begun) => begun,
         Err(error) => {
-            data_dir.give_back();
+            if data_dir.give_back() {
+                return Err(error.context(
+                    "the take-over came to nothing, and the daemon before keeps the data directory. If it hangs in the middle \
+                     of a write, end it with `kill -9` and start again",
+                ));
+            }
             return Err(error);
         }
     };

@@ -98,8 +98,12 @@ pub(super) fn before_attempt(work: &Work, facts: &Facts<'_>) -> Option<Verdict> 
         ));
     }
     match (delivery.purpose, &work.target) {
-        // Called off while it was being sent: what comes of that decides.
-        (Purpose::Retract, None) if work.target_state.is_some_and(State::is_open) => None,
+        // The post may still be on its way: what comes of it goes first, and then this.
+        (Purpose::Retract | Purpose::Pin | Purpose::Unpin, None)
+            if work.target_state.is_some_and(State::is_open) =>
+        {
+            None
+        }
         (Purpose::Retract, None) if may_stand(work.target_state) => Some(Verdict::because(
             Event::Hold,
             Reason::new(
@@ -117,8 +121,6 @@ pub(super) fn before_attempt(work: &Work, facts: &Facts<'_>) -> Option<Verdict> 
                 "the post has no id at the service; change it or take it away by hand",
             ),
         )),
-        // The post of the same broadcast may still be on its way: it goes first, and then this.
-        (Purpose::Pin | Purpose::Unpin, None) if work.target_state.is_some_and(State::is_open) => None,
         (Purpose::Pin | Purpose::Unpin, None) => Some(not_needed("there is no post to pin")),
         (
             Purpose::Publish

@@ -87,10 +87,9 @@ impl Request {
             Self::Accept(acceptance, _) => acceptance.destinations.len(),
             Self::Add(extras, ..) | Self::Finish(_, _, extras, ..) => extras.len(),
             Self::Change(changes, _) => changes.len(),
-            Self::Recall(..) => expand::CHUNK,
             Self::Take { lanes, .. } => lanes.len(),
             Self::Renew { leases, .. } => leases.len(),
-            Self::Expand(..) => expand::CHUNK,
+            Self::Expand(..) | Self::Recall(..) => expand::CHUNK,
             Self::StageList(_, _, bodies, ..) => bodies.len(),
             Self::Note(..)
             | Self::Inherit { .. }

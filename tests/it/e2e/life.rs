@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use vardkase::wall::How;
 
-use crate::support::{Account, Plan, World, eventually, list, webhooks};
+use crate::support::{Account, CRISIS, Plan, World, eventually, list, webhooks};
 
 /// No account has the same broadcast twice.
 fn once_each(world: &World, accounts: usize) {
@@ -174,9 +174,13 @@ async fn a_daemon_that_was_taken_over_writes_nothing_more() {
 async fn an_idle_daemon_that_was_taken_over_ends_by_itself() {
     let world = World::open(Plan::of(webhooks(2))).await;
     let mut first = world.start().await;
-    // Its lanes are leased, and nothing is to be done in them.
-    let (code, _) = world.send(&[]).await;
+    // Its lanes are leased, and nothing is to be done in them; nor does it freeze in the middle of a write.
+    let (code, report) = world.send(&[]).await;
     assert_eq!(code, 0);
+    world
+        .told(report["broadcast"].as_str().unwrap(), CRISIS.len())
+        .await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
     first.sigstop();
     let mut second = world.spawn_with(&world.config, &["--take-over"], &[]);
     world.until_pid(&mut second).await;

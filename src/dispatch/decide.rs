@@ -98,6 +98,22 @@ pub(super) fn before_attempt(work: &Work, facts: &Facts<'_>) -> Option<Verdict> 
         ));
     }
     match (delivery.purpose, &work.target) {
+        // The post may still be on its way: what comes of it goes first, and then this.
+        (Purpose::Retract | Purpose::Pin | Purpose::Unpin, None)
+            if work.target_state.is_some_and(State::is_open) =>
+        {
+            None
+        }
+        (Purpose::Retract, None) if may_stand(work.target_state) => Some(Verdict::because(
+            Event::Hold,
+            Reason::new(
+                "may-stand",
+                "nobody knows whether the post got through: look at the account, and take away what stands there",
+            ),
+        )),
+        (Purpose::Retract, None) if work.target_state.is_some_and(|state| !state.got_out()) => {
+            Some(not_needed("the post never got out"))
+        }
         (Purpose::Retract | Purpose::Edit, None) => Some(Verdict::because(
             Event::Hold,
             Reason::new(
@@ -105,8 +121,6 @@ pub(super) fn before_attempt(work: &Work, facts: &Facts<'_>) -> Option<Verdict> 
                 "the post has no id at the service; change it or take it away by hand",
             ),
         )),
-        // The post of the same broadcast may still be on its way: it goes first, and then this.
-        (Purpose::Pin | Purpose::Unpin, None) if work.target_state.is_some_and(State::is_open) => None,
         (Purpose::Pin | Purpose::Unpin, None) => Some(not_needed("there is no post to pin")),
         (
             Purpose::Publish
@@ -120,6 +134,14 @@ pub(super) fn before_attempt(work: &Work, facts: &Facts<'_>) -> Option<Verdict> 
             _,
         ) => None,
     }
+}
+
+/// Whether a post may stand although nothing says that it got out: an attempt of unknown outcome came to rest so.
+fn may_stand(state: Option<State>) -> bool {
+    matches!(
+        state,
+        Some(State::Held | State::Manual | State::Expired | State::Superseded)
+    )
 }
 
 /// Whether a delivery that stands in for another one is needed. One that stands for itself always is.

@@ -244,6 +244,19 @@ impl Memory {
 
 #[async_trait]
 impl Ledger for Memory {
+    async fn inherit_lanes(&self, node: &str, owner: &str, until: Timestamp) -> Result<(), StoreError> {
+        let earlier = format!("{node}/");
+        let now = self.clock.now();
+        for row in self.lock().lanes.values_mut() {
+            if row.node.starts_with(&earlier) && row.until > now {
+                row.epoch += 1;
+                row.node = owner.to_owned();
+                row.until = until;
+            }
+        }
+        Ok(())
+    }
+
     async fn take_lanes(
         &self,
         lanes: &[LaneId],

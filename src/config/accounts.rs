@@ -41,9 +41,9 @@ impl Reference {
 /// The relays, and the names of those too that could not be read.
 #[derive(Debug, Default)]
 pub struct Relays {
-    pub relays: Vec<Relay>,
+    pub read: Vec<Relay>,
     pub names: Vec<Reference>,
-    /// For each of `relays`: where its patience stands or would stand, and what it is if it is given.
+    /// For each that was read: where its patience stands or would stand, and what it is if it is given.
     pub patience: Vec<(usize, Option<Duration>)>,
 }
 
@@ -91,7 +91,7 @@ pub fn relays(root: &mut Section<'_>) -> Relays {
         let place = s.place_of("patience");
         let patience = s.duration_within("patience", Duration::from_millis(100), Duration::from_mins(5));
         if let Some(relay) = relay(s) {
-            all.relays.push(relay);
+            all.read.push(relay);
             all.patience.push((place, patience));
         }
     }
@@ -112,7 +112,7 @@ pub fn be_patient(
         .filter_map(|account| account.attempt_timeout);
     let shortest = own.chain([mail]).min().unwrap_or(mail);
     let most = (shortest / 4).max(LEAST_PATIENCE);
-    for (relay, (place, given)) in relays.relays.iter_mut().zip(&relays.patience) {
+    for (relay, (place, given)) in relays.read.iter_mut().zip(&relays.patience) {
         relay.patience = given.unwrap_or(most);
         if relay.patience > most {
             source.report(

@@ -131,7 +131,7 @@ fn read_file(source: &Source, folder: &Path, running: Option<&Config>) -> Read {
             vault: vault?,
             confirmation: confirmation?,
             checks: checks?,
-            relays: relays.relays,
+            relays: relays.read,
             lists: lists.lists,
             accounts: accounts.read,
             drills: drills.drills,

@@ -198,7 +198,7 @@ fn content(body: &Value, known: &[&str]) -> Result<String, Refusal> {
 /// What people see of a text, and where they can go from it. What is not escaped is formatting: stricter than Discord,
 /// which looks for a second sign.
 fn seen(content: &str) -> (String, Vec<String>) {
-    let (mut lines, mut links) = (Vec::new(), Vec::new());
+    let (mut shown, mut links) = (Vec::new(), Vec::new());
     for line in content.lines() {
         let line = line.trim_start_matches(['#', '>', '-', '+', ' ']);
         let digits = line.trim_start_matches(|c: char| c.is_ascii_digit());
@@ -209,14 +209,14 @@ fn seen(content: &str) -> (String, Vec<String>) {
         let (words, found) = super::markdown::read(line);
         // What is escaped has been read; of two left over, what stands between them is black.
         let hides = line.replace("\\|", "").matches("||").count() > 1;
-        lines.push(if hides { words.replace('|', "") } else { words });
+        shown.push(if hides { words.replace('|', "") } else { words });
         for link in found {
             if !links.contains(&link) {
                 links.push(link);
             }
         }
     }
-    (lines.join("\n"), links)
+    (shown.join("\n"), links)
 }
 
 /// The JSON of a request, and the picture if it is a form with one.

@@ -100,9 +100,12 @@ impl Slack {
 /// What people see of a text in Slack's markup, and what they can click; `None` if it is not well formed. Signs of
 /// formatting are lost to them where it `formats`: stricter than Slack, which looks for a second one.
 fn read(text: &str, formats: bool) -> Option<(String, Vec<String>)> {
-    let plain_of = |text: &str| match formats {
-        true => text.replace(['*', '_', '~', '`'], ""),
-        false => text.to_owned(),
+    let plain_of = |text: &str| {
+        if formats {
+            text.replace(['*', '_', '~', '`'], "")
+        } else {
+            text.to_owned()
+        }
     };
     let (mut shown, mut links) = (String::new(), Vec::new());
     let mut rest = text;

@@ -16,8 +16,8 @@ use crate::clock::Timestamp;
 use crate::compose::TextRule;
 use crate::config::section::Section;
 use crate::model::{
-    AccountId, AddressKind, Arrival, Cost, PictureRule, Post, Proof, Question, Reason, Receipt, SendError,
-    Settled,
+    AccountId, AddressKind, Arrival, Cost, PictureRule, Post, Proof, Question, Reason, Receipt, Rendering,
+    SendError, Settled,
 };
 
 pub mod bluesky;
@@ -42,6 +42,7 @@ mod patience;
 mod phone;
 pub(crate) mod public_folder;
 pub mod secrets;
+pub mod shown;
 pub mod slack;
 pub mod sms_46elks;
 pub mod teams;
@@ -58,6 +59,7 @@ pub mod wordpress;
 pub mod x;
 
 pub use secrets::Secrets;
+pub use shown::{Caveat, Shown};
 pub use transport::Transport;
 
 /// Every channel that we speak: a file, its `mod` line, a row here.
@@ -190,6 +192,32 @@ pub trait Settings: fmt::Debug + Send + Sync {
     /// How surely a second post is avoided on this account, where that differs from what its kind can.
     fn proof(&self) -> Option<Proof> {
         None
+    }
+
+    /// Whether later broadcasts of an alert stand under the first on this account, where that differs from its kind.
+    fn replies(&self) -> Option<bool> {
+        None
+    }
+
+    /// Whether a post of this account can be taken away, where that differs from its kind.
+    fn retracts(&self) -> Option<bool> {
+        None
+    }
+
+    /// What happens to every message here otherwise than people expect.
+    fn caveats(&self) -> &'static [Caveat] {
+        &[]
+    }
+
+    /// Why the service would refuse a text that keeps [`Self::text_rule`], in a Swedish sentence that says what to
+    /// change: too many links, or too large once it has the service's form. A shorter text is then tried.
+    fn refuses(&self, _rendering: &Rendering) -> Option<String> {
+        None
+    }
+
+    /// What those who read the account get to see of a rendering, part by part, to the letter.
+    fn as_shown(&self, rendering: &Rendering, _kind: crate::model::Kind) -> Vec<Shown> {
+        vec![Shown::new("text", &rendering.text)]
     }
 
     /// What it takes as a picture; `None` if it takes none.

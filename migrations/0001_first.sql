@@ -89,6 +89,8 @@ CREATE TABLE delivery (
     started_at    BIGINT,
     unknown_since BIGINT,
     finished_at   BIGINT,
+    -- Called off while an attempt was under way: what comes back of it unsent goes no more.
+    recalled_at   BIGINT,
     remote_id     TEXT,
     receipt       TEXT,
     error         TEXT,
@@ -251,6 +253,7 @@ CREATE TABLE journal (
     body      TEXT NOT NULL,
     hash      TEXT NOT NULL
 );
+CREATE INDEX journal_start ON journal (seq) WHERE kind = 'start';
 CREATE INDEX journal_of_broadcast ON journal (broadcast, seq) WHERE broadcast IS NOT NULL;
 
 -- The end of the journal's chain, one row. On PostgreSQL its row lock is what lets one writer in at a time.

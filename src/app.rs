@@ -4,7 +4,7 @@
 //! one on a live lane, one that is pointed at the practice wall and holds practice credentials on any other.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use crate::vault::Vault;
 use crate::wall::Wall;
 
 pub mod arrivals;
+pub mod backup;
 pub mod confirmations;
 pub mod correct;
 pub mod decisions;
@@ -38,7 +39,7 @@ pub mod retract;
 pub mod send;
 pub mod stage;
 
-use request::{AccountView, ChannelView, Status, Verification};
+use request::{AccountView, ChannelView, ReloadRequest, Status, Verification};
 
 /// The account id of the confirmation's lane; no configured account may have it.
 pub const CONFIRMATION: &str = "confirmation";
@@ -64,7 +65,7 @@ pub enum AppError {
     #[error("the configuration on disk is wrong, the old one stays in force:\n{0}")]
     Config(Problems),
     /// The daemon is stopping.
-    #[error("the daemon is stopping; nothing was sent")]
+    #[error("the daemon is stopping; nothing was done. Repeat the command when it runs again")]
     Stopping,
     /// The store did not do it.
     #[error(transparent)]
@@ -84,6 +85,8 @@ pub struct App {
     /// Adapters that are open, so that a lane, a verification and a settling share one session. Emptied on reload.
     open: Mutex<BTreeMap<LaneId, LanePlan>>,
     dispatcher: OnceLock<Dispatcher>,
+    /// No command is taken any more: what it accepted would lie until the next start.
+    stopping: AtomicBool,
     surveys: Mutex<lists::Surveys>,
     /// A list is on its way into deliveries, or nobody needs it any more.
     lists_wanted: tokio::sync::Notify,
@@ -116,6 +119,7 @@ impl App {
             wall,
             open: Mutex::new(BTreeMap::new()),
             dispatcher: OnceLock::new(),
+            stopping: AtomicBool::new(false),
             surveys: Mutex::new(BTreeMap::new()),
             lists_wanted: tokio::sync::Notify::new(),
             own_uid: rustix::process::geteuid().as_raw(),
@@ -135,10 +139,19 @@ impl App {
 
     /// Starts no new attempt and waits for those under way, at most `grace`. Returns whether all finished.
     pub async fn stop(&self, grace: Duration) -> bool {
+        self.stopping.store(true, Ordering::SeqCst);
         match self.dispatcher.get() {
             Some(dispatcher) => dispatcher.stop(grace).await,
             None => true,
         }
+    }
+
+    /// Refuses a command once the daemon stops.
+    fn must_run(&self) -> Result<(), AppError> {
+        if self.stopping.load(Ordering::SeqCst) {
+            return Err(AppError::Stopping);
+        }
+        Ok(())
     }
 
     /// Resolves when the daemon cannot go on, with the reason.
@@ -216,45 +229,97 @@ impl App {
         &self.http
     }
 
-    /// Loads the file again. A wrong file changes nothing and is told.
+    /// Loads the file and the vault again. A wrong file changes nothing and is told.
     ///
     /// # Errors
     /// Every fault of the file.
-    pub async fn reload(&self, actor: Actor) -> Result<String, AppError> {
+    pub async fn reload(&self, actor: Actor, request: ReloadRequest) -> Result<String, AppError> {
         let old = self.config();
-        let loaded = old.reload();
+        let loaded = old.reload().map_err(|problems| {
+            let texts = problems.0.iter().map(ToString::to_string).collect();
+            (texts, AppError::Config(problems))
+        });
+        let loaded = loaded.and_then(|new| match self.vault.refresh() {
+            Ok(_) => Ok(new),
+            Err(error) => {
+                let text = format!("the vault: {error}");
+                Err((vec![text.clone()], AppError::Conflict(text)))
+            }
+        });
         let (body, result) = match loaded {
             Ok(new) => {
-                self.vault
-                    .refresh()
-                    .map_err(|e| AppError::Conflict(format!("the vault: {e}")))?;
                 let digest = new.digest.clone();
-                *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+                {
+                    // Under one lock: nobody opens an adapter of the old configuration in between.
+                    let mut open = lock(&self.open);
+                    *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+                    open.clear();
+                }
                 lock(&self.config_problems).clear();
-                lock(&self.open).clear();
                 if let Some(dispatcher) = self.dispatcher.get() {
                     dispatcher.reload();
                 }
                 tracing::info!(digest, "configuration reloaded");
                 (json!({ "digest": digest, "taken": true }), Ok(digest))
             }
-            Err(problems) => {
-                let texts: Vec<String> = problems.0.iter().map(ToString::to_string).collect();
+            Err((texts, error)) => {
                 for text in &texts {
                     tracing::error!(
                         problem = text,
-                        "the configuration on disk is wrong; the old one stays in force"
+                        "what is on disk is wrong; the configuration in force stays"
                     );
                 }
                 lock(&self.config_problems).clone_from(&texts);
                 (
                     json!({ "digest": old.digest, "taken": false, "problems": texts }),
-                    Err(AppError::Config(problems)),
+                    Err(error),
                 )
             }
         };
+        let mut body = body;
+        if let Some(secrets) = &request.secrets {
+            body["secrets"] = json!(secrets);
+        }
         self.record(actor, "reload", body).await?;
         result
+    }
+
+    /// Writes the journal's record of a start: with what, and which secrets were changed since the start before.
+    pub async fn record_start(&self, node: &str) -> Result<(), AppError> {
+        let held: BTreeMap<String, String> = self
+            .vault
+            .list()
+            .into_iter()
+            .map(|entry| {
+                (
+                    format!("{}/{}", entry.owner, entry.name),
+                    entry.updated_at.to_string(),
+                )
+            })
+            .collect();
+        let before = self.store.last_start().await?;
+        let known = before.as_ref().and_then(|body| body.get("secrets"));
+        let known: Option<BTreeMap<String, String>> =
+            known.and_then(|known| serde_json::from_value(known.clone()).ok());
+        let (mut set, mut removed) = (Vec::new(), Vec::new());
+        if let Some(known) = &known {
+            set.extend(
+                held.iter()
+                    .filter(|(name, at)| known.get(*name) != Some(*at))
+                    .map(|(name, _)| name),
+            );
+            removed.extend(known.keys().filter(|name| !held.contains_key(*name)));
+        }
+        let body = json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "config": self.config().digest,
+            "node": node,
+            "secrets": held,
+            "secrets_set": set,
+            "secrets_removed": removed,
+        });
+        self.record(Actor::daemon(), "start", body).await?;
+        Ok(())
     }
 
     /// Writes a journal record of the daemon's own life.
@@ -356,8 +421,9 @@ impl App {
         })
     }
 
-    /// Asks accounts whether they answer, all at once; all of them if none is named. Publishes nothing.
-    pub async fn verify(&self, wanted: &[AccountId]) -> Result<Vec<Verification>, AppError> {
+    /// Asks accounts whether they answer, all at once; all of them if none is named. Publishes nothing. The journal says who
+    /// asked, and which credentials were used.
+    pub async fn verify(&self, wanted: &[AccountId], actor: Actor) -> Result<Vec<Verification>, AppError> {
         let config = self.config();
         if let Some(unknown) = wanted.iter().find(|id| !config.accounts.contains_key(*id)) {
             return Err(AppError::Invalid(format!("there is no account {unknown}")));
@@ -367,7 +433,19 @@ impl App {
             .values()
             .filter(|a| wanted.is_empty() || wanted.contains(&a.id))
             .map(|a| self.ask(a));
-        Ok(futures::future::join_all(accounts).await)
+        let answers = futures::future::join_all(accounts).await;
+        let asked: Vec<_> = answers
+            .iter()
+            .map(|one| {
+                let error = one.error.as_ref().map(|reason| &reason.code);
+                let used = self.held_by(&one.account);
+                json!({
+                    "account": one.account, "reachable": one.reachable, "error": error, "credentials": &*used,
+                })
+            })
+            .collect();
+        self.record(actor, "verify", json!({ "accounts": asked })).await?;
+        Ok(answers)
     }
 
     async fn ask(&self, account: &Account) -> Verification {
@@ -461,36 +539,6 @@ impl App {
             open,
             broadcasts,
         })
-    }
-
-    /// Copies database, vault and configuration into a new folder.
-    pub async fn backup(&self, to: &Path, actor: Actor) -> Result<Vec<PathBuf>, AppError> {
-        if !to.is_absolute() {
-            return Err(AppError::Invalid(
-                "the folder of a backup must be an absolute path".to_owned(),
-            ));
-        }
-        let config = self.config();
-        let copy = |from: &Path, name: &str| -> Result<PathBuf, AppError> {
-            let target = to.join(name);
-            std::fs::copy(from, &target)
-                .and_then(|_| std::fs::File::open(&target)?.sync_all())
-                .map_err(|e| AppError::Conflict(format!("{}: {e}", target.display())))?;
-            Ok(target)
-        };
-        std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
-            .create(to)
-            .map_err(|e| AppError::Conflict(format!("{}: {e}", to.display())))?;
-        let mut files = Vec::new();
-        let database = to.join("vardkase.db");
-        self.store.backup(&database).await?;
-        files.push(database);
-        if config.vault.file.exists() {
-            files.push(copy(&config.vault.file, "vault.json")?);
-        }
-        files.push(copy(&config.path, "config.toml")?);
-        self.record(actor, "backup", json!({ "to": to })).await?;
-        Ok(files)
     }
 }
 

@@ -16,8 +16,8 @@ use crate::clock::Timestamp;
 use crate::compose::TextRule;
 use crate::config::section::Section;
 use crate::model::{
-    AccountId, AddressKind, Arrival, Cost, PictureRule, Post, Proof, Question, Reason, Receipt, Rendering,
-    SendError, Settled,
+    AccountId, AddressKind, Arrival, Cost, PictureRule, Post, Proof, Question, Quota, Reason, Receipt,
+    Rendering, SendError, Settled,
 };
 
 pub mod bluesky;
@@ -41,6 +41,7 @@ pub mod ntfy;
 mod patience;
 mod phone;
 pub(crate) mod public_folder;
+mod quota;
 pub mod secrets;
 pub mod shown;
 pub mod slack;
@@ -325,6 +326,11 @@ pub trait Channel: Send + Sync + fmt::Debug {
     /// Why it is not taken.
     fn arrival(&self, _query: &[(String, String)], _form: &[(String, String)]) -> Result<Arrival, Reason> {
         Err(Reason::new("no-reports", "this channel gets no delivery reports"))
+    }
+
+    /// What the service said with its latest answers of how much more it takes. Each word of it is given once.
+    fn quota(&self) -> Option<Quota> {
+        None
     }
 
     /// Proves that the account works. Publishes nothing. Returns who the service says we are.

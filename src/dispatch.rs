@@ -12,7 +12,7 @@ use std::time::Duration;
 use self::ledger::Ledger;
 use self::shared::Shared;
 use crate::channel::{Channel, Pace};
-use crate::clock::SharedClock;
+use crate::clock::{SharedClock, later};
 use crate::config::Unproven;
 use crate::model::{LaneId, Mode, Reason};
 use crate::store::{Store, StoreError};
@@ -27,7 +27,10 @@ mod leases;
 mod ledger;
 mod pace;
 mod queue;
+mod room;
 mod shared;
+
+pub(crate) use self::decide::NOT_NEEDED;
 
 /// How long abandoned attempts may take to end.
 const ABANDONED: Duration = Duration::from_secs(1);
@@ -88,7 +91,12 @@ impl Dispatcher {
         node: String,
         force: bool,
     ) -> Result<Self, StoreError> {
-        let shared = Arc::new(Shared::new(ledger, accounts, clock, node));
+        // Two processes of one data directory are two owners: one that was taken over from and lives on takes no lane of
+        // its successor. Only who holds the directory, as we do now, may take over what an earlier process leased.
+        let owner = format!("{node}/{}", uuid::Uuid::new_v4());
+        let until = later(clock.now(), shared::LEASE);
+        ledger.inherit_lanes(&node, &owner, until).await?;
+        let shared = Arc::new(Shared::new(ledger, accounts, clock, owner));
         let dispatcher = Self {
             shared: Arc::clone(&shared),
         };

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 
+/// Where the lock of a daemon goes that was taken over from.
+const SET_ASIDE: &str = "lock.set-aside";
+
 /// Who holds a data directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
@@ -52,6 +55,8 @@ pub enum LockError {
 pub struct DataDir {
     file: File,
     path: PathBuf,
+    /// Whether another daemon's lock was set aside.
+    took_over: bool,
     /// The id of this data directory, made when it was first used: tells a restored database from its own.
     pub node: String,
 }
@@ -75,7 +80,8 @@ pub fn hold(dir: &Path, now: Timestamp, take_over: bool) -> Result<DataDir, Lock
         .map_err(io(dir))?;
     let path = dir.join("lock");
     let mut file = open(&path).map_err(io(&path))?;
-    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+    let is_held = flock(&file, FlockOperation::NonBlockingLockExclusive).is_err();
+    if is_held {
         let holder = read_holder(&mut file);
         if !take_over {
             return Err(LockError::Held {
@@ -84,7 +90,7 @@ pub fn hold(dir: &Path, now: Timestamp, take_over: bool) -> Result<DataDir, Lock
             });
         }
         tracing::warn!(holder = ?holder, "taking the data directory over from a daemon that still holds it");
-        std::fs::rename(&path, dir.join("lock.set-aside")).map_err(io(&path))?;
+        std::fs::rename(&path, dir.join(SET_ASIDE)).map_err(io(&path))?;
         file = open(&path).map_err(io(&path))?;
         flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| LockError::Held {
             dir: dir.to_owned(),
@@ -101,10 +107,29 @@ pub fn hold(dir: &Path, now: Timestamp, take_over: bool) -> Result<DataDir, Lock
     write_holder(&mut file, &holder).map_err(io(&path))?;
     let node_path = dir.join("node");
     let node = node_id(&node_path).map_err(io(&node_path))?;
-    Ok(DataDir { file, path, node })
+    Ok(DataDir {
+        file,
+        path,
+        took_over: is_held,
+        node,
+    })
 }
 
 impl DataDir {
+    /// Undoes a take-over that came to nothing: the daemon that was set aside goes on, if it can.
+    ///
+    /// Returns whether there was one.
+    pub fn give_back(self) -> bool {
+        if !self.took_over || !self.is_ours() {
+            return false;
+        }
+        let back = std::fs::rename(self.path.with_file_name(SET_ASIDE), &self.path);
+        if let Err(error) = &back {
+            tracing::warn!(%error, "the data directory could not be given back to the daemon before");
+        }
+        back.is_ok()
+    }
+
     /// Whether the lock that we hold is still the one that counts: not so after another daemon took over.
     pub fn is_ours(&self) -> bool {
         match (self.file.metadata(), std::fs::metadata(&self.path)) {
@@ -178,6 +203,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let first = hold(dir.path(), Timestamp::UNIX_EPOCH, false).unwrap();
         assert!(first.is_ours());
+        let none = hold(dir.path(), Timestamp::UNIX_EPOCH, true).unwrap();
+        assert!(none.give_back());
+        assert!(first.is_ours(), "a take-over that failed");
         let second = hold(dir.path(), Timestamp::UNIX_EPOCH, true).unwrap();
         assert!(!first.is_ours() && second.is_ours());
         assert!(matches!(

@@ -8,6 +8,7 @@ pub mod delivery;
 pub mod ids;
 pub mod outcome;
 pub mod picture;
+mod quota;
 pub mod report;
 pub mod state;
 pub mod steps;
@@ -22,8 +23,9 @@ pub use delivery::{
     Delivery, ExpansionState, Post, Proof, Purpose, Question, Receipt, Recipient, Settled, Work,
 };
 pub use ids::{AccountId, AlertId, BroadcastId, DeliveryId, GroupId, LaneId, ListId, MessageId};
-pub use outcome::{Reason, SendError};
+pub use outcome::{Busy, Reason, SendError};
 pub use picture::{Picture, PictureRef, PictureRule};
+pub use quota::Quota;
 pub use report::{BroadcastReport, DeliveryReport, RecipientsReport};
 pub use state::{Event, State, WrongTransition};
 pub use steps::{Notebook, Steps};

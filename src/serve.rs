@@ -1,16 +1,19 @@
 //! The daemon's life: what is opened in which order, which signals it hears, and how it ends without losing anything.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use sd_notify::NotifyState;
 use serde_json::json;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
+use crate::app::request::ReloadRequest;
 use crate::channel::Transport;
 use crate::clock::SharedClock;
 use crate::config::Config;
@@ -25,6 +28,12 @@ use crate::wall::Wall;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long open connections of our own API may take to end.
 const FRONT_GRACE: Duration = Duration::from_secs(2);
+/// How long the last record, and the store, may take to be written out: a start after that does what is left.
+const CLOSING: Duration = Duration::from_secs(2);
+/// How often we look whether the data directory is still ours.
+const STILL_OURS: Duration = Duration::from_secs(2);
+/// How often a port that the daemon before us still holds is tried.
+const PORT_AGAIN: Duration = Duration::from_secs(1);
 
 /// How to run.
 #[derive(Debug, Default)]
@@ -83,72 +92,56 @@ pub fn start(
 async fn open(config: Config, clock: SharedClock, options: Options) -> anyhow::Result<Daemon> {
     // Heard from the first moment on: one that comes while we start, or right after READY, waits for `run`.
     let signals = options.signals.then(Signals::hear).transpose()?;
-    let data_dir = lock::hold(&config.daemon.data_dir, clock.now(), options.take_over)?;
-    let vault = Vault::open(&config.vault, Arc::clone(&clock))?;
-    let (store, opened) = Store::open(&config.daemon.database, &data_dir.node, Arc::clone(&clock)).await?;
-    if let Opened::Restored { held } = opened {
-        tracing::warn!(
-            held,
-            "this database is a backup or came from another data directory: everything unsent is held until \
-             `vardkase retry … --release`"
-        );
-    }
-    let http = Transport::new(Arc::clone(&clock), CONNECT_TIMEOUT).map_err(anyhow::Error::msg)?;
-    let wall = if let Some(wall) = options.wall {
-        wall
+    // Everything that may fail comes before the other daemon is set aside, or is undone: else nobody would run.
+    let doors = Doors::open(&config, options.take_over).await;
+    let (doors, vault) = if options.take_over {
+        (Ok(doors?), Ok(Vault::open(&config.vault, Arc::clone(&clock))?))
     } else {
-        let folder = config.daemon.data_dir.join("wall");
-        let wall = Wall::start(
-            config.daemon.wall,
-            config.daemon.wall_smtp,
-            &folder,
-            Arc::clone(&clock),
-        )
-        .await?;
-        Arc::new(wall)
+        (doors, Vault::open(&config.vault, Arc::clone(&clock)))
     };
-    let metrics = crate::telemetry::start_metrics();
-    let (listen, public_listen) = (config.daemon.listen, config.daemon.public_listen);
+    let data_dir = lock::hold(&config.daemon.data_dir, clock.now(), options.take_over)?;
+    let (doors, vault) = (doors?, vault?);
     let socket = config.daemon.socket.clone();
-    let digest = config.digest.clone();
-    let app = App::new(config, store, vault, clock, http, wall);
-    let version = env!("CARGO_PKG_VERSION");
-    app.record(
-        Actor::daemon(),
-        "start",
-        json!({ "version": version, "config": digest, "node": data_dir.node }),
-    )
-    .await?;
-    app.start(data_dir.node.clone(), options.take_over).await?;
-
+    let metrics = crate::telemetry::start_metrics();
+    let (app, listener) = match begin(config, clock, vault, &data_dir, &options).await {
+        Ok(begun) => begun,
+        Err(error) => {
+            if data_dir.give_back() {
+                return Err(error.context(
+                    "the take-over came to nothing, and the daemon before keeps the data directory. If it hangs in the middle \
+                     of a write, end it with `kill -9` and start again",
+                ));
+            }
+            return Err(error);
+        }
+    };
     let (fronts, tasks) = (CancellationToken::new(), TaskTracker::new());
     let shared = Shared {
         app: Arc::clone(&app),
         metrics,
         stop: fronts.clone(),
     };
-    let listener = http::bind_socket(&socket)
-        .map_err(|error| anyhow::anyhow!("the socket {} cannot be opened: {error}", socket.display()))?;
     spawn(
         &tasks,
         &options.stop,
         http::serve_socket(listener, shared.clone()),
     );
-    if let Some(address) = listen {
-        let listener = tokio::net::TcpListener::bind(address)
-            .await
-            .map_err(|error| anyhow::anyhow!("daemon.listen {address} cannot be opened: {error}"))?;
-        spawn(
-            &tasks,
-            &options.stop,
-            http::serve_health(listener, shared.clone()),
-        );
+    if let Some(door) = doors.health {
+        let shared = shared.clone();
+        spawn(&tasks, &options.stop, async move {
+            match door.listener(&shared.stop).await {
+                Some(listener) => http::serve_health(listener, shared).await,
+                None => Ok(()),
+            }
+        });
     }
-    if let Some(address) = public_listen {
-        let listener = tokio::net::TcpListener::bind(address)
-            .await
-            .map_err(|error| anyhow::anyhow!("daemon.public_listen {address} cannot be opened: {error}"))?;
-        spawn(&tasks, &options.stop, http::serve_public(listener, shared));
+    if let Some(door) = doors.public {
+        spawn(&tasks, &options.stop, async move {
+            match door.listener(&shared.stop).await {
+                Some(listener) => http::serve_public(listener, shared).await,
+                None => Ok(()),
+            }
+        });
     }
     let order = Arc::clone(&app).watch_order(fronts.clone());
     spawn(&tasks, &options.stop, async move {
@@ -170,6 +163,7 @@ async fn open(config: Config, clock: SharedClock, options: Options) -> anyhow::R
     {
         tasks.spawn(feed_watchdog(Arc::clone(&app), interval, fronts.clone()));
     }
+    let version = env!("CARGO_PKG_VERSION");
     tracing::info!(version, socket = %socket.display(), "ready");
     notify(&[NotifyState::Ready]);
     Ok(Daemon {
@@ -181,6 +175,113 @@ async fn open(config: Config, clock: SharedClock, options: Options) -> anyhow::R
         socket,
         data_dir,
     })
+}
+
+/// Opens the store and the socket, and takes the lanes.
+async fn begin(
+    config: Config,
+    clock: SharedClock,
+    vault: Vault,
+    data_dir: &lock::DataDir,
+    options: &Options,
+) -> anyhow::Result<(Arc<App>, tokio::net::UnixListener)> {
+    let (store, opened) = Store::open(&config.daemon.database, &data_dir.node, Arc::clone(&clock)).await?;
+    if let Opened::Restored { held } = opened {
+        tracing::warn!(
+            held,
+            "this database is a backup or came from another data directory: everything unsent is held until \
+             `vardkase retry … --release`"
+        );
+    }
+    let http = Transport::new(Arc::clone(&clock), CONNECT_TIMEOUT).map_err(anyhow::Error::msg)?;
+    let wall = match &options.wall {
+        Some(wall) => Arc::clone(wall),
+        None => Arc::new(wall(&config, Arc::clone(&clock), options.take_over).await?),
+    };
+    let socket = config.daemon.socket.clone();
+    let app = App::new(config, store, vault, clock, http, wall);
+    app.record_start(&data_dir.node).await?;
+    let listener = http::bind_socket(&socket)
+        .map_err(|error| anyhow::anyhow!("the socket {} cannot be opened: {error}", socket.display()))?;
+    app.start(data_dir.node.clone(), options.take_over).await?;
+    Ok((app, listener))
+}
+
+/// Starts the practice wall; on other ports if the daemon that we take over from still holds its own.
+async fn wall(config: &Config, clock: SharedClock, take_over: bool) -> std::io::Result<Wall> {
+    let folder = config.daemon.data_dir.join("wall");
+    let (listen, smtp) = (config.daemon.wall, config.daemon.wall_smtp);
+    match Wall::start(listen, smtp, &folder, Arc::clone(&clock)).await {
+        Err(error) if take_over && error.kind() == std::io::ErrorKind::AddrInUse => {
+            tracing::warn!(%listen, "the practice wall's port is taken; it is on another one until the next start");
+            let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+            Wall::start(any, any, &folder, clock).await
+        }
+        started => started,
+    }
+}
+
+/// What is listened on beside the socket, bound before any lane is taken.
+#[derive(Debug)]
+struct Doors {
+    health: Option<Door>,
+    public: Option<Door>,
+}
+
+impl Doors {
+    async fn open(config: &Config, take_over: bool) -> anyhow::Result<Self> {
+        Ok(Self {
+            health: Door::open("daemon.listen", config.daemon.listen, take_over).await?,
+            public: Door::open("daemon.public_listen", config.daemon.public_listen, take_over).await?,
+        })
+    }
+}
+
+/// A port, or one that the daemon that we take over from still holds.
+#[derive(Debug)]
+enum Door {
+    Open(TcpListener),
+    Taken(&'static str, SocketAddr),
+}
+
+impl Door {
+    async fn open(
+        key: &'static str,
+        address: Option<SocketAddr>,
+        take_over: bool,
+    ) -> anyhow::Result<Option<Self>> {
+        let Some(address) = address else { return Ok(None) };
+        match TcpListener::bind(address).await {
+            Ok(listener) => Ok(Some(Self::Open(listener))),
+            Err(error) if take_over && error.kind() == std::io::ErrorKind::AddrInUse => {
+                tracing::warn!(
+                    key,
+                    %address,
+                    "the port is taken, as long as the daemon that hangs is not ended; it is tried again until it is free"
+                );
+                Ok(Some(Self::Taken(key, address)))
+            }
+            Err(error) => Err(anyhow::anyhow!("{key} {address} cannot be opened: {error}")),
+        }
+    }
+
+    /// The port, as soon as it is free; `None` if we stop before that.
+    async fn listener(self, stop: &CancellationToken) -> Option<TcpListener> {
+        let (key, address) = match self {
+            Self::Open(listener) => return Some(listener),
+            Self::Taken(key, address) => (key, address),
+        };
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return None,
+                () = tokio::time::sleep(PORT_AGAIN) => {}
+            }
+            if let Ok(listener) = TcpListener::bind(address).await {
+                tracing::info!(key, %address, "the port is free; listening");
+                return Some(listener);
+            }
+        }
+    }
 }
 
 /// Runs a part of the daemon that must not end before the daemon does: if it does, the daemon stops and systemd starts
@@ -226,6 +327,7 @@ impl Daemon {
             Some(signals) => tokio::select! {
                 finished = drain => finished,
                 _ = signals.terminate.recv() => false,
+                _ = signals.interrupt.recv() => false,
             },
             None => drain.await,
         };
@@ -242,17 +344,16 @@ impl Daemon {
         }
         // After a take-over journal and socket are the other daemon's.
         let is_ours = self.data_dir.is_ours();
-        if is_ours {
-            self.app
-                .record(
-                    Actor::daemon(),
-                    "stop",
-                    json!({ "drained": all_finished, "failure": failure }),
-                )
-                .await
-                .ok();
+        let closing = async {
+            if is_ours {
+                let body = json!({ "drained": all_finished, "failure": failure });
+                self.app.record(Actor::daemon(), "stop", body).await.ok();
+            }
+            self.app.store().close().await;
+        };
+        if tokio::time::timeout(CLOSING, closing).await.is_err() {
+            tracing::warn!("the database does not close; the process ends without");
         }
-        self.app.store().close().await;
         if is_ours {
             std::fs::remove_file(&self.socket).ok();
         }
@@ -266,11 +367,24 @@ impl Daemon {
         tokio::select! {
             () = self.stop.cancelled() => None,
             failure = self.app.failed() => Some(failure),
+            failure = self.taken_over() => Some(failure),
+        }
+    }
+
+    /// Resolves when another daemon has taken the data directory over; an idle one would not hear of it otherwise.
+    async fn taken_over(&self) -> String {
+        loop {
+            tokio::time::sleep(STILL_OURS).await;
+            if !self.data_dir.is_ours() {
+                return "another daemon has taken the data directory over".to_owned();
+            }
         }
     }
 
     /// Hears signals until one of them, or a failure, ends the daemon. Returns the failure.
     async fn until_told(&self, signals: &mut Signals) -> Option<String> {
+        let taken_over = self.taken_over();
+        tokio::pin!(taken_over);
         loop {
             tokio::select! {
                 _ = signals.terminate.recv() => return None,
@@ -278,6 +392,7 @@ impl Daemon {
                 () = reload_asked(&mut signals.hangup) => self.reload().await,
                 () = self.stop.cancelled() => return Some("a part of the daemon ended".to_owned()),
                 failure = self.app.failed() => return Some(failure),
+                failure = &mut taken_over => return Some(failure),
             }
         }
     }
@@ -287,7 +402,11 @@ impl Daemon {
             Ok(now) => notify(&[NotifyState::Reloading, now]),
             Err(_) => notify(&[NotifyState::Reloading]),
         }
-        if let Err(error) = self.app.reload(Actor("SIGHUP".to_owned())).await {
+        if let Err(error) = self
+            .app
+            .reload(Actor("SIGHUP".to_owned()), ReloadRequest::default())
+            .await
+        {
             tracing::error!(%error, "not reloaded");
         }
         notify(&[NotifyState::Ready]);

@@ -37,6 +37,7 @@ mod lists;
 mod migrate;
 mod picture;
 mod read;
+mod recall;
 mod restore;
 mod sql;
 mod step;
@@ -51,6 +52,7 @@ pub use data::{
     StepMade, Suppressed, Target, Under,
 };
 pub use expand::{CHUNK, Forgotten, ListDecision};
+pub use recall::Recall;
 pub use summary::{ListedState, Summary};
 
 /// Changes that a slow listener may fall behind before it misses some.
@@ -194,6 +196,19 @@ impl Store {
             node,
             until,
             force,
+            reply,
+        })
+        .await
+    }
+
+    /// Makes the lanes that an earlier process of this node (an owner `<node>/…`) still leases those of `owner`, under a new
+    /// epoch. Only for who holds the node's data directory.
+    pub async fn inherit_lanes(&self, node: &str, owner: &str, until: Timestamp) -> Result<(), StoreError> {
+        let (node, owner) = (node.to_owned(), owner.to_owned());
+        self.ask(|reply| Request::Inherit {
+            node,
+            owner,
+            until,
             reply,
         })
         .await
@@ -370,9 +385,12 @@ impl Store {
         summary::read(&self.inner.readers, broadcast, most).await
     }
 
-    /// Whether the answer to an idempotency key is known: the command need not be worked out again.
-    pub async fn is_repeated(&self, key: &str) -> Result<bool, StoreError> {
-        read::is_repeated(&self.inner.readers, key).await
+    /// The answer to an idempotency key, if a command with this digest was accepted under it.
+    ///
+    /// # Errors
+    /// [`StoreError::KeyReused`] if it was another command.
+    pub async fn answered(&self, key: &str, digest: &str) -> Result<Option<Accepted>, StoreError> {
+        read::answered(&self.inner.readers, key, digest).await
     }
 
     /// The lanes in which something stands in for one of these deliveries.
@@ -446,6 +464,13 @@ impl Store {
         broadcast: Option<&BroadcastId>,
     ) -> Result<Vec<Record>, StoreError> {
         journal::read(&self.inner.readers, after, limit, broadcast).await
+    }
+
+    /// What the journal says of the last start.
+    pub async fn last_start(&self) -> Result<Option<serde_json::Value>, StoreError> {
+        let rows = self.inner.readers.fetch(sql::LAST_START, vec![]).await?;
+        let body = rows.first().map(|row| row.text(0)).transpose()?;
+        Ok(body.and_then(|body| serde_json::from_str(&body).ok()))
     }
 
     /// The last record's sequence and hash.

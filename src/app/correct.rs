@@ -13,6 +13,7 @@ impl App {
     /// # Errors
     /// [`AppError::Conflict`] if the alert has ended: nothing can be said under it any more.
     pub async fn correcting(&self, id: &AlertId) -> Result<Correcting, AppError> {
+        self.must_run()?;
         let alert = self.store.alert(id).await?;
         let (Some(latest), crate::model::AlertState::Active) = (alert.broadcasts.last(), alert.state) else {
             return Err(AppError::Conflict(format!(
@@ -68,6 +69,15 @@ fn outlook(
     let is_out = any(|state| matches!(state, State::Published | State::Edited));
     if account.channel.can.by_hand {
         return (How::Person, "a person publishes on this account".to_owned());
+    }
+    if !is_out && any(|state| matches!(state, State::Sending | State::Unknown)) {
+        let why = "an attempt is under way and may get through; the correction follows it";
+        return (How::New, why.to_owned());
+    }
+    if !is_out && extents.iter().any(|extent| extent.is_uncertain) {
+        let why =
+            "an earlier attempt may have got through, and nobody knows; the correction goes out beside it";
+        return (How::New, why.to_owned());
     }
     if !is_out {
         return if any(|state| state.is_open() || matches!(state, State::Held | State::Manual)) {

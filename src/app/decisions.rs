@@ -27,6 +27,7 @@ impl App {
         request: ActionRequest,
         actor: Actor,
     ) -> Result<ActionResult, AppError> {
+        self.must_run()?;
         // A broadcast that is not there is an error, not one without deliveries.
         self.store.broadcast(id).await?;
         let summary = self.store.summary(id, 0).await?;

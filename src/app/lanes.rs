@@ -24,7 +24,9 @@ impl Accounts for App {
 impl App {
     /// The plan of a lane, with its adapter open. The same adapter as last time until a reload.
     pub(super) fn lane_plan(&self, lane: &LaneId) -> Option<LanePlan> {
-        if let Some(plan) = lock(&self.open).get(lane) {
+        // Held to the end: a reload waits, or what is made here of the old configuration would be kept under the new one.
+        let mut open = lock(&self.open);
+        if let Some(plan) = open.get(lane) {
             return Some(plan.clone());
         }
         let config = self.config();
@@ -33,7 +35,7 @@ impl App {
         } else {
             self.account_plan(&config, config.accounts.get(&lane.account)?, lane.mode)
         };
-        lock(&self.open).insert(lane.clone(), plan.clone());
+        open.insert(lane.clone(), plan.clone());
         Some(plan)
     }
 
@@ -56,7 +58,7 @@ impl App {
     }
 
     /// Names of the secrets that the vault holds for an account.
-    fn held_by(&self, account: &AccountId) -> Arc<[String]> {
+    pub(super) fn held_by(&self, account: &AccountId) -> Arc<[String]> {
         let held = self.vault.list();
         held.into_iter()
             .filter(|entry| entry.owner == account.as_str())

@@ -195,6 +195,37 @@ pub struct ActionResult {
     pub skipped_more: u64,
 }
 
+/// Read the configuration and the vault again. The body of `POST /api/v1/reload`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReloadRequest {
+    /// The secrets that were changed in the vault, for the journal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<SecretsChange>,
+}
+
+/// Which secrets somebody changed; never a value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretsChange {
+    /// The account or relay that they belong to.
+    pub owner: AccountId,
+    /// Their names.
+    pub names: Vec<String>,
+    /// What was done.
+    pub change: Changed,
+}
+
+/// What was done with secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Changed {
+    /// They were set.
+    Set,
+    /// They were forgotten.
+    Removed,
+}
+
 /// Take published posts away. The body of `POST /api/v1/broadcasts/{id}/retract`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -221,6 +252,15 @@ pub struct Retracting {
     /// Accounts whose recipients have it for good: what was sent to them cannot be taken back.
     #[serde(default)]
     pub never: Vec<AccountId>,
+    /// Accounts where something had not gone out yet, and does not any more.
+    #[serde(default)]
+    pub stopped: Vec<AccountId>,
+    /// Accounts where an attempt is under way: what comes of it is taken away if the channel can.
+    #[serde(default)]
+    pub under_way: Vec<AccountId>,
+    /// Accounts where an earlier attempt may have got through: a person has to look.
+    #[serde(default)]
+    pub uncertain: Vec<AccountId>,
     /// What is done on each account, and why no more.
     #[serde(default)]
     pub accounts: Vec<Outlook>,
@@ -253,6 +293,8 @@ pub enum How {
     New,
     /// It goes in place of what has not gone out yet.
     Replace,
+    /// It had not gone out, and does not any more.
+    Stop,
     /// A person sees to it.
     Person,
     /// It cannot be done.
@@ -270,6 +312,7 @@ impl How {
             Self::Reply => "reply",
             Self::New => "new",
             Self::Replace => "replaced",
+            Self::Stop => "stopped",
             Self::Person => "by a person",
             Self::Cannot => "not possible",
             Self::Nothing => "nothing",

@@ -13,6 +13,9 @@ use crate::config::Config;
 use crate::model::{AccountId, Actor, ListId, Mode};
 use crate::store::{Acceptance, Listed, Under};
 
+/// So near to its beginning a broadcast's journal has the record of its acceptance.
+const RECORDS: usize = 10;
+
 impl App {
     /// What a command would publish, account by account, and every finding. Stores nothing.
     pub async fn preview(&self, request: &SendRequest) -> Result<Preview, AppError> {
@@ -33,6 +36,14 @@ impl App {
         actor: Actor,
         key: Option<String>,
     ) -> Result<Sent, AppError> {
+        let digest = hex::encode(Sha256::digest(serde_json::to_vec(&request).unwrap_or_default()));
+        // Before anything is worked out: the answer is the same although message, accounts or page have changed since.
+        if let Some(key) = &key
+            && let Some(sent) = self.answered(key, &digest).await?
+        {
+            return Ok(sent);
+        }
+        self.must_run()?;
         let config = self.config();
         let mode = self.mode(&request).await?;
         let now = self.now();
@@ -60,37 +71,32 @@ impl App {
             destinations,
             lists: wanted,
         } = drawn;
-        let repeated = match &key {
-            Some(key) => self.store.is_repeated(key).await?,
-            None => false,
-        };
+        // One after the other: each list once, however many accounts go to it.
+        let mut staged: BTreeMap<ListId, lists::Staged> = BTreeMap::new();
         let mut lists = Vec::with_capacity(wanted.len());
-        if !repeated {
-            // One after the other: each list once, however many accounts go to it.
-            let mut staged: BTreeMap<ListId, lists::Staged> = BTreeMap::new();
-            for (each, list) in wanted {
-                if !staged.contains_key(&list.id) {
-                    staged.insert(list.id.clone(), self.stage(list).await?);
-                }
-                if let Some(result) = staged.get(&list.id) {
-                    let list = (list.id.clone(), result.clone());
-                    lists.push((each, list));
-                }
+        for (each, list) in wanted {
+            if !staged.contains_key(&list.id) {
+                staged.insert(list.id.clone(), self.stage(list).await?);
             }
-            let only = destinations.is_empty() && lists.iter().all(|(_, (_, staged))| staged.is_err());
-            let said = lists
-                .iter()
-                .filter_map(|(to, (id, staged))| said(&to.account, id, staged, only));
-            draft.findings.extend(said);
-            if check::is_blocked(&draft.findings) {
-                return Err(AppError::Stopped(draft.findings));
+            if let Some(result) = staged.get(&list.id) {
+                let list = (list.id.clone(), result.clone());
+                lists.push((each, list));
             }
+        }
+        let only = destinations.is_empty() && lists.iter().all(|(_, (_, staged))| staged.is_err());
+        let said = lists
+            .iter()
+            .filter_map(|(to, (id, staged))| said(&to.account, id, staged, only));
+        draft.findings.extend(said);
+        if check::is_blocked(&draft.findings) {
+            return Err(AppError::Stopped(draft.findings));
         }
         let lists = lists
             .into_iter()
             .map(|(each, (_, list))| Listed { each, list })
             .collect();
-        let digest = hex::encode(Sha256::digest(serde_json::to_vec(&request).unwrap_or_default()));
+        // Working it out may have taken seconds.
+        self.must_run()?;
         let acceptance = Acceptance {
             under: match &request.alert {
                 Some(alert) => Under::Existing(alert.clone()),
@@ -134,6 +140,30 @@ impl App {
             repeated: accepted.repeated,
             findings: draft.findings,
         })
+    }
+
+    /// The answer to an earlier request with the same key, as it was given then.
+    async fn answered(&self, key: &str, digest: &str) -> Result<Option<Sent>, AppError> {
+        let Some(accepted) = self.store.answered(key, digest).await? else {
+            return Ok(None);
+        };
+        let records = self.store.journal(0, RECORDS, Some(&accepted.broadcast)).await?;
+        let findings = records
+            .iter()
+            .find(|record| record.kind == "accept")
+            .and_then(|record| {
+                let mut body: serde_json::Value = serde_json::from_str(&record.body).ok()?;
+                serde_json::from_value(body.pointer_mut("/request/findings")?.take()).ok()
+            });
+        // Whoever asked first may have gone away before the lanes heard of it.
+        self.wake(&accepted.lanes);
+        self.lists_wanted.notify_one();
+        Ok(Some(Sent {
+            alert: accepted.alert,
+            broadcast: accepted.broadcast,
+            repeated: true,
+            findings: findings.unwrap_or_default(),
+        }))
     }
 
     /// The mode of a request: its alert's if it goes under one. Naming another is refused, so that nobody continues a

@@ -26,6 +26,7 @@ mod record;
 mod session;
 
 use fault::Fault;
+pub(super) use fault::until as reset;
 use session::{Session, Sessions};
 
 /// A Bluesky account, through its personal data server.
@@ -141,7 +142,7 @@ impl Settings for Account {
             service: self.service.clone(),
             long: self.long,
             sender: parts.sender,
-            http: parts.http,
+            http: parts.http.metered(super::quota::bluesky),
         }))
     }
 }
@@ -497,6 +498,10 @@ impl Channel for Bluesky {
 
     async fn unpin(&self, receipt: &Receipt) -> Result<(), SendError> {
         self.keep_on_top(receipt, false).await
+    }
+
+    fn quota(&self) -> Option<crate::model::Quota> {
+        self.http.quota()
     }
 
     async fn verify(&self) -> Result<Identity, SendError> {

@@ -21,7 +21,7 @@ use crate::clock::{Timestamp, later};
 use crate::compose::TextRule;
 use crate::config::section::Section;
 use crate::model::{
-    Kind as Does, Picture, PictureRule, Post, Proof, Question, Reason, Receipt, Rendering, SendError,
+    Busy, Kind as Does, Picture, PictureRule, Post, Proof, Question, Reason, Receipt, Rendering, SendError,
     Settled, Unit,
 };
 
@@ -153,7 +153,7 @@ impl Settings for Discord {
         Ok(Arc::new(Account {
             hook,
             settings: self.clone(),
-            http: parts.http,
+            http: parts.http.metered(super::quota::discord),
         }))
     }
 }
@@ -216,6 +216,10 @@ impl Channel for Account {
             }
             other => other.map(|()| changed),
         }
+    }
+
+    fn quota(&self) -> Option<crate::model::Quota> {
+        self.http.quota()
     }
 
     async fn verify(&self) -> Result<Identity, SendError> {
@@ -322,6 +326,7 @@ impl Account {
             (429, _) => SendError::Busy {
                 until: until(answer, &body),
                 reason: reason(""),
+                scope: Busy::Account,
             },
             (300..=399, _) => SendError::Refused(reason("; it has moved: correct the webhook")),
             (400..=407 | 409..=499, _) => SendError::Refused(reason("")),

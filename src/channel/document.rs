@@ -19,7 +19,8 @@ use super::transport::{self, Answer, Effect};
 use super::{Channel, Identity, Parts, Transport};
 use crate::clock::Timestamp;
 use crate::model::{
-    AlertId, BroadcastId, DeliveryId, Kind, Lang, Mode, Post, Question, Reason, Receipt, SendError, Settled,
+    AlertId, BroadcastId, Busy, DeliveryId, Kind, Lang, Mode, Post, Question, Reason, Receipt, SendError,
+    Settled,
 };
 
 /// Longest id or address that is taken from an answer, in bytes.
@@ -326,11 +327,13 @@ fn failure(answer: &Answer) -> SendError {
         429 => SendError::Busy {
             until: answer.retry_after(),
             reason: reason("it asks us to wait"),
+            scope: Busy::Account,
         },
         408 | 425 | 503 => match answer.retry_after() {
             Some(until) => SendError::Busy {
                 until: Some(until),
                 reason: reason("it asks us to wait"),
+                scope: Busy::Account,
             },
             None => SendError::NotSent(reason("it did nothing")),
         },

@@ -22,8 +22,8 @@ use crate::clock::Timestamp;
 use crate::compose::TextRule;
 use crate::config::section::Section;
 use crate::model::{
-    AccountId, DeliveryId, PictureRule, Post, Proof, Question, Reason, Receipt, SendError, Settled, Steps,
-    Unit,
+    AccountId, Busy, DeliveryId, PictureRule, Post, Proof, Question, Reason, Receipt, SendError, Settled,
+    Steps, Unit,
 };
 
 mod change;
@@ -178,7 +178,7 @@ impl Settings for FacebookPage {
             id: parts.account,
             settings: self.clone(),
             secrets: parts.secrets,
-            http: parts.http,
+            http: parts.http.metered(super::quota::graph),
             throttled: AtomicU32::new(0),
             unexplained: Mutex::default(),
             warned: AtomicBool::new(false),
@@ -271,6 +271,10 @@ impl Channel for Account {
 
     async fn unpin(&self, receipt: &Receipt) -> Result<(), SendError> {
         self.keep_on_top(receipt, false).await
+    }
+
+    fn quota(&self) -> Option<crate::model::Quota> {
+        self.http.quota()
     }
 
     async fn verify(&self) -> Result<Identity, SendError> {
@@ -434,6 +438,7 @@ impl Account {
         SendError::Busy {
             until: until.or_else(|| Some(crate::clock::later(at, Duration::from_mins(minutes)))),
             reason,
+            scope: Busy::Account,
         }
     }
 

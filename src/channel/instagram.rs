@@ -387,6 +387,10 @@ impl Channel for Account {
         }
     }
 
+    fn quota(&self) -> Option<crate::model::Quota> {
+        self.graph.quota()
+    }
+
     async fn verify(&self) -> Result<Identity, SendError> {
         let user = self.settings.user_id.as_str();
         let (mut facts, me) = match self.settings.login {

@@ -138,7 +138,7 @@ impl Settings for Mastodon {
             settings: self.clone(),
             sender: parts.sender,
             secrets: parts.secrets,
-            http: parts.http,
+            http: parts.http.metered(super::quota::mastodon),
         }))
     }
 }
@@ -221,6 +221,10 @@ impl Channel for Account {
 
     async fn unpin(&self, receipt: &Receipt) -> Result<(), SendError> {
         self.keep_on_top(receipt, false).await
+    }
+
+    fn quota(&self) -> Option<crate::model::Quota> {
+        self.http.quota()
     }
 
     async fn verify(&self) -> Result<Identity, SendError> {

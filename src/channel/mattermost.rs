@@ -21,7 +21,7 @@ use crate::clock::{Timestamp, later};
 use crate::compose::TextRule;
 use crate::config::section::Section;
 use crate::model::{
-    Kind as Does, Post, Proof, Question, Reason, Receipt, Rendering, SendError, Settled, Unit,
+    Busy, Kind as Does, Post, Proof, Question, Reason, Receipt, Rendering, SendError, Settled, Unit,
 };
 
 /// A channel in Mattermost.
@@ -254,6 +254,7 @@ fn failure(answer: &Answer) -> SendError {
         (429, _) => SendError::Busy {
             until: answer.retry_after().or_else(|| reset(answer)),
             reason: reason("it asks us to wait"),
+            scope: Busy::Account,
         },
         (300..=399, _) => SendError::Refused(reason("the server has moved; set the hook's new address")),
         (400..=407 | 410..=499, _) => SendError::Refused(reason("it does not take the message")),

@@ -17,7 +17,7 @@ use super::transport::{Answer, Effect, Transport};
 use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, WallSite};
 use crate::compose::TextRule;
 use crate::config::section::Section;
-use crate::model::{Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
+use crate::model::{Busy, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
 
 /// A Slack channel.
 pub static KIND: Kind = Kind {
@@ -200,6 +200,7 @@ impl Account {
             429 => SendError::Busy {
                 until: answer.retry_after(),
                 reason: reason(""),
+                scope: Busy::Account,
             },
             300..=399 => SendError::Refused(reason("; it has moved: correct the webhook")),
             400..=407 | 409..=499 => SendError::Refused(reason("")),

@@ -22,7 +22,7 @@ use super::{
 use crate::compose::TextRule;
 use crate::config::section::Section;
 use crate::model::{
-    Kind as Does, Lang, Post, Proof, Question, Reason, Receipt, Rendering, SendError, Settled, Unit,
+    Busy, Kind as Does, Lang, Post, Proof, Question, Reason, Receipt, Rendering, SendError, Settled, Unit,
 };
 
 /// A channel in Microsoft Teams.
@@ -283,6 +283,7 @@ fn failure(answer: &Answer) -> SendError {
         (429, _) => SendError::Busy {
             until: answer.retry_after(),
             reason: reason("it asks us to wait"),
+            scope: Busy::Account,
         },
         (403, _) => SendError::Refused(reason(
             "a rule of the organisation forbids it; ask your administrator",

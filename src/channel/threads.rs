@@ -299,6 +299,10 @@ impl Channel for Account {
         }
     }
 
+    fn quota(&self) -> Option<crate::model::Quota> {
+        self.graph.quota()
+    }
+
     async fn verify(&self) -> Result<Identity, SendError> {
         let mut facts = renewal::renew(&self.graph, "refresh_access_token", "th_refresh_token").await?;
         let fields = [("fields", "id,username,name,threads_biography,is_verified")];

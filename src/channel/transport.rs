@@ -3,7 +3,7 @@
 //!
 //! What it says of a failure names the host and what happened, never the address's path or query, never a header.
 
-use std::sync::Once;
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT_LANGUAGE, AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
@@ -12,7 +12,7 @@ use url::{Host, Url};
 
 use crate::clock::{SharedClock, Timestamp};
 use crate::failpoint;
-use crate::model::{Reason, SendError};
+use crate::model::{Quota, Reason, SendError};
 
 mod fault;
 mod points;
@@ -38,6 +38,17 @@ const SILENCE: Duration = Duration::from_mins(1);
 pub struct Transport {
     client: reqwest::Client,
     clock: SharedClock,
+    meter: Option<Meter>,
+}
+
+/// Reads what an answer says of the service's limit; it gets the path of the request.
+pub type ReadQuota = fn(&str, &Answer) -> Option<Quota>;
+
+/// The latest that the service said of its limit, until the dispatcher asks for it.
+#[derive(Debug, Clone)]
+struct Meter {
+    read: ReadQuota,
+    said: Arc<Mutex<Option<Quota>>>,
 }
 
 /// An answer that was read to its end within the cap.
@@ -98,7 +109,28 @@ impl Transport {
                 fault::deepest(&err)
             )
         })?;
-        Ok(Self { client, clock })
+        Ok(Self {
+            client,
+            clock,
+            meter: None,
+        })
+    }
+
+    /// The same client for one account, whose service says in its answers how much more it takes. Read are those that are
+    /// a success and had an effect.
+    #[must_use]
+    pub fn metered(self, read: ReadQuota) -> Self {
+        let said = Arc::default();
+        Self {
+            meter: Some(Meter { read, said }),
+            ..self
+        }
+    }
+
+    /// What the service last said of its limit; given once.
+    pub fn quota(&self) -> Option<Quota> {
+        let meter = self.meter.as_ref()?;
+        meter.said.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The present moment, for adapters that sign or schedule by it.
@@ -127,6 +159,7 @@ impl Transport {
             }
         }
         let token = token(request.headers());
+        let path = request.url().path().to_owned();
         let response = if failpoint::is_armed() {
             points::execute(&self.client, request).await
         } else {
@@ -144,12 +177,19 @@ impl Transport {
         {
             blank(&mut body, token.expose_secret().as_bytes());
         }
-        Ok(Answer {
+        let answer = Answer {
             status,
             headers,
             body,
             at: self.clock.now(),
-        })
+        };
+        if let Some(meter) = self.meter.as_ref().filter(|_| effect == Effect::Writes)
+            && answer.is_success()
+            && let Some(quota) = (meter.read)(&path, &answer)
+        {
+            *meter.said.lock().unwrap_or_else(PoisonError::into_inner) = Some(quota);
+        }
+        Ok(answer)
     }
 }
 

@@ -28,7 +28,8 @@ use crate::compose::TextRule;
 use crate::config::section::{Section, is_loopback_host, quoted};
 use crate::model::AddressKind;
 use crate::model::{
-    Kind as Does, ListId, Mode, Post, Proof, Question, Reason, Receipt, Rendering, SendError, Settled, Unit,
+    Busy, Kind as Does, ListId, Mode, Post, Proof, Question, Reason, Receipt, Rendering, SendError, Settled,
+    Unit,
 };
 
 mod ece;
@@ -236,8 +237,23 @@ impl Account {
         Ok(subscription)
     }
 
+    /// What it means that our signature is not taken. A subscription comes from the public and may bear anybody's key:
+    /// that is its own failure, and the account's only if our signature does not hold.
+    fn not_ours(&self, answer: &Answer) -> SendError {
+        if let Err(broken) = self.vapid.check(answer.at) {
+            return SendError::Credential(broken);
+        }
+        let text = format!(
+            "the push service answered {}: it does not take our signature for this subscription, which was made with \
+             another vapid_private_key; if it says so of many, subject is none that it takes or this machine's clock is \
+             wrong",
+            answer.status
+        );
+        SendError::Refused(Reason::new(OTHER_KEY, text))
+    }
+
     /// What the answer of a push service means. Their bodies differ and say nothing that the status does not.
-    fn classify(answer: &Answer, post: &Post) -> Result<Receipt, SendError> {
+    fn classify(&self, answer: &Answer, post: &Post) -> Result<Receipt, SendError> {
         let status = answer.status;
         let reason = |text: &str| {
             Reason::new(
@@ -247,10 +263,7 @@ impl Account {
         };
         Err(match status {
             200..=299 => return Ok(Receipt::of(post.key.as_str())),
-            401 | 403 => SendError::Credential(reason(
-                "it does not take our signature: the subscription was made with another vapid_private_key, subject is \
-                 none that it takes, or this machine's clock is wrong",
-            )),
+            401 | 403 => self.not_ours(answer),
             404 | 410 => {
                 let text = format!("the push service answered {status}: the subscription has ended");
                 SendError::Refused(Reason::new(subscription::GONE, text))
@@ -258,11 +271,13 @@ impl Account {
             413 => SendError::Refused(reason("the message is too large; set a lower max_bytes")),
             429 => SendError::Busy {
                 until: answer.retry_after(),
+                scope: Busy::Recipient,
                 reason: reason("it asks us to wait"),
             },
             503 => match answer.retry_after() {
                 Some(until) => SendError::Busy {
                     until: Some(until),
+                    scope: Busy::Recipient,
                     reason: reason("it asks us to wait"),
                 },
                 None => SendError::NotSent(reason("it did nothing")),
@@ -273,6 +288,9 @@ impl Account {
         })
     }
 }
+
+/// Code of a refusal of our signature for one subscription.
+const OTHER_KEY: &str = "other-key";
 
 /// What the service worker gets: see `docs/channels/web-push.md`. The same bytes for every attempt.
 fn payload(post: &Post) -> Vec<u8> {
@@ -334,7 +352,7 @@ impl Channel for Account {
             .header("content-type", "application/octet-stream")
             .body(body);
         let answer = self.http.send(request, Effect::Writes).await?;
-        Self::classify(&answer, post)
+        self.classify(&answer, post)
     }
 
     async fn settle(&self, _question: &Question) -> Result<Settled, SendError> {

@@ -210,7 +210,7 @@ impl Settings for X {
         Ok(Arc::new(Account {
             settings: self.clone(),
             secrets: parts.secrets,
-            http: parts.http,
+            http: parts.http.metered(super::quota::x),
         }))
     }
 }
@@ -313,6 +313,10 @@ impl Channel for Account {
             return Ok(());
         }
         Err(no_sense("it does not say that the post is gone"))
+    }
+
+    fn quota(&self) -> Option<crate::model::Quota> {
+        self.http.quota()
     }
 
     async fn verify(&self) -> Result<Identity, SendError> {

@@ -21,13 +21,13 @@ pub struct Args {
 pub async fn run(config: &Path, args: &Args) -> Outcome {
     let dir = std::path::absolute(&args.dir)?;
     let answer: serde_json::Value = Client::of(config)?
-        .post("/api/v1/backup", &json!({ "to": dir }))
+        .post_long("/api/v1/backup", &json!({ "to": dir }))
         .await?;
     if args.json {
         super::print_json(&answer)?;
     } else {
         outln!(
-            "{}: database, vault (still encrypted) and configuration. The vault's key is not in it:",
+            "{}: database, vault (still encrypted), configuration, messages and lists. The vault's key is not in it:",
             dir.display()
         );
         outln!(

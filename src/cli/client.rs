@@ -12,6 +12,15 @@ use crate::http::problem::Problem;
 
 /// How long an answer may take; a send is answered as soon as it is on disk.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// The same for what reads or copies everything that there is.
+const LONG_TIMEOUT: Duration = Duration::from_hours(1);
+/// How long a daemon that is started again is waited for.
+pub const RESTART: Duration = Duration::from_secs(30);
+/// How often it is asked for meanwhile.
+pub const AGAIN: Duration = Duration::from_millis(200);
+
+/// The kind of problem of a daemon that takes no commands any more.
+const STOPPING: &str = "urn:vardkase:stopping";
 
 /// A client of one daemon.
 #[derive(Debug)]
@@ -47,6 +56,34 @@ impl Client {
         self.call(self.http.get(url(path)).timeout(TIMEOUT)).await
     }
 
+    /// `GET`; a daemon that is just being started again is waited for.
+    pub async fn get_again<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        let began = tokio::time::Instant::now();
+        loop {
+            match self.get(path).await {
+                Err(failure) if failure.exit == Exit::NoDaemon && began.elapsed() < RESTART => {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// `GET` of what is worked out from everything that there is.
+    pub async fn get_long<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.call(self.http.get(url(path)).timeout(LONG_TIMEOUT)).await
+    }
+
+    /// `POST` of what copies everything that there is.
+    pub async fn post_long<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Failure> {
+        self.call(self.http.post(url(path)).timeout(LONG_TIMEOUT).json(body))
+            .await
+    }
+
     /// `POST` with a JSON body.
     pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
         self.call(self.http.post(url(path)).timeout(TIMEOUT).json(body))
@@ -74,7 +111,7 @@ impl Client {
         }
     }
 
-    /// Each report of a broadcast as it lands, until it has finished; the connection may break and is taken up again.
+    /// Each report of a broadcast as it lands, until it has finished or the connection breaks.
     pub async fn watch<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -126,6 +163,16 @@ impl Client {
     }
 
     fn no_daemon(&self, error: &reqwest::Error) -> Failure {
+        if error.is_timeout() {
+            return Failure::new(
+                Exit::NoDaemon,
+                format!(
+                    "the daemon at {} took the request but has not answered in time; what was asked may still be done. Look \
+                     with `vardkase status` before you ask again",
+                    self.socket.display()
+                ),
+            );
+        }
         let why = std::error::Error::source(error).map_or_else(|| error.to_string(), innermost);
         Failure::new(
             Exit::NoDaemon,
@@ -158,6 +205,9 @@ async fn accepted(response: reqwest::Response) -> Result<reqwest::Response, Fail
     let Ok(problem) = serde_json::from_slice::<Problem>(&body) else {
         return Err(Failure::new(Exit::Error, format!("the daemon answered {status}")));
     };
+    if problem.kind == STOPPING {
+        return Err(Failure::new(Exit::NoDaemon, problem.detail));
+    }
     if problem.findings.is_empty() {
         return Err(Failure::new(Exit::Error, problem.detail));
     }

@@ -8,10 +8,11 @@ use serde_json::json;
 
 use super::client::Client;
 use super::{Exit, Failure, Outcome};
+use crate::app::request::{Changed, ReloadRequest, SecretsChange};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::model::AccountId;
-use crate::vault::{Vault, lines};
+use crate::vault::{Entry, Vault, lines};
 
 /// The sub-commands of `credentials`.
 #[derive(Debug, clap::Subcommand)]
@@ -60,9 +61,19 @@ pub async fn run(path: &Path, command: Command) -> Outcome {
         Command::Set { account } => set(&config, &account).await,
         Command::List { json } => list(&config, json),
         Command::Remove { account, name } => {
-            let removed = open(&config)?.remove(&account, name.as_deref())?;
+            let vault = open(&config)?;
+            let own = |entry: &Entry| {
+                entry.owner == account.as_str() && name.as_ref().is_none_or(|name| entry.name == *name)
+            };
+            let names = vault
+                .list()
+                .into_iter()
+                .filter(own)
+                .map(|entry| entry.name)
+                .collect();
+            let removed = vault.remove(&account, name.as_deref())?;
             outln!("{account}: {removed} secret(s) forgotten");
-            told(&config).await;
+            told(&config, account, names, Changed::Removed).await;
             Ok(if removed > 0 { Exit::Ok } else { Exit::Error })
         }
     }
@@ -103,7 +114,8 @@ async fn set(config: &Config, owner: &AccountId) -> Outcome {
     for missing in missing(&vault, owner, known) {
         outln!("{owner}: still missing {missing}");
     }
-    told(config).await;
+    let names = names.into_iter().map(str::to_owned).collect();
+    told(config, owner.clone(), names, Changed::Set).await;
     Ok(Exit::Ok)
 }
 
@@ -162,15 +174,16 @@ fn list(config: &Config, json: bool) -> Outcome {
     Ok(Exit::Ok)
 }
 
-/// Tells a running daemon that the vault has changed. Without one there is nobody to tell.
-async fn told(config: &Config) {
+/// Tells a running daemon that the vault has changed, and what, for the journal. Without one there is nobody to tell: the
+/// next start finds it.
+async fn told(config: &Config, owner: AccountId, names: Vec<String>, change: Changed) {
     let Ok(client) = Client::at(&config.daemon.socket) else {
         return;
     };
-    match client
-        .post::<serde_json::Value>("/api/v1/reload", &json!({}))
-        .await
-    {
+    let request = ReloadRequest {
+        secrets: Some(SecretsChange { owner, names, change }),
+    };
+    match client.post::<serde_json::Value>("/api/v1/reload", &request).await {
         Ok(_) => outln!("the daemon uses it from now on"),
         Err(Failure {
             exit: Exit::NoDaemon, ..

@@ -105,7 +105,7 @@ pub async fn run(config: &Path, command: &Command) -> Outcome {
 }
 
 async fn verify(client: &Client, anchor: Option<&str>, json: bool) -> Outcome {
-    let report: ChainReport = client.get("/api/v1/journal/verification").await?;
+    let report: ChainReport = client.get_long("/api/v1/journal/verification").await?;
     let mut broken = report.broken.clone();
     if let (None, Some(anchor)) = (&broken, anchor) {
         let (seq, hash) = anchor

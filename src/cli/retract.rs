@@ -1,14 +1,16 @@
-//! `retract`: take a broadcast's posts away wherever that can be done, and say where it cannot.
+//! `retract`: call a broadcast off: take its posts away wherever that can be done, stop what has not gone out, and say
+//! where it cannot.
 
 use std::path::Path;
 
 use serde_json::json;
 
 use super::ask::{ask, is_anyone_there};
-use super::client::Client;
+use super::client::{AGAIN, Client};
 use super::{Exit, Failure, Outcome};
 use crate::app::request::{How, RetractRequest, Retracting};
-use crate::model::{AccountId, BroadcastReport};
+use crate::dispatch::NOT_NEEDED;
+use crate::model::{AccountId, BroadcastReport, DeliveryReport, State};
 
 /// Arguments of `retract`.
 #[derive(Debug, clap::Args)]
@@ -32,7 +34,8 @@ pub struct Args {
     json: bool,
 }
 
-/// Runs `retract`. With `--wait` it ends with 3 if a post could not be taken away.
+/// Runs `retract`. Ends with 3 if a post may stand or an attempt is under way; with `--wait`, if a post could not be taken
+/// away or may stand.
 pub async fn run(config: &Path, args: &Args) -> Outcome {
     if !args.yes {
         if !is_anyone_there() {
@@ -60,12 +63,25 @@ pub async fn run(config: &Path, args: &Args) -> Outcome {
         if args.json {
             super::print_json(&result)?;
         }
-        return Ok(Exit::Ok);
+        // What may stand, or may still come, is not taken away by having been asked for.
+        let known = result.uncertain.is_empty() && result.under_way.is_empty();
+        return Ok(if known { Exit::Ok } else { Exit::Undelivered });
     }
-    let report = settled(&client, &path).await?;
-    let asked = |account: &AccountId| result.accounts.iter().any(|one| one.account == *account);
-    let retractions: Vec<_> = report.retractions.iter().filter(|r| asked(&r.account)).collect();
-    let all = retractions.iter().all(|r| r.state.got_out())
+    let concerned = |account: &AccountId| result.accounts.iter().any(|one| one.account == *account);
+    let report = settled(&client, &path, concerned).await?;
+    let retractions: Vec<_> = report
+        .retractions
+        .iter()
+        .filter(|r| concerned(&r.account) && !was_not_needed(r))
+        .collect();
+    let unsettled = |d: &&DeliveryReport| d.unknown_since.is_some() && d.state != State::Cancelled;
+    let uncertain = report
+        .deliveries
+        .iter()
+        .filter(unsettled)
+        .any(|d| concerned(&d.account));
+    let all = !uncertain
+        && retractions.iter().all(|r| r.state.got_out())
         && result.accounts.iter().all(|one| one.how != How::Cannot);
     if args.json {
         let mut whole = json!(result);
@@ -87,13 +103,26 @@ pub async fn run(config: &Path, args: &Args) -> Outcome {
     Ok(if all { Exit::Ok } else { Exit::Undelivered })
 }
 
-/// The report, once no retraction is open any more.
-async fn settled(client: &Client, path: &str) -> Result<BroadcastReport, Failure> {
+/// Whether the post that it was to take away never got out.
+fn was_not_needed(retraction: &DeliveryReport) -> bool {
+    let error = retraction.error.as_ref();
+    retraction.state == State::Cancelled && error.is_some_and(|error| error.code == NOT_NEEDED)
+}
+
+/// The report, once nothing is open any more on these accounts: no retraction, and no attempt that was under way.
+async fn settled(
+    client: &Client,
+    path: &str,
+    concerned: impl Fn(&AccountId) -> bool,
+) -> Result<BroadcastReport, Failure> {
     loop {
-        let report: BroadcastReport = client.get(path).await?;
-        if !report.retractions.iter().any(|r| r.state.is_open()) {
+        let report: BroadcastReport = client.get_again(path).await?;
+        let posts = report.deliveries.iter().chain(&report.retractions);
+        let mut open = posts.filter(|d| d.state.is_open() && concerned(&d.account));
+        let mut lists = report.recipients.iter().filter(|list| concerned(&list.account));
+        if open.next().is_none() && !lists.any(|list| list.standing().any(State::is_open)) {
             return Ok(report);
         }
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        tokio::time::sleep(AGAIN).await;
     }
 }

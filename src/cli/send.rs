@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::ask::{ask, is_anyone_there};
-use super::client::Client;
+use super::client::{AGAIN, Client, RESTART};
 use super::table::LiveTable;
 use super::{Exit, Failure, Outcome};
 use crate::app::request::{PictureRequest, Preview, SendRequest, Sent};
@@ -183,7 +184,8 @@ pub async fn finish(client: &Client, sent: &Sent, wait: bool, json: bool) -> Out
         }
         report
     } else {
-        client.get(&path).await?
+        let report = client.get_again(&path).await;
+        report.map_err(|failure| on_disk(&sent.broadcast, &failure))?
     };
     if json {
         super::print_json(&report)?;
@@ -209,19 +211,46 @@ pub async fn wait_for(
     mut each: impl FnMut(&BroadcastReport),
 ) -> Result<BroadcastReport, Failure> {
     let path = format!("/api/v1/broadcasts/{broadcast}");
-    // An event stream that breaks off is taken up again as long as the daemon answers.
+    // It is on disk and goes on when the daemon runs again: an event stream that breaks off is taken up again.
+    let mut silent: Option<Instant> = None;
     loop {
-        let mut finished = false;
-        client
+        let (mut heard, mut finished) = (false, false);
+        let watched = client
             .watch(&format!("{path}/events"), |report: BroadcastReport| {
+                heard = true;
                 finished = report.finished_at.is_some();
                 each(&report);
             })
-            .await?;
+            .await;
         if finished {
-            return client.get(&path).await;
+            return client.get_again(&path).await;
         }
+        if heard {
+            silent = None;
+        }
+        match watched {
+            Ok(()) => {}
+            Err(failure) if failure.exit != Exit::NoDaemon => return Err(failure),
+            Err(failure) => {
+                if silent.get_or_insert_with(Instant::now).elapsed() >= RESTART {
+                    return Err(on_disk(broadcast, &failure));
+                }
+            }
+        }
+        tokio::time::sleep(AGAIN).await;
     }
+}
+
+/// Why it is not known how an accepted broadcast went.
+fn on_disk(broadcast: &BroadcastId, failure: &Failure) -> Failure {
+    Failure::new(
+        failure.exit,
+        format!(
+            "{}\nBroadcast {broadcast} was accepted and goes on when the daemon runs again: do not send it once more, see \
+             `vardkase status {broadcast}`",
+            failure.text
+        ),
+    )
 }
 
 /// The caller's key, or a fresh one.

@@ -269,7 +269,8 @@ fn daemon(mut s: Section<'_>, folder: &Path) -> Option<Daemon> {
         .duration_within("attempt_timeout", SHORTEST, 5 * MINUTE)
         .unwrap_or(20 * SECOND);
     let shutdown_grace = s
-        .duration_within("shutdown_grace", SHORTEST, 25 * SECOND)
+        // With what comes after it, everything has ended within 25 s.
+        .duration_within("shutdown_grace", SHORTEST, 20 * SECOND)
         .unwrap_or(20 * SECOND);
     let stage_deadline = s
         .duration_within("stage_deadline", SHORTEST, 5 * MINUTE)

@@ -72,7 +72,9 @@ fn held(delivery: &DeliveryReport, retry: &str, done: &str) -> String {
     if delivery.unknown_since.is_some() {
         let also = match cause {
             Cause::Login => format!(", lägg in en ny inloggning med {} och", renew(delivery)),
-            Cause::Credential | Cause::Restored | Cause::Account | Cause::Fault => ",".to_owned(),
+            Cause::Credential | Cause::Restored | Cause::Account | Cause::Sender | Cause::Fault => {
+                ",".to_owned()
+            }
         };
         return format!(
             "Vi vet inte om inlägget kom ut. Se först efter på {account}. Finns det där, rapportera: {done}. Finns det \
@@ -91,6 +93,10 @@ fn held(delivery: &DeliveryReport, retry: &str, done: &str) -> String {
         Cause::Account => format!(
             "Kontot {account} finns inte i config.toml eller går inte att öppna. Inget kom ut. Rätta det, kör vardkase \
              check och försök sedan igen: {retry}"
+        ),
+        Cause::Sender => format!(
+            "Mejlreläet godtar inte avsändaradressen på {account}. Inget kom ut. Rätta from i config.toml eller be den som \
+             sköter reläet att släppa igenom adressen. Försök sedan igen: {retry}"
         ),
         Cause::Fault => format!(
             "Vårdkase stoppade sig självt innan något skickades. Lägg ut texten för hand, rapportera: {done}, och visa \
@@ -119,6 +125,8 @@ enum Cause {
     Restored,
     /// The configuration does not have the account.
     Account,
+    /// The relay does not take the address that we send from.
+    Sender,
     /// A guard against our own faults.
     Fault,
 }
@@ -131,9 +139,18 @@ fn cause(reason: &Reason) -> Cause {
         Cause::Restored
     } else if any(&["mode-mismatch", "panic", "no-receipt"]) {
         Cause::Fault
+    } else if code.starts_with("smtp-sender-") && !code.starts_with("smtp-sender-53") {
+        Cause::Sender
     } else if any(&["account"]) {
         Cause::Account
-    } else if any(&["credential", "401", "403", "graph-190", "smtp-53"]) {
+    } else if any(&[
+        "credential",
+        "401",
+        "403",
+        "graph-190",
+        "smtp-53",
+        "smtp-sender-53",
+    ]) {
         Cause::Login
     } else {
         Cause::Credential
@@ -184,6 +201,19 @@ mod tests {
                 code == "http-401",
                 "{told}"
             );
+        }
+    }
+
+    #[test]
+    fn a_sender_that_the_relay_does_not_take_is_not_a_matter_of_its_log_in() {
+        for (code, from) in [
+            ("smtp-sender-550-5.7.1", true),
+            ("smtp-sender-530-5.7.0", false),
+            ("smtp-535-5.7.8", false),
+        ] {
+            let told = told(State::Held, Some(code)).unwrap();
+            assert_eq!(told.contains("Rätta from"), from, "{code}: {told}");
+            assert_eq!(told.contains("credentials set"), !from, "{code}: {told}");
         }
     }
 

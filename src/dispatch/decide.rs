@@ -98,6 +98,22 @@ pub(super) fn before_attempt(work: &Work, facts: &Facts<'_>) -> Option<Verdict> 
         ));
     }
     match (delivery.purpose, &work.target) {
+        // The post may still be on its way: what comes of it goes first, and then this.
+        (Purpose::Retract | Purpose::Pin | Purpose::Unpin, None)
+            if work.target_state.is_some_and(State::is_open) =>
+        {
+            None
+        }
+        (Purpose::Retract, None) if may_stand(work.target_state) => Some(Verdict::because(
+            Event::Hold,
+            Reason::new(
+                "may-stand",
+                "nobody knows whether the post got through: look at the account, and take away what stands there",
+            ),
+        )),
+        (Purpose::Retract, None) if work.target_state.is_some_and(|state| !state.got_out()) => {
+            Some(not_needed("the post never got out"))
+        }
         (Purpose::Retract | Purpose::Edit, None) => Some(Verdict::because(
             Event::Hold,
             Reason::new(
@@ -105,8 +121,6 @@ pub(super) fn before_attempt(work: &Work, facts: &Facts<'_>) -> Option<Verdict> 
                 "the post has no id at the service; change it or take it away by hand",
             ),
         )),
-        // The post of the same broadcast may still be on its way: it goes first, and then this.
-        (Purpose::Pin | Purpose::Unpin, None) if work.target_state.is_some_and(State::is_open) => None,
         (Purpose::Pin | Purpose::Unpin, None) => Some(not_needed("there is no post to pin")),
         (
             Purpose::Publish
@@ -120,6 +134,14 @@ pub(super) fn before_attempt(work: &Work, facts: &Facts<'_>) -> Option<Verdict> 
             _,
         ) => None,
     }
+}
+
+/// Whether a post may stand although nothing says that it got out: an attempt of unknown outcome came to rest so.
+fn may_stand(state: Option<State>) -> bool {
+    matches!(
+        state,
+        Some(State::Held | State::Manual | State::Expired | State::Superseded)
+    )
 }
 
 /// Whether a delivery that stands in for another one is needed. One that stands for itself always is.
@@ -176,7 +198,7 @@ pub(super) fn before_settling(work: &Work, facts: &Facts<'_>) -> Option<Verdict>
         Purpose::Retract | Purpose::Edit | Purpose::Pin | Purpose::Unpin
     ) {
         let note = json!({"settled": "repeating it is harmless"});
-        return Some(resend(&work.delivery, facts.now, false, None).noting(note));
+        return Some(resend(&work.delivery, facts.now, None, None).noting(note));
     }
     None
 }
@@ -264,6 +286,8 @@ pub(super) struct Circumstances {
     pub(super) tries: u32,
     /// Whether the attempt was lost by this process, and not by a crash: then the service deserves a pause.
     pub(super) lost_here: bool,
+    /// How often it has failed in a row, the lost attempt included.
+    pub(super) failures: u32,
     /// Places the wait within its jitter.
     pub(super) roll: f64,
 }
@@ -301,6 +325,7 @@ pub(super) fn after_settling(
         Err(SendError::Busy {
             until: Some(until),
             reason,
+            ..
         }) if until > now => {
             if tries >= SETTLE_TRIES || until >= later(delivery.deadline, SETTLE_LATE) {
                 Settling::Done(Box::new(give_up(&reason, tries)))
@@ -335,20 +360,22 @@ fn not_there(delivery: &Delivery, with: &Circumstances, reason: Option<Reason>) 
     } else if with.newer && delivery.purpose == Purpose::Publish {
         supersede(reason.as_ref())
     } else {
-        resend(delivery, with.now, with.lost_here, reason)
+        resend(
+            delivery,
+            with.now,
+            with.lost_here.then_some(with.failures),
+            reason,
+        )
     }
 }
 
-fn resend(delivery: &Delivery, now: Timestamp, lost_here: bool, reason: Option<Reason>) -> Verdict {
+/// `failures` in a row, if the attempt was lost by this process.
+fn resend(delivery: &Delivery, now: Timestamp, failures: Option<u32>, reason: Option<Reason>) -> Verdict {
     if now >= delivery.deadline {
         return expire(reason.as_ref());
     }
     // After a crash, at once; after a service that does not answer, as after any failure.
-    let next = if lost_here {
-        later(now, backoff::delay(delivery.attempts, 0.0))
-    } else {
-        now
-    };
+    let next = failures.map_or(now, |failures| later(now, backoff::delay(failures, 0.0)));
     let miss = Verdict {
         error: reason,
         ..Verdict::of(Event::Miss)

@@ -7,9 +7,10 @@ use tokio::time::Instant;
 
 use super::breaker::{Breaker, Pass};
 use super::pace::Pace;
+use super::room::{Room, can_wait, room};
 use crate::channel;
 use crate::clock::{Timestamp, later, until};
-use crate::model::{Delivery, Receipt, SendError};
+use crate::model::{Busy, Delivery, Quota, Receipt, SendError};
 use crate::store::LaneNotes;
 
 /// How long the lane rests after a dead credential; doubled each time.
@@ -42,6 +43,8 @@ pub(super) struct Gates {
     busy_streak: u32,
     rest_until: Option<Instant>,
     rests: u32,
+    /// Little is left of what the service takes: until then only what cannot wait.
+    urgent_until: Option<Instant>,
 }
 
 impl Gates {
@@ -59,6 +62,7 @@ impl Gates {
             busy_streak: 0,
             rest_until: None,
             rests: 0,
+            urgent_until: None,
         }
     }
 
@@ -75,8 +79,15 @@ impl Gates {
         self.rests = 0;
     }
 
-    /// Whether an attempt at `delivery` may begin; if so it is counted.
-    pub(super) fn leave(&mut self, delivery: &Delivery, under_way: usize, now: Instant) -> Leave {
+    /// Whether an attempt at `delivery` may begin; if so it is counted. `awaited` if something that cannot wait comes only
+    /// after it.
+    pub(super) fn leave(
+        &mut self,
+        delivery: &Delivery,
+        awaited: bool,
+        under_way: usize,
+        now: Instant,
+    ) -> Leave {
         let closed = [self.rest_until, self.busy_until]
             .into_iter()
             .flatten()
@@ -84,6 +95,12 @@ impl Gates {
             .filter(|until| *until > now);
         if let Some(until) = closed {
             return Leave::Closed(until);
+        }
+        if let Some(until) = self.urgent_until.filter(|until| *until > now)
+            && can_wait(delivery)
+            && !awaited
+        {
+            return Leave::NotThis(Some(until));
         }
         let probe = match self
             .breaker
@@ -132,7 +149,19 @@ impl Gates {
                     .failure(&delivery.id, &delivery.broadcast, reason, now);
                 true
             }
-            Err(SendError::Busy { until, .. }) => {
+            // The account has answered, and says nothing of itself.
+            Err(SendError::Busy {
+                scope: Busy::Recipient,
+                ..
+            }) => {
+                self.breaker.neither(&delivery.id);
+                false
+            }
+            Err(SendError::Busy {
+                until,
+                scope: Busy::Account,
+                ..
+            }) => {
                 self.breaker.neither(&delivery.id);
                 self.busy_streak = self.busy_streak.saturating_add(1);
                 self.busy(until.filter(|until| *until > wall).or(next), now, wall);
@@ -144,6 +173,25 @@ impl Gates {
                 self.rest_until = Some(now + rest.min(LONGEST_REST));
                 self.rests = self.rests.saturating_add(1);
                 false
+            }
+        }
+    }
+
+    /// Learns what the service says of its limit. Returns whether what must be remembered changed.
+    pub(super) fn heed(&mut self, quota: &Quota, now: Instant, wall: Timestamp) -> bool {
+        match room(quota, wall) {
+            Room::Free => {
+                self.urgent_until = None;
+                false
+            }
+            Room::Urgent(at) => {
+                self.urgent_until = Some(now + until(wall, at).min(LONGEST_BUSY));
+                false
+            }
+            Room::Nothing(at) => {
+                self.urgent_until = None;
+                self.busy(Some(at), now, wall);
+                true
             }
         }
     }

@@ -138,6 +138,8 @@ struct Lane {
     /// When waiting deliveries are due, on the monotonic clock.
     due: HashMap<DeliveryId, (Timestamp, Instant)>,
     inquiries: HashMap<DeliveryId, Inquiry>,
+    /// How often a waiting delivery has failed in a row. Not its attempts: after a person's retry it begins anew.
+    failed: HashMap<DeliveryId, u32>,
     /// Deliveries that a task of ours works on, from before their start is on disk until after their end is.
     busy: HashMap<DeliveryId, (Key, Rank)>,
     /// Attempts that start or run, and of which broadcast they are.
@@ -199,6 +201,7 @@ impl Lane {
             blocked_keys: HashSet::new(),
             due: HashMap::new(),
             inquiries: HashMap::new(),
+            failed: HashMap::new(),
             busy: HashMap::new(),
             in_flight: 0,
             in_flight_broadcast: None,

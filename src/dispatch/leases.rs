@@ -62,17 +62,31 @@ pub(super) async fn open(shared: Arc<Shared>, mut wanted: Vec<LaneId>) {
             () = sleep(retry) => {}
             () = shared.stopping.cancelled() => return,
         }
-        if retry == LEASE
-            && let Ok(open) = shared.ledger.open_lanes().await
-        {
-            let (still, gone): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|lane| open.contains(lane));
-            wanted = still;
-            let mut lanes = shared.lanes();
-            for lane in gone {
-                lanes.remove(&lane);
-            }
+        if retry == LEASE {
+            wanted = still_wanted(&shared, wanted).await;
         }
     }
+}
+
+/// Those of the lanes that have open deliveries. The others are forgotten, but not one that was woken since we looked.
+async fn still_wanted(shared: &Shared, wanted: Vec<LaneId>) -> Vec<LaneId> {
+    for lane in &wanted {
+        if let Some(handle) = shared.lanes().get(lane) {
+            handle.take_woken();
+        }
+    }
+    let Ok(open) = shared.ledger.open_lanes().await else {
+        return wanted;
+    };
+    let mut lanes = shared.lanes();
+    let mut stays = |lane: &LaneId| {
+        let stays = open.contains(lane) || lanes.get(lane).is_some_and(|handle| handle.is_woken());
+        if !stays {
+            lanes.remove(lane);
+        }
+        stays
+    };
+    wanted.into_iter().filter(|lane| stays(lane)).collect()
 }
 
 /// Runs lanes that are ours.

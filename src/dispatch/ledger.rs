@@ -19,6 +19,8 @@ pub(super) trait Ledger: Send + Sync + 'static {
         force: bool,
     ) -> Result<Vec<Lease>, StoreError>;
 
+    async fn inherit_lanes(&self, node: &str, owner: &str, until: Timestamp) -> Result<(), StoreError>;
+
     async fn renew_lanes(
         &self,
         leases: &[(LaneId, i64)],
@@ -59,6 +61,10 @@ impl Ledger for Store {
         force: bool,
     ) -> Result<Vec<Lease>, StoreError> {
         Store::take_lanes(self, lanes, node, until, force).await
+    }
+
+    async fn inherit_lanes(&self, node: &str, owner: &str, until: Timestamp) -> Result<(), StoreError> {
+        Store::inherit_lanes(self, node, owner, until).await
     }
 
     async fn renew_lanes(

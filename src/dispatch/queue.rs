@@ -154,6 +154,13 @@ impl Sorted {
             .is_some_and(|newest| *newest > number(&delivery.broadcast))
     }
 
+    /// Whether such a delivery waits behind this one.
+    pub(super) fn holds_up(&self, delivery: &Delivery, such: impl Fn(&Delivery) -> bool) -> bool {
+        let key = Key::of(delivery);
+        let mut behind = self.blocked.iter().map(|work| &work.delivery);
+        behind.any(|behind| such(behind) && Key::of(behind) == key)
+    }
+
     /// The keys that something waits behind.
     pub(super) fn blocked_keys(&self) -> HashSet<Key> {
         self.blocked.iter().map(|work| Key::of(&work.delivery)).collect()

@@ -5,6 +5,7 @@ mod faults;
 mod history;
 mod memory;
 mod order;
+mod quota;
 mod restart;
 mod service;
 mod settling;

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::problem::Problem;
 use super::{Peer, Shared, events};
-use crate::app::request::{ActionRequest, RetractRequest, SendRequest};
+use crate::app::request::{ActionRequest, ReloadRequest, RetractRequest, SendRequest};
 use crate::model::{AccountId, Actor, AlertId, BroadcastId, DeliveryId};
 
 /// Longest request body, in bytes: a message with all its fields is far below.
@@ -271,9 +271,10 @@ struct VerifyRequest {
 
 async fn verify(
     State(shared): State<Shared>,
+    Extension(actor): Extension<Actor>,
     request: Result<Json<VerifyRequest>, JsonRejection>,
 ) -> Answer<Vec<crate::app::request::Verification>> {
-    Ok(Json(shared.app.verify(&body(request)?.accounts).await?))
+    Ok(Json(shared.app.verify(&body(request)?.accounts, actor).await?))
 }
 
 #[derive(Debug, Deserialize)]
@@ -309,8 +310,13 @@ async fn status(State(shared): State<Shared>) -> Answer<crate::app::request::Sta
 async fn reload(
     State(shared): State<Shared>,
     Extension(actor): Extension<Actor>,
+    request: Result<Option<Json<ReloadRequest>>, JsonRejection>,
 ) -> Answer<serde_json::Value> {
-    let digest = shared.app.reload(actor).await?;
+    let request = match request.transpose() {
+        Some(request) => body(request)?,
+        None => ReloadRequest::default(),
+    };
+    let digest = shared.app.reload(actor, request).await?;
     Ok(Json(serde_json::json!({ "config_digest": digest })))
 }
 

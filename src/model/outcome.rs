@@ -74,6 +74,10 @@ mod tests {
             "smtp-450-4.1.1",
             "http-410",
             "whatsapp-131030",
+            // About our own address or our own key, whoever it was for.
+            "smtp-sender-550-5.1.1",
+            "smtp-data-550-5.1.1",
+            "other-key",
             "address",
             "",
         ] {
@@ -86,6 +90,15 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.text, self.code)
     }
+}
+
+/// Whom an answer of "busy" is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Busy {
+    /// The account: nothing of its lane is asked for meanwhile.
+    Account,
+    /// The attempt's recipient alone (a full mailbox, greylisting): the others go on at the account's pace.
+    Recipient,
 }
 
 /// Why an attempt gave no receipt.
@@ -101,6 +114,8 @@ pub enum SendError {
     Busy {
         /// When it may be asked again; `None` if the service named no time.
         until: Option<Timestamp>,
+        /// Whom it is about.
+        scope: Busy,
         /// What it said.
         reason: Reason,
     },

@@ -8,7 +8,7 @@ use super::db::Value;
 use super::lanes::note;
 use super::step::{self, Current, Update};
 use super::writer::Tx;
-use super::{AttemptChange, Change, Changed, Entry, StepMade, StoreError, sql, suppress};
+use super::{AttemptChange, Change, Changed, Entry, StepMade, StoreError, recall, sql, suppress};
 use crate::clock::Timestamp;
 use crate::model::{Actor, DeliveryId, Event, LaneId, Purpose, Reason, Receipt, State, WrongTransition};
 
@@ -57,7 +57,7 @@ async fn together(
             answers.push(Err(StoreError::NotFound(format!("delivery {}", change.delivery))));
             continue;
         };
-        let update = match decide(row, &change) {
+        let update = match decide(row, &change).and_then(|update| called_off(row, &change, update)) {
             Ok(update) => update,
             Err(error) => {
                 answers.push(Err(error));
@@ -200,6 +200,39 @@ fn decide(row: &Current, change: &Change) -> Result<Update, StoreError> {
     Ok(update)
 }
 
+/// What was called off while an attempt was under way does not go again, and waits for nobody to publish it: it is
+/// cancelled, or held if an earlier attempt may have got through. Pure.
+fn called_off(row: &Current, change: &Change, update: Update) -> Result<Update, StoreError> {
+    if row.recalled_at.is_none() || !matches!(row.state, State::Sending | State::Unknown) {
+        return Ok(update);
+    }
+    let then = match (update.unknown_since, update.to) {
+        (None, State::Queued | State::Manual | State::Held) => Event::Cancel,
+        (Some(_), State::Queued) => Event::Hold,
+        _ => return Ok(update),
+    };
+    let between = Current {
+        state: update.to,
+        attempts: update.attempts,
+        started_at: update.started_at,
+        unknown_since: update.unknown_since,
+        finished_at: update.finished_at,
+        ..row.clone()
+    };
+    let last = between.after(then, change.at)?;
+    Ok(Update {
+        from: row.state,
+        counted: update.counted,
+        receipt: update.receipt,
+        error: if then == Event::Hold {
+            Some(recall::may_stand())
+        } else {
+            update.error
+        },
+        ..last
+    })
+}
+
 fn kind(row: &Current, change: &Change) -> &'static str {
     match &change.attempt {
         Some(AttemptChange::Start) => "attempt",
@@ -228,6 +261,9 @@ fn body(row: &Current, change: &Change, update: &Update) -> Map<String, Json> {
     }
     if let Some(note) = &change.note {
         body.insert("note".to_owned(), note.clone());
+    }
+    if row.recalled_at.is_some() {
+        body.insert("called_off".to_owned(), json!(true));
     }
     body
 }

@@ -17,6 +17,9 @@ pub struct Extent {
     pub state: State,
     /// Whether they stand in for others and have had nothing to do.
     pub is_idle: bool,
+    /// Whether an earlier attempt may have got through, so that they may stand although nothing says so. What is being
+    /// sent or settled is not counted, nor what a person has cancelled since.
+    pub is_uncertain: bool,
     /// How many they are.
     pub many: u32,
     /// One of them.
@@ -37,8 +40,9 @@ fn extent(row: &Row) -> Result<Extent, StoreError> {
         is_list: row.int(2)? != 0,
         state: row.word(3)?,
         is_idle: row.int(4)? != 0,
-        many: unsigned(row.int(5)?)?,
-        example: row.word(6)?,
+        is_uncertain: row.int(5)? != 0,
+        many: unsigned(row.int(6)?)?,
+        example: row.word(7)?,
     })
 }
 

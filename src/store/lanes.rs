@@ -92,6 +92,20 @@ async fn recent(conn: &mut Conn, lanes: &[LaneId]) -> Result<HashMap<LaneId, Vec
     Ok(recent)
 }
 
+/// Makes the lanes that an earlier process of `node` still leases those of its successor `owner`, under a new epoch: the
+/// earlier one, should it live on, writes nothing more in them. Only for who holds the node's data directory.
+pub(super) async fn inherit(
+    tx: &mut Tx<'_>,
+    node: &str,
+    owner: &str,
+    until: Timestamp,
+) -> Result<(), StoreError> {
+    let earlier = format!("{node}/%");
+    let values = vec![earlier.as_str().into(), owner.into(), until.into(), tx.now.into()];
+    tx.conn.execute(sql::LANES_INHERIT, values).await?;
+    Ok(())
+}
+
 async fn cut_off(tx: &mut Tx<'_>, lanes: &[LaneId], node: &str) -> Result<(), StoreError> {
     let rows = sql::LANES_CUT_OFF.fetch(tx.conn, keys(lanes)).await?;
     let rows = rows.iter().map(Current::of).collect::<Result<Vec<_>, _>>()?;

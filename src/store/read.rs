@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::db::{Readers, Row, unsigned};
 use super::step::recipient;
-use super::{Alert, Attempt, Standing, StoreError, Suppressed, sql};
+use super::{Accepted, Alert, Attempt, Standing, StoreError, Suppressed, sql};
 use crate::clock::Timestamp;
 use crate::model::{
     AccountId, Actor, AlertId, Broadcast, BroadcastId, Delivery, DeliveryId, LaneId, Mode, Post, Purpose,
@@ -114,8 +114,29 @@ pub(super) async fn has_stand_ins(readers: &Readers, broadcast: &BroadcastId) ->
     Ok(!coming.is_empty())
 }
 
-pub(super) async fn is_repeated(readers: &Readers, key: &str) -> Result<bool, StoreError> {
-    Ok(!readers.fetch(sql::REPEATED, vec![key.into()]).await?.is_empty())
+/// The answer to an idempotency key, if it was given before.
+pub(super) async fn answered(
+    readers: &Readers,
+    key: &str,
+    digest: &str,
+) -> Result<Option<Accepted>, StoreError> {
+    let rows = readers.fetch(sql::REPEATED, vec![key.into()]).await?;
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
+    if row.text(0)? != digest {
+        return Err(StoreError::KeyReused(key.to_owned()));
+    }
+    let broadcast: BroadcastId = row.word(2)?;
+    let lanes = readers
+        .fetch(sql::LANES_OF_BROADCAST, vec![broadcast.as_str().into()])
+        .await?;
+    Ok(Some(Accepted {
+        alert: row.word(1)?,
+        broadcast,
+        repeated: true,
+        lanes: lanes.iter().map(lane).collect::<Result<_, _>>()?,
+    }))
 }
 
 pub(super) async fn stand_ins_of(

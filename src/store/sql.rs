@@ -38,7 +38,7 @@ macro_rules! step_columns {
     ($from:expr) => {
         concat!(
             "SELECT d.id, d.broadcast, d.kind, d.mode, d.account, d.recipient, d.purpose, d.target, d.state, \
-             d.attempts, d.started_at, d.unknown_since, d.finished_at, l.epoch FROM ",
+             d.attempts, d.started_at, d.unknown_since, d.finished_at, l.epoch, d.recalled_at FROM ",
             $from,
             "LEFT JOIN lane l ON l.account = d.account AND l.mode = d.mode "
         )
@@ -59,9 +59,11 @@ macro_rules! chain_move {
 
 // After the macros that it uses.
 mod lists;
+mod recall;
 mod rows;
 
 pub(super) use lists::*;
+pub(super) use recall::*;
 pub(super) use rows::Placeholders;
 use rows::{AMONG_MOST, Among, I, Many, T};
 
@@ -101,6 +103,8 @@ statements! {
                            WHERE broadcast = $1 AND purpose <> 'publish'";
 
     LANE_RENEW = "UPDATE lane SET held_until = $5 WHERE account = $1 AND mode = $2 AND epoch = $3 AND owner = $4";
+    LANES_INHERIT = "UPDATE lane SET epoch = epoch + 1, owner = $2, held_until = $3 \
+                     WHERE owner LIKE $1 AND owner <> $2 AND held_until > $4";
     LANE_NOTE = "UPDATE lane SET busy_until = $4, open_until = $5, failures = $6, reason = $7 \
                  WHERE account = $1 AND mode = $2 AND epoch = $3";
     RELEASE = "UPDATE delivery SET not_before = $2 WHERE broadcast = $1 AND purpose = 'publish' AND target IS NULL \
@@ -184,9 +188,12 @@ statements! {
 
     EXTENT = "SELECT account, channel, CAST(CASE WHEN recipient = '' THEN 0 ELSE 1 END AS BIGINT), state, \
               CAST(CASE WHEN purpose = 'publish' AND target IS NOT NULL AND attempts = 0 \
-              AND state IN ('queued', 'cancelled', 'superseded') THEN 1 ELSE 0 END AS BIGINT), COUNT(*), MIN(id) \
-              FROM delivery WHERE broadcast = $1 AND purpose IN ('publish', 'edit') \
-              GROUP BY 1, 2, 3, 4, 5 ORDER BY MIN(seq)";
+              AND state IN ('queued', 'cancelled', 'superseded') THEN 1 ELSE 0 END AS BIGINT), \
+              CAST(CASE WHEN unknown_since IS NOT NULL \
+              AND state IN ('queued', 'refused', 'held', 'manual', 'expired', 'superseded') THEN 1 ELSE 0 END AS BIGINT), \
+              COUNT(*), MIN(id) FROM delivery WHERE broadcast = $1 AND purpose IN ('publish', 'edit') \
+              GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY MIN(seq)";
+    WORDS_OF = "SELECT id, state FROM delivery WHERE broadcast = $1 AND recipient = '' AND purpose IN ('publish', 'edit')";
     LATEST_EDIT = "SELECT id FROM delivery WHERE alert = $1 AND target = $2 AND purpose = 'edit' \
                    AND state = 'published' ORDER BY seq DESC LIMIT 1";
     DELIVERY = "SELECT ", delivery_columns!(), " FROM delivery d WHERE d.id = $1";
@@ -206,6 +213,7 @@ statements! {
               ELSE t.state END, t.n FROM broadcast b JOIN tally t ON t.broadcast = b.id \
               WHERE b.finished_at IS NULL OR b.accepted_at >= $1) x \
               GROUP BY x.mode, x.state ORDER BY x.mode, x.state";
+    LAST_START = "SELECT body FROM journal WHERE kind = 'start' ORDER BY seq DESC LIMIT 1";
     JOURNAL = "SELECT seq, at, actor, kind, broadcast, delivery, body, hash FROM journal WHERE seq > $1 \
                ORDER BY seq LIMIT $2";
     JOURNAL_OF_BROADCAST = "SELECT seq, at, actor, kind, broadcast, delivery, body, hash FROM journal \
@@ -489,6 +497,14 @@ pub(super) fn every(placeholders: Placeholders) -> Vec<(String, String)> {
         &BODIES,
         &THREADS,
         &TARGETS,
+        &RECALL_STAND_INS,
+        &RECALLED,
+        &RECALLED_UNCERTAIN,
+        &RECALLED_IN_LANE,
+        &RECALLED_AT_REST,
+        &RECALL_IN_LANE,
+        &RECALL_AT_REST,
+        &RECALL_UNDER_WAY,
     ];
     let single = ALL
         .iter()

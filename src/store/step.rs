@@ -29,6 +29,8 @@ pub(super) struct Current {
     pub finished_at: Option<Timestamp>,
     /// The epoch of its lane; `None` if nobody has taken the lane yet.
     pub epoch: Option<i64>,
+    /// Since when it is called off, whatever the attempt under way gives.
+    pub recalled_at: Option<Timestamp>,
 }
 
 /// The row that follows.
@@ -105,6 +107,7 @@ impl Current {
             unknown_since: row.time_or_null(11)?,
             finished_at: row.time_or_null(12)?,
             epoch: row.int_or_null(13)?,
+            recalled_at: row.time_or_null(14)?,
         })
     }
 

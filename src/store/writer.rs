@@ -8,8 +8,8 @@ use super::db::{Conn, Engine};
 use super::journal::Chain;
 use super::{
     Acceptance, Accepted, Change, Changed, Entry, Expanded, Extra, Forgotten, LaneNotes, Lease, ListDecision,
-    Opened, Stage, StepMade, StoreError, accept, arrival, expand, extra, lanes, restore, sql, suppress,
-    tally,
+    Opened, Recall, Stage, StepMade, StoreError, accept, arrival, expand, extra, lanes, recall, restore, sql,
+    suppress, tally,
 };
 use crate::clock::{SharedClock, Timestamp};
 use crate::failpoint;
@@ -29,12 +29,19 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 pub(super) enum Request {
     Accept(Box<Acceptance>, Reply<Accepted>),
     Add(Vec<Extra>, Timestamp, Option<Entry>, Reply<Vec<LaneId>>),
+    Recall(Box<Recall>, Reply<Vec<LaneId>>),
     Take {
         lanes: Vec<LaneId>,
         node: String,
         until: Timestamp,
         force: bool,
         reply: Reply<Vec<Lease>>,
+    },
+    Inherit {
+        node: String,
+        owner: String,
+        until: Timestamp,
+        reply: Reply<()>,
     },
     Renew {
         leases: Vec<(LaneId, i64)>,
@@ -82,9 +89,10 @@ impl Request {
             Self::Change(changes, _) => changes.len(),
             Self::Take { lanes, .. } => lanes.len(),
             Self::Renew { leases, .. } => leases.len(),
-            Self::Expand(..) => expand::CHUNK,
+            Self::Expand(..) | Self::Recall(..) => expand::CHUNK,
             Self::StageList(_, _, bodies, ..) => bodies.len(),
             Self::Note(..)
+            | Self::Inherit { .. }
             | Self::Step(..)
             | Self::Arrival(..)
             | Self::Forget(..)
@@ -364,12 +372,14 @@ fn refuse(group: Vec<Request>, error: &StoreError, answers: &mut Vec<Answer>) {
     for request in group {
         answers.push(match request {
             Request::Accept(_, reply) => answer(reply, Err(error.clone())),
-            Request::Add(.., reply) | Request::Release(.., reply) | Request::Renew { reply, .. } => {
-                answer(reply, Err(error.clone()))
-            }
+            Request::Add(.., reply)
+            | Request::Recall(_, reply)
+            | Request::Release(.., reply)
+            | Request::Renew { reply, .. } => answer(reply, Err(error.clone())),
             Request::Take { reply, .. } => answer(reply, Err(error.clone())),
             Request::Change(changes, reply) => answer_changes(reply, vec![Err(error.clone()); changes.len()]),
             Request::Note(.., reply)
+            | Request::Inherit { reply, .. }
             | Request::Step(_, reply)
             | Request::StageList(.., reply)
             | Request::Ping(reply) => answer(reply, Err(error.clone())),
@@ -473,6 +483,7 @@ async fn single(tx: &mut Tx<'_>, request: Request, answers: &mut Vec<Answer>) ->
         Request::Add(extras, at, entry, reply) => {
             keep(reply, extra::add(tx, &extras, at, entry).await, answers)
         }
+        Request::Recall(asked, reply) => keep(reply, recall::recall(tx, *asked).await, answers),
         Request::Take {
             lanes: wanted,
             node,
@@ -484,6 +495,12 @@ async fn single(tx: &mut Tx<'_>, request: Request, answers: &mut Vec<Answer>) ->
             lanes::take(tx, &wanted, &node, until, force).await,
             answers,
         ),
+        Request::Inherit {
+            node,
+            owner,
+            until,
+            reply,
+        } => keep(reply, lanes::inherit(tx, &node, &owner, until).await, answers),
         Request::Renew {
             leases,
             node,

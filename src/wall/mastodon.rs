@@ -452,9 +452,16 @@ impl Simulator for Mastodon {
         } else {
             error(429, "Too many requests")
         };
-        // Of the limits, the one that is nearest.
-        let nearest = [&self.all, &self.posts, &self.deletions, &self.uploads]
+        // Of the limits that the request counts towards, the one that is nearest.
+        let of_its_kind = match (call.method.as_str(), call.path) {
+            ("POST", path) if path.ends_with("/media") => Some(&self.uploads),
+            ("POST" | "PUT", path) if path.contains("/statuses") => Some(&self.posts),
+            ("DELETE", path) if path.contains("/statuses") => Some(&self.deletions),
+            _ => None,
+        };
+        let nearest = [Some(&self.all), of_its_kind]
             .into_iter()
+            .flatten()
             .filter(|bucket| bucket.used > 0)
             .min_by_key(|bucket| (bucket.left(), std::cmp::Reverse(bucket.reset())));
         if let Some(bucket) = nearest {

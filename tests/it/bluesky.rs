@@ -332,3 +332,14 @@ async fn a_profile_that_changes_meanwhile_is_not_overwritten() {
     practice.channel.pin(&receipt).await.unwrap();
     assert!(practice.ledger()[0].pinned);
 }
+
+#[tokio::test]
+async fn what_is_left_is_told_with_each_post() {
+    let stand = Stand::start(KEYS).await;
+    let account = stand.open();
+    account.publish(&post(1)).await.unwrap();
+    let first = account.quota().unwrap();
+    assert!(first.resets_at.is_some() && first.limit.is_some_and(|limit| limit > first.left));
+    account.publish(&post(2)).await.unwrap();
+    assert!(account.quota().unwrap().left < first.left);
+}

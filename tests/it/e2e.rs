@@ -3,6 +3,7 @@
 mod alert;
 mod command;
 mod correct;
+mod door;
 mod life;
 mod lists;
 mod main_job;
@@ -10,6 +11,7 @@ mod order;
 mod picture;
 mod practice;
 mod record;
+mod retract;
 mod terminal;
 mod time;
 mod trouble;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use vardkase::channel::email;
 use vardkase::channel::secrets::InMemory;
-use vardkase::model::Settled;
-use vardkase::wall::{CutAt, How};
+use vardkase::model::{Busy, Mode, SendError, Settled};
+use vardkase::wall::{CutAt, Fault, How};
 
 use crate::direct::{Stand, post, question, to};
 
@@ -87,4 +87,88 @@ async fn the_confirmation_goes_through_the_relay_with_its_log_in() {
         .await
         .unwrap();
     assert_eq!(stand.ledger().len(), 1);
+}
+
+/// The relay's reply at the next stage of this kind.
+fn says(stand: &Stand, stage: &str, status: u16, text: &str) {
+    let fault = Fault {
+        how: How::Answer {
+            status,
+            headers: vec![],
+            body: Some(text.to_owned()),
+        },
+        path: Some(stage.to_owned()),
+        method: None,
+        after: 0,
+        times: 1,
+    };
+    stand.wall.fault(Mode::Live, &"smtp".parse().unwrap(), fault);
+}
+
+#[tokio::test]
+async fn a_relay_that_does_not_take_our_sender_is_a_matter_for_a_person_and_leaves_nobody_out() {
+    let stand = Stand::start(KEYS).await;
+    says(&stand, "mail:", 550, "5.1.1 <kris@nassjo.se>: User unknown");
+    let held = stand
+        .open()
+        .publish(&to(post(1), "anna@example.org"))
+        .await
+        .unwrap_err();
+    assert_eq!(held.as_str(), "credential", "{held}");
+    assert_eq!(held.reason().code, "smtp-sender-550-5.1.1");
+    assert!(
+        !held.reason().ends_recipient() && held.to_string().contains("`from`"),
+        "{held}"
+    );
+    says(&stand, "rcpt:", 550, "5.1.1 <anna@example.org>: User unknown");
+    let refused = stand
+        .open()
+        .publish(&to(post(2), "anna@example.org"))
+        .await
+        .unwrap_err();
+    assert!(
+        refused.as_str() == "refused" && refused.reason().ends_recipient(),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn a_full_mailbox_and_greylisting_keep_no_other_recipient_waiting() {
+    let stand = Stand::start(KEYS).await;
+    let mail = stand.open();
+    for (stage, status, text) in [
+        ("rcpt:", 450, "4.2.0 Greylisted"),
+        ("rcpt:", 452, "4.2.2 Mailbox full"),
+        ("dot:", 552, "5.2.2 Mailbox full"),
+    ] {
+        says(&stand, stage, status, text);
+        let busy = mail.publish(&to(post(1), "anna@example.org")).await.unwrap_err();
+        assert!(
+            matches!(
+                busy,
+                SendError::Busy {
+                    until: Some(_),
+                    scope: Busy::Recipient,
+                    ..
+                }
+            ),
+            "{busy:?}"
+        );
+    }
+    says(&stand, "mail:", 450, "4.7.1 Slow down");
+    let busy = stand
+        .open()
+        .publish(&to(post(1), "anna@example.org"))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            busy,
+            SendError::Busy {
+                scope: Busy::Account,
+                ..
+            }
+        ),
+        "{busy:?}"
+    );
 }

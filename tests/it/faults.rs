@@ -410,3 +410,55 @@ async fn c9_an_account_that_hangs_floods_or_fails_delays_no_other() {
     assert!(sick.iter().all(|t| *t > beside + 0.5), "{report:#}");
     daemon.kill9().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c7_after_nothing_is_left_no_request_is_made_before_the_reset() {
+    let world = World::open(Plan::of(vec![account("mastodon-0".to_owned(), "mastodon")])).await;
+    let daemon = world.start().await;
+    let reset = later(SystemClock.now(), Duration::from_secs(8));
+    let how = How::DoneThenAnswer {
+        status: 200,
+        headers: [
+            ("content-type", "application/json"),
+            ("X-RateLimit-Limit", "300"),
+            ("X-RateLimit-Remaining", "0"),
+            ("X-RateLimit-Reset", &reset.to_string()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec(),
+        body: Some("{\"id\":\"1\"}".to_owned()),
+    };
+    strike(&world, "mastodon-0", how);
+    let (code, first) = world.send(&[]).await;
+    assert_eq!(
+        (code, &of(&first, "mastodon-0")["state"]),
+        (0, &"published".into())
+    );
+    let answered = SystemClock.now();
+    assert!(answered < reset, "the test is too slow to tell anything");
+    // Another one, and a daemon that has to remember it.
+    let args = ["send", "koka-vattnet", "-f", "omrade=Malmbäck", "--yes", "--json"];
+    let said = world.cli(&args).await.ended(0).json();
+    let second = said["broadcast"].as_str().unwrap().to_owned();
+    daemon.kill9().await;
+    let daemon = world.start().await;
+    let published = |report: &Value| of(report, "mastodon-0")["state"] == "published";
+    world.until(&second, "published", published).await;
+    let posts = |s: &&vardkase::wall::Seen| s.method == "POST" && s.path.contains("/statuses");
+    let seen = world.wall.seen();
+    let at: Vec<Timestamp> = seen.iter().filter(posts).map(|s| s.at).collect();
+    assert_eq!(at.len(), 2);
+    assert!(
+        at[1] >= reset,
+        "asked {} s before the reset",
+        seconds(at[1], reset)
+    );
+    let ours = seen.iter().filter(|s| s.account.as_str() == "mastodon-0");
+    let between = ours.filter(|s| s.at > answered && s.at < reset);
+    assert_eq!(between.count(), 0, "{seen:?}");
+    println!(
+        "C7 the next request {:.3} s after the reset",
+        seconds(reset, at[1])
+    );
+    daemon.kill9().await;
+}

@@ -352,3 +352,13 @@ async fn a_picture_stands_with_its_words_and_costs_no_text_when_it_fails() {
         assert_eq!(practice.ledger().len(), 1);
     }
 }
+
+#[tokio::test]
+async fn what_is_left_is_told_with_each_post() {
+    let practice = practice().await;
+    practice.channel.publish(&post(TEXT)).await.unwrap();
+    let first = practice.channel.quota().unwrap();
+    assert!(first.resets_at.is_some() && first.limit.is_some_and(|limit| limit > first.left));
+    practice.channel.publish(&post(LINK)).await.unwrap();
+    assert!(practice.channel.quota().unwrap().left < first.left);
+}

@@ -12,7 +12,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use vardkase::config::{Relay, RelayTls};
-use vardkase::model::SendError;
+use vardkase::model::{Busy, SendError};
 
 use crate::direct::{Stand, post, to};
 use crate::real::free_port;
@@ -194,6 +194,7 @@ async fn postfix_takes_a_letter_for_each_greylists_one_and_refuses_who_is_not_th
     let busy = mail.publish(&letter).await.unwrap_err();
     let SendError::Busy {
         until: Some(until),
+        scope: Busy::Recipient,
         reason,
     } = &busy
     else {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use vardkase::model::{Post, Recipient, SendError, Settled};
+use vardkase::model::{Busy, Post, Recipient, SendError, Settled};
 use vardkase::wall::How;
 
 use crate::social::{LINK, Practice, TEXT, lost_answers, post};
@@ -77,11 +77,15 @@ async fn a_subscription_that_has_ended_is_told_by_its_code() {
 }
 
 #[tokio::test]
-async fn a_message_signed_with_another_key_is_a_matter_of_the_credential() {
+async fn a_subscription_made_with_another_key_is_its_own_failure_and_leaves_nobody_out() {
     let practice = practice().await;
     let stranger = practice.with_secret("vapid_private_key", "yfWPiYE-n46HLnH0KqZOF1fJJU3MYrct3AELtAQ-oRw");
     let err = stranger.publish(&to_browser(TEXT)).await.unwrap_err();
-    assert_eq!(err.as_str(), "credential");
+    assert_eq!(
+        (err.as_str(), err.reason().code.as_str()),
+        ("refused", "other-key")
+    );
+    assert!(!err.reason().ends_recipient());
     assert!(!format!("{err:?} {stranger:?}").contains("yfWPiYE"));
     let identity = practice.channel.verify().await.unwrap();
     assert_eq!(identity.name, "mailto:kris@nassjo.se");
@@ -117,7 +121,17 @@ async fn a_service_that_asks_for_patience_gets_it() {
         },
     );
     let err = practice.channel.publish(&to_browser(TEXT)).await.unwrap_err();
-    assert!(matches!(err, SendError::Busy { until: Some(_), .. }), "{err}");
+    assert!(
+        matches!(
+            err,
+            SendError::Busy {
+                until: Some(_),
+                scope: Busy::Recipient,
+                ..
+            }
+        ),
+        "{err}"
+    );
     practice.strike("POST", How::Hang);
     let post = to_browser(TEXT);
     let attempt = practice.channel.publish(&post);

@@ -1,6 +1,6 @@
 //! WhatsApp on the practice wall: what the simulated service took is what the adapter says, per recipient.
 
-use vardkase::model::{Post, Recipient, SendError, Settled};
+use vardkase::model::{Busy, Post, Recipient, SendError, Settled};
 use vardkase::wall::How;
 
 use crate::social::{LINK, Practice, TEXT, lost_answers, post};
@@ -84,7 +84,7 @@ async fn the_same_person_is_not_flooded_and_others_are_not_held_up() {
     }
     let err = practice.channel.publish(&message(TEXT, 5)).await.unwrap_err();
     assert!(
-        matches!(&err, SendError::Busy { until: Some(_), reason } if reason.code == "whatsapp-131056"),
+        matches!(&err, SendError::Busy { until: Some(_), scope: Busy::Recipient, reason } if reason.code == "whatsapp-131056"),
         "{err}"
     );
     assert!(!err.to_string().contains("46701740605"));

@@ -203,3 +203,13 @@ async fn a_wrong_key_is_a_matter_of_the_credential_and_is_never_shown() {
     }
     assert!(practice.ledger().is_empty());
 }
+
+#[tokio::test]
+async fn what_is_left_is_told_with_each_post() {
+    let practice = practice().await;
+    practice.channel.publish(&post(TEXT)).await.unwrap();
+    let first = practice.channel.quota().unwrap();
+    assert!(first.resets_at.is_some() && first.limit.is_some_and(|limit| limit > first.left));
+    practice.channel.publish(&post(LINK)).await.unwrap();
+    assert!(practice.channel.quota().unwrap().left < first.left);
+}

@@ -629,6 +629,10 @@ impl Daemon {
         self.signal(rustix::process::Signal::TERM);
     }
 
+    pub fn sigint(&self) {
+        self.signal(rustix::process::Signal::INT);
+    }
+
     pub fn sighup(&self) {
         self.signal(rustix::process::Signal::HUP);
     }

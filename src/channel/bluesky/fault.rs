@@ -3,7 +3,7 @@
 
 use crate::channel::transport::{Answer, Effect};
 use crate::clock::Timestamp;
-use crate::model::{Reason, SendError};
+use crate::model::{Busy, Reason, SendError};
 
 /// An answer that is not success.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,6 +109,7 @@ pub(super) fn of(answer: Answer, effect: Effect) -> Result<Answer, Fault> {
         (429, _) => Fault::Other(SendError::Busy {
             until: until(&answer),
             reason: reason(""),
+            scope: Busy::Account,
         }),
         (300..=399, _) => Fault::Other(SendError::Refused(Reason::new(
             "redirect",
@@ -146,7 +147,7 @@ fn said(answer: &Answer) -> String {
 
 /// When the limit is lifted: `Retry-After` if a proxy sets it, else `RateLimit-Reset`, which is a moment (seconds since
 /// the epoch) and not a span.
-pub(super) fn until(answer: &Answer) -> Option<Timestamp> {
+pub(in crate::channel) fn until(answer: &Answer) -> Option<Timestamp> {
     answer.retry_after().or_else(|| {
         let seconds: i64 = answer.header("ratelimit-reset")?.trim().parse().ok()?;
         // A small number would be a span from a server that follows the later draft.

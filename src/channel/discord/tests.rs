@@ -248,3 +248,25 @@ fn a_drill_goes_to_the_wall_and_without_a_webhook_nothing_opens() {
         [("base_url", "http://127.0.0.1:1/drill/discord".to_owned())]
     );
 }
+
+#[tokio::test]
+async fn what_is_left_is_told_with_a_success_and_once() {
+    let headers = [
+        ("content-type", "application/json"),
+        ("X-RateLimit-Limit", "5"),
+        ("X-RateLimit-Remaining", "0"),
+        ("X-RateLimit-Reset-After", "2.5"),
+    ];
+    let server = Server::start(vec![answer(200, &headers, MESSAGE), answer(400, &headers, "{}")]).await;
+    let account = account(&server);
+    account.publish(&post(TEXT)).await.unwrap();
+    let quota = account.quota().unwrap();
+    assert_eq!((quota.left, quota.limit), (0, Some(5)));
+    assert_eq!(
+        quota.resets_at,
+        Some(crate::clock::later(clock().now(), Duration::from_millis(2500)))
+    );
+    assert_eq!(account.quota(), None, "each word is given once");
+    account.publish(&post(TEXT)).await.unwrap_err();
+    assert_eq!(account.quota(), None, "a failure speaks for itself");
+}

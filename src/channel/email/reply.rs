@@ -6,7 +6,7 @@ use std::time::Duration;
 use lettre::transport::smtp::Error;
 
 use crate::clock::{Timestamp, later};
-use crate::model::{AccountId, Reason, Recipient, SendError};
+use crate::model::{AccountId, Busy, Reason, Recipient, SendError};
 
 /// How far an exchange had come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(super) struct Trouble {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     NotSent,
-    Busy(Option<Duration>),
+    Busy(Option<Duration>, Busy),
     Credential,
     Refused,
     Unknown,
@@ -106,18 +106,34 @@ impl Trouble {
     fn reply(relay: &AccountId, stage: Stage, code: u16, text: &str) -> Self {
         let enhanced = enhanced(text);
         let about_letter = matches!(stage, Stage::Recipient | Stage::Body | Stage::Sent);
+        // Before the recipient is named nothing can be about it.
+        let theirs = if about_letter {
+            Busy::Recipient
+        } else {
+            Busy::Account
+        };
         let (kind, next, advice) = match (code, enhanced) {
             (530 | 534 | 535 | 538, _) => (
                 Kind::Credential,
                 true,
                 "; set the relay's username and password with `vardkase credentials set`",
             ),
-            (421 | 454, _) => (Kind::Busy(None), true, ""),
-            (450, _) => (Kind::Busy(Some(GREYLISTED)), !about_letter, ""),
-            (452, Some((4, 5, 3))) => (Kind::Busy(None), !about_letter, ""),
-            (452, Some((4, 2, 2))) | (552, Some((_, 2, 2))) => (Kind::Busy(Some(FULL)), !about_letter, ""),
-            (400..=499, _) => (Kind::Busy(Some(LOCAL)), !about_letter, ""),
+            (421 | 454, _) => (Kind::Busy(None, Busy::Account), true, ""),
+            (450, _) => (Kind::Busy(Some(GREYLISTED), theirs), !about_letter, ""),
+            (452, Some((4, 5, 3))) => (Kind::Busy(None, Busy::Account), !about_letter, ""),
+            (452, Some((4, 2, 2))) | (552, Some((_, 2, 2))) => {
+                (Kind::Busy(Some(FULL), theirs), !about_letter, "")
+            }
+            (400..=499, _) => (Kind::Busy(Some(LOCAL), Busy::Account), !about_letter, ""),
             (500.., _) if stage == Stage::Open => (Kind::NotSent, true, ""),
+            // Too large, as announced with MAIL: the letter's own fault.
+            (500.., Some((_, 3, 4))) => (Kind::Refused, !about_letter, ""),
+            // No other letter would fare better: a person is told once, instead of a refusal for each recipient.
+            (500.., _) if stage == Stage::Sender => (
+                Kind::Credential,
+                true,
+                "; about our sender address: correct `from` in config.toml, or ask who runs the relay",
+            ),
             (550 | 554, Some((5, 7, _))) => (
                 Kind::Refused,
                 !about_letter,
@@ -125,9 +141,15 @@ impl Trouble {
             ),
             _ => (Kind::Refused, !about_letter, ""),
         };
+        // Only what is said of a recipient may bear a code that leaves it out of later broadcasts.
+        let about = match stage {
+            Stage::Open | Stage::Recipient | Stage::Sent => "",
+            Stage::Sender => "sender-",
+            Stage::Body => "data-",
+        };
         let code = match enhanced {
-            Some((class, subject, detail)) => format!("smtp-{code}-{class}.{subject}.{detail}"),
-            None => format!("smtp-{code}"),
+            Some((class, subject, detail)) => format!("smtp-{about}{code}-{class}.{subject}.{detail}"),
+            None => format!("smtp-{about}{code}"),
         };
         Self {
             kind,
@@ -165,8 +187,9 @@ impl Trouble {
     pub(super) fn outcome(self, now: Timestamp) -> SendError {
         match self.kind {
             Kind::NotSent => SendError::NotSent(self.reason),
-            Kind::Busy(wait) => SendError::Busy {
+            Kind::Busy(wait, scope) => SendError::Busy {
                 until: wait.map(|wait| later(now, wait)),
+                scope,
                 reason: self.reason,
             },
             Kind::Credential => SendError::Credential(self.reason),
@@ -180,9 +203,9 @@ impl Trouble {
 pub(super) fn of_all(troubles: Vec<Trouble>, now: Timestamp) -> SendError {
     let said: Vec<String> = troubles.iter().map(|t| t.reason.text.clone()).collect();
     let hope = |t: &Trouble| match t.kind {
-        Kind::Busy(None) => 0,
+        Kind::Busy(None, _) => 0,
         Kind::NotSent => 1,
-        Kind::Busy(Some(_)) => 2,
+        Kind::Busy(Some(_), _) => 2,
         Kind::Unknown => 3,
         Kind::Credential => 4,
         Kind::Refused => 5,

@@ -629,3 +629,16 @@ fn versions_and_page_numbers_are_checked() {
     }
     assert!(is_number("105500000000001") && !is_number("nassjo") && !is_number(""));
 }
+
+#[tokio::test]
+async fn what_is_used_is_told_with_a_success() {
+    let usage = r#"{"call_count":81,"total_time":25,"total_cputime":25}"#;
+    let headers = [("content-type", "application/json"), ("X-App-Usage", usage)];
+    let server = Server::start(vec![answer(200, &headers, MADE)]).await;
+    let account = account(&server);
+    account.publish(&post(TEXT)).await.unwrap();
+    assert_eq!(
+        account.quota().map(|quota| (quota.left, quota.limit)),
+        Some((19, Some(100)))
+    );
+}

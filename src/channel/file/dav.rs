@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::channel::Secrets;
 use crate::channel::transport::{Answer, Effect, Transport, below};
-use crate::model::{Reason, SendError};
+use crate::model::{Busy, Reason, SendError};
 
 /// The folder, and how it is spoken to.
 #[derive(Clone)]
@@ -203,11 +203,13 @@ fn verdict(answer: &Answer) -> SendError {
         429 => SendError::Busy {
             until: answer.retry_after(),
             reason: reason(answer, "it asks us to wait"),
+            scope: Busy::Account,
         },
         503 => match answer.retry_after() {
             Some(until) => SendError::Busy {
                 until: Some(until),
                 reason: reason(answer, "it asks us to wait"),
+                scope: Busy::Account,
             },
             None => SendError::NotSent(reason(answer, "it did nothing")),
         },

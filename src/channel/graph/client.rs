@@ -16,7 +16,7 @@ use super::Fault;
 use crate::channel::transport::{Answer, Effect, Transport, below};
 use crate::channel::{Parts, Secrets};
 use crate::clock::{Timestamp, later};
-use crate::model::{Reason, SendError};
+use crate::model::{Busy, Reason, SendError};
 
 /// What the service says no with, where a post is made of containers. What is the same on every Graph channel is a
 /// [`Fault`]; the rest belongs to containers and their pictures.
@@ -57,13 +57,17 @@ impl Graph {
             base,
             version,
             secrets: Arc::clone(&parts.secrets),
-            http: parts.http.clone(),
+            http: parts.http.clone().metered(crate::channel::quota::graph),
             throttled: AtomicU32::new(0),
         }
     }
 
     pub(in crate::channel) fn secrets(&self) -> &dyn Secrets {
         self.secrets.as_ref()
+    }
+
+    pub(in crate::channel) fn quota(&self) -> Option<crate::model::Quota> {
+        self.http.quota()
     }
 
     pub(in crate::channel) fn now(&self) -> Timestamp {
@@ -181,6 +185,7 @@ impl Graph {
         SendError::Busy {
             until: until.or_else(|| Some(later(at, Duration::from_mins(minutes)))),
             reason,
+            scope: Busy::Account,
         }
     }
 

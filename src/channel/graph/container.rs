@@ -17,7 +17,7 @@ use super::readback::{self, Look};
 use crate::channel::patience::{Patience, Search};
 use crate::channel::transport::{Answer, Effect};
 use crate::channel::without;
-use crate::model::{Question, Reason, Receipt, SendError, Settled, Steps};
+use crate::model::{Busy, Question, Reason, Receipt, SendError, Settled, Steps};
 
 /// Containers that are made for a part before a person is asked.
 const CONTAINERS: usize = 3;
@@ -175,7 +175,11 @@ impl Exchange<'_> {
                 Standing::InProgress => {
                     let reason = Reason::new("container", "the service is still preparing the post");
                     let until = Some(crate::clock::later(self.graph.now(), BREATH));
-                    return Err(SendError::Busy { until, reason });
+                    return Err(SendError::Busy {
+                        until,
+                        reason,
+                        scope: Busy::Account,
+                    });
                 }
                 Standing::Gone(reason) => {
                     if let Some(id) = self.came_out(part, number, look).await? {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::*;
-use crate::channel::testing::{Server, json, parts, post, question};
+use crate::channel::testing::{Server, answer, json, parts, post, question};
 use crate::config::source::Source;
 use crate::model::Steps;
 
@@ -347,4 +347,20 @@ fn colours_that_cannot_be_read_are_not_taken() {
     assert!(problems("card_text = \"vit\"")[0].contains("#00467f"));
     assert!(problems("login = \"twitter\"")[0].contains("facebook"));
     assert!(problems("card_font = \"typsnitt.ttf\"")[0].contains("absolute"));
+}
+
+#[tokio::test]
+async fn what_is_used_is_told_with_the_publication() {
+    let folder = tempfile::tempdir().unwrap();
+    let usage = r#"{"1784":[{"type":"instagram","call_count":96,"estimated_time_to_regain_access":0}]}"#;
+    let headers = [
+        ("content-type", "application/json"),
+        ("X-Business-Use-Case-Usage", usage),
+    ];
+    let mut answers = exchange();
+    answers[2] = answer(200, &headers, r#"{"id":"2"}"#);
+    let server = Server::start(answers).await;
+    let account = open(&settings(&server.base, folder.path()));
+    account.publish(&pictured()).await.unwrap();
+    assert_eq!(account.quota().map(|quota| quota.left), Some(4));
 }

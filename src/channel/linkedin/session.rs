@@ -16,7 +16,7 @@ use url::Url;
 use crate::channel::transport::{Answer, Effect, Transport, below};
 use crate::channel::{Parts, Secrets};
 use crate::clock::{Timestamp, later};
-use crate::model::{Reason, SendError};
+use crate::model::{Busy, Reason, SendError};
 
 /// The name under which the vault keeps it.
 pub(super) const SECRET: &str = "session";
@@ -228,6 +228,7 @@ impl Sessions {
                     429 => SendError::Busy {
                         until: answer.retry_after(),
                         reason,
+                        scope: Busy::Account,
                     },
                     300..=399 => SendError::Refused(reason),
                     _ => SendError::NotSent(reason),

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::channel::transport::{Answer, Effect};
 use crate::clock::{Timestamp, later};
-use crate::model::{Reason, SendError};
+use crate::model::{Busy, Reason, SendError};
 
 /// Invalid, revoked, expired (reference page §6).
 const TOKEN_CODES: std::ops::RangeInclusive<i64> = 65_600..=65_602;
@@ -48,6 +48,7 @@ impl Fault {
             (Self::Busy { until, reason }, _) => SendError::Busy {
                 until: Some(until),
                 reason,
+                scope: Busy::Account,
             },
             (
                 Self::Refused(reason)

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use crate::channel::transport::Answer;
-use crate::model::{Reason, SendError};
+use crate::model::{Busy, Reason, SendError};
 
 /// What the answer to a post means.
 pub(super) fn of_write(answer: &Answer) -> SendError {
@@ -19,12 +19,14 @@ pub(super) fn of_write(answer: &Answer) -> SendError {
         429 => SendError::Busy {
             until: until(answer),
             reason,
+            scope: Busy::Account,
         },
         // Nothing was done: no lock on the key was to be had, or a proxy found nobody behind it.
         503 => match answer.retry_after() {
             Some(until) => SendError::Busy {
                 until: Some(until),
                 reason,
+                scope: Busy::Account,
             },
             None => SendError::NotSent(reason),
         },

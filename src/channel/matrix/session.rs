@@ -13,7 +13,7 @@ use url::Url;
 use super::verdict;
 use crate::channel::transport::{Answer, Effect, below};
 use crate::channel::{Parts, Secrets, Transport};
-use crate::model::{Reason, SendError};
+use crate::model::{Busy, Reason, SendError};
 
 /// Sends what the account asks, with its token.
 pub(super) struct Session {
@@ -142,6 +142,7 @@ fn refused(answer: &Answer) -> SendError {
                 code,
                 "the server asks us to wait before the access token is renewed",
             ),
+            scope: Busy::Account,
         },
         SendError::NotSent(_) | SendError::Unknown(_) => SendError::NotSent(Reason::new(
             code,

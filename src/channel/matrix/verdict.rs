@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::channel::transport::Answer;
 use crate::clock::{Timestamp, later};
-use crate::model::{Reason, SendError};
+use crate::model::{Busy, Reason, SendError};
 
 /// What the answer to a message means.
 pub(super) fn of_write(answer: &Answer) -> SendError {
@@ -13,6 +13,7 @@ pub(super) fn of_write(answer: &Answer) -> SendError {
         (429, _) | (400..=599, Some("M_LIMIT_EXCEEDED")) => SendError::Busy {
             until: until(answer),
             reason,
+            scope: Busy::Account,
         },
         // The token is good; a person has to put the account in order.
         (401, Some("M_USER_LOCKED" | "M_USER_SUSPENDED" | "M_USER_DEACTIVATED")) => {
@@ -24,6 +25,7 @@ pub(super) fn of_write(answer: &Answer) -> SendError {
             Some(until) => SendError::Busy {
                 until: Some(until),
                 reason,
+                scope: Busy::Account,
             },
             None => SendError::NotSent(reason),
         },

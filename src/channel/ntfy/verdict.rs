@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::channel::transport::Answer;
 use crate::clock::{Timestamp, later};
-use crate::model::{Reason, SendError};
+use crate::model::{Busy, Reason, SendError};
 
 /// How long to wait when the server names no time: it gives one request back in five seconds.
 const USUAL_WAIT: Duration = Duration::from_secs(10);
@@ -20,12 +20,14 @@ pub(super) fn of_write(answer: &Answer) -> SendError {
         (429, code) => SendError::Busy {
             until: answer.retry_after().or_else(|| usual_wait(answer, code)),
             reason,
+            scope: Busy::Account,
         },
         // A proxy found nobody behind it, or the server is just starting.
         (503, _) => match answer.retry_after() {
             Some(until) => SendError::Busy {
                 until: Some(until),
                 reason,
+                scope: Busy::Account,
             },
             None => SendError::NotSent(reason),
         },

@@ -2,7 +2,7 @@
 //! in no fixed words (reference page §2.1).
 
 use crate::channel::transport::Answer;
-use crate::model::{Reason, SendError};
+use crate::model::{Busy, Reason, SendError};
 
 /// What the answer to a message means. `hidden` is what must not show of it, and what is written instead.
 pub(super) fn of_write(answer: &Answer, hidden: &[(String, String)]) -> SendError {
@@ -28,6 +28,7 @@ pub(super) fn of_write(answer: &Answer, hidden: &[(String, String)]) -> SendErro
         429 => SendError::Busy {
             until: answer.retry_after(),
             reason: reason("too many messages at once; ask 46elks for a higher limit or lower `rate`"),
+            scope: Busy::Account,
         },
         300..=399 => SendError::Refused(reason("the service has moved: correct `base_url` in config.toml")),
         // Someone in front of the service lost patience; what had reached it by then nobody says.

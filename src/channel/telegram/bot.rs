@@ -17,7 +17,7 @@ use crate::channel::Secrets;
 use crate::channel::hook::conceal;
 use crate::channel::transport::{Answer, Effect, Transport, below};
 use crate::clock::{Timestamp, later};
-use crate::model::{AccountId, Reason, SendError};
+use crate::model::{AccountId, Busy, Reason, SendError};
 
 /// Whom messages go to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -227,6 +227,7 @@ impl Fault {
             429 => SendError::Busy {
                 until: said.until,
                 reason: said.reason,
+                scope: Busy::Account,
             },
             // Content, rights, a chat that is not there: 400 does not tell them apart but by its text.
             300..=407 | 409..=499 => SendError::Refused(said.reason),

@@ -523,3 +523,22 @@ fn the_practice_profile_shares_no_address_with_the_real_one() {
     )));
     assert_eq!(real.parts(), parts::MOST);
 }
+
+#[tokio::test]
+async fn what_is_used_is_told_with_the_publication() {
+    let usage = r#"{"call_count":96,"total_time":25,"total_cputime":25}"#;
+    let headers = [("content-type", "application/json"), ("X-App-Usage", usage)];
+    let server = Server::start(vec![
+        json(200, ID),
+        json(200, READY),
+        answer(200, &headers, r#"{"id":"2"}"#),
+        json(
+            200,
+            r#"{"id":"2","permalink":"https://www.threads.net/@nassjo/post/Abc"}"#,
+        ),
+    ])
+    .await;
+    let account = account(&server);
+    account.publish(&post(TEXT)).await.unwrap();
+    assert_eq!(account.quota().map(|quota| quota.left), Some(4));
+}

@@ -78,8 +78,8 @@ async fn a_message_carries_what_the_services_want_and_can_be_read_by_the_browser
 async fn every_answer_of_the_reference_page_has_its_class() {
     let rows: &[(u16, &str, &str)] = &[
         (400, "refused", "http-400"),
-        (401, "credential", "http-401"),
-        (403, "credential", "http-403"),
+        (401, "refused", "other-key"),
+        (403, "refused", "other-key"),
         (404, "refused", "gone"),
         (410, "refused", "gone"),
         (413, "refused", "http-413"),
@@ -109,7 +109,14 @@ async fn every_answer_of_the_reference_page_has_its_class() {
         for form in ["40", "Mon, 23 Nov 2026 16:00:00 GMT"] {
             let (result, _server) = publish_against(answer(status, &[("Retry-After", form)], "")).await;
             assert!(
-                matches!(result, Err(SendError::Busy { until: Some(_), .. })),
+                matches!(
+                    result,
+                    Err(SendError::Busy {
+                        until: Some(_),
+                        scope: Busy::Recipient,
+                        ..
+                    })
+                ),
                 "{result:?}"
             );
         }

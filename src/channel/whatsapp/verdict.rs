@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::channel::graph::regain;
 use crate::channel::transport::Answer;
 use crate::clock::later;
-use crate::model::{Reason, Recipient, SendError};
+use crate::model::{Busy, Reason, Recipient, SendError};
 
 /// The least wait after each kind of throttle.
 const NUMBER_TOO_FAST: Duration = Duration::from_secs(5);
@@ -46,8 +46,9 @@ pub(super) fn unreadable(answer: &Answer) -> SendError {
 
 fn by_code(answer: &Answer, error: &Value, code: i64, to: Option<&Recipient>) -> SendError {
     let reason = |hint: &str| reason(error, code, hint, to);
-    let busy = |least, hint| SendError::Busy {
+    let busy = |scope, least, hint| SendError::Busy {
         until: regain(answer).max(Some(later(answer.at, least))),
+        scope,
         reason: reason(hint),
     };
     match code {
@@ -60,9 +61,13 @@ fn by_code(answer: &Answer, error: &Value, code: i64, to: Option<&Recipient>) ->
         368 | 130_497 | 131_031 | 131_037 | 131_042 | 131_045 | 133_010 => SendError::Credential(reason(
             "Meta has stopped the account or the number; see WhatsApp Manager",
         )),
-        130_429 => busy(NUMBER_TOO_FAST, "too fast for this number"),
-        131_056 => busy(SAME_PERSON, "too many messages to the same person"),
-        4 | 80_007 | 133_016 => busy(ACCOUNT_TOO_FAST, "too many requests"),
+        130_429 => busy(Busy::Account, NUMBER_TOO_FAST, "too fast for this number"),
+        131_056 => busy(
+            Busy::Recipient,
+            SAME_PERSON,
+            "too many messages to the same person",
+        ),
+        4 | 80_007 | 133_016 => busy(Busy::Account, ACCOUNT_TOO_FAST, "too many requests"),
         131_048 | 131_049 | 130_472 => SendError::Refused(reason(
             "Meta does not deliver it now; reach the person another way",
         )),
@@ -102,6 +107,7 @@ fn by_status(answer: &Answer) -> SendError {
         429 => SendError::Busy {
             until: regain(answer),
             reason: reason("too many requests"),
+            scope: Busy::Account,
         },
         400..=407 | 410..=498 => SendError::Refused(reason("no reason given")),
         _ => SendError::Unknown(reason("it does not say whether it did anything")),

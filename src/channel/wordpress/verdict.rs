@@ -1,7 +1,7 @@
 //! What an answer other than success means. Decided by the status; the API's own code is shown, its sentences never are.
 
 use crate::channel::transport::Answer;
-use crate::model::{Reason, SendError};
+use crate::model::{Busy, Reason, SendError};
 
 /// Longest code of the API that is shown.
 const MAX_CODE: usize = 60;
@@ -15,12 +15,14 @@ pub(super) fn of_write(answer: &Answer) -> SendError {
         429 => SendError::Busy {
             until: answer.retry_after(),
             reason,
+            scope: Busy::Account,
         },
         // Maintenance, or a proxy that found nobody behind it: nothing was done.
         503 => match answer.retry_after() {
             Some(until) => SendError::Busy {
                 until: Some(until),
                 reason,
+                scope: Busy::Account,
             },
             None => SendError::NotSent(reason),
         },

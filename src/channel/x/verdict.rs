@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::channel::transport::{Answer, Effect};
 use crate::clock::Timestamp;
-use crate::model::{Reason, SendError};
+use crate::model::{Busy, Reason, SendError};
 
 /// What the service says no with. What follows from it depends on what was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +40,11 @@ impl Fault {
     pub(super) fn into_error(self, effect: Effect) -> SendError {
         match (self, effect) {
             (Self::Credential(reason), _) => SendError::Credential(reason),
-            (Self::Busy { until, reason }, _) => SendError::Busy { until, reason },
+            (Self::Busy { until, reason }, _) => SendError::Busy {
+                until,
+                reason,
+                scope: Busy::Account,
+            },
             (
                 Self::Refused(reason)
                 | Self::Forbidden(reason)

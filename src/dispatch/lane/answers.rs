@@ -13,7 +13,7 @@ use crate::dispatch::attempt::{self, Written};
 use crate::dispatch::backoff;
 use crate::dispatch::decide::{Circumstances, Settling, Verdict, after_attempt, after_settling, not_made};
 use crate::dispatch::queue::Key;
-use crate::model::{Delivery, Event, Reason, Receipt, SendError, Settled, State, Work};
+use crate::model::{Busy, Delivery, Event, Quota, Reason, Receipt, SendError, Settled, State, Work};
 use crate::store::{AttemptChange, Change, StoreError};
 
 /// What a task of the lane brings back.
@@ -22,6 +22,8 @@ pub(super) enum Done {
     Answered {
         work: Box<Work>,
         result: Result<Option<Receipt>, SendError>,
+        /// What the service said of its limit.
+        quota: Option<Quota>,
         took: Duration,
     },
     /// The channel said what became of an attempt; `None` if we stop.
@@ -49,7 +51,12 @@ pub(super) struct Kept {
 impl Lane {
     pub(super) fn take(&mut self, done: Done) {
         match done {
-            Done::Answered { work, result, took } => self.answered(*work, &result, took),
+            Done::Answered {
+                work,
+                result,
+                quota,
+                took,
+            } => self.answered(*work, &result, quota, took),
             Done::Settled { work, answer } => self.settled(*work, answer),
             Done::Written {
                 kept,
@@ -138,9 +145,11 @@ impl Lane {
                 self.tasks.spawn(async move {
                     let began = Instant::now();
                     let result = attempt::publish(&shared, &channel, &work, limit).await;
+                    let quota = channel.quota();
                     Done::Answered {
                         work: Box::new(work),
                         result,
+                        quota,
                         took: began.elapsed(),
                     }
                 });
@@ -155,7 +164,13 @@ impl Lane {
     }
 
     /// The channel answered.
-    fn answered(&mut self, work: Work, result: &Result<Option<Receipt>, SendError>, took: Duration) {
+    fn answered(
+        &mut self,
+        work: Work,
+        result: &Result<Option<Receipt>, SendError>,
+        quota: Option<Quota>,
+        took: Duration,
+    ) {
         let (now, wall) = (Instant::now(), self.wall());
         let delivery = &work.delivery;
         let outcome = result.as_ref().map_or_else(SendError::as_str, |_| "published");
@@ -165,9 +180,24 @@ impl Lane {
             .record(took.as_secs_f64());
         log(delivery, result, took);
 
-        let failures = match result {
-            Err(SendError::Busy { .. }) => delivery.attempts.max(self.gates.busy_streak() + 1),
-            Ok(_) | Err(_) => delivery.attempts,
+        let row = self
+            .failed
+            .get(&delivery.id)
+            .map_or(1, |row| row.saturating_add(1));
+        if result.is_err() {
+            self.failed.insert(delivery.id.clone(), row);
+        }
+        let account_busy = matches!(
+            result,
+            Err(SendError::Busy {
+                scope: Busy::Account,
+                ..
+            })
+        );
+        let failures = if account_busy {
+            row.max(self.gates.busy_streak() + 1)
+        } else {
+            row
         };
         let roll = backoff::roll();
         let verdict = after_attempt(result, delivery, failures, wall, roll);
@@ -176,9 +206,14 @@ impl Lane {
             let asked = backoff::delay(failures, roll);
             (verdict.event == Event::Expire).then(|| later(wall, asked))
         });
-        let remember = self.gates.learn(delivery, result, wait, now, wall);
+        let mut remember = self.gates.learn(delivery, result, wait, now, wall);
+        let spent = quota.is_some_and(|quota| self.gates.heed(&quota, now, wall));
+        if spent {
+            tracing::warn!(account.id = %delivery.account, "nothing is left of what the service takes; the lane waits until it says so");
+        }
+        remember |= spent;
         self.in_flight -= 1;
-        if matches!(result, Err(SendError::Busy { .. })) {
+        if account_busy || spent {
             // Others of the lane may not live until the service takes them again.
             self.dirty = true;
         }
@@ -244,6 +279,9 @@ impl Lane {
             self.heed(&delivery.id, error);
         }
         let at_rest = answer.is_ok_and(|state| !state.is_open());
+        if at_rest {
+            self.failed.remove(&delivery.id);
+        }
         if !at_rest || self.blocked_keys.contains(&Key::of(delivery)) {
             self.dirty = true;
         }
@@ -272,6 +310,7 @@ impl Lane {
             newer: self.sorted.has_newer(delivery),
             tries,
             lost_here,
+            failures: self.failed.get(&delivery.id).copied().unwrap_or(1),
             roll: backoff::roll(),
         };
         let asked = answer.as_ref().map(|_| ()).map_err(Clone::clone);

@@ -158,6 +158,11 @@ impl Lane {
             .collect();
         self.due.retain(|id, _| known.contains(id));
         let busy = &self.busy;
+        // What is not in hand and not in a head that was read to its end has left the lane.
+        if !full {
+            self.failed
+                .retain(|id, _| known.contains(id) || busy.contains_key(id));
+        }
         self.inquiries
             .retain(|id, _| known.contains(id) || busy.contains_key(id));
         self.ready = std::mem::take(&mut sorted.ready).into();

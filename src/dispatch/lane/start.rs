@@ -9,6 +9,7 @@ use super::{Lane, LanePlan};
 use crate::dispatch::attempt;
 use crate::dispatch::gates::Leave;
 use crate::dispatch::queue::{Key, Rank};
+use crate::dispatch::room::can_wait;
 use crate::model::{Actor, Event, Mode, State, Work};
 use crate::store::{AttemptChange, Change};
 
@@ -99,7 +100,9 @@ impl Lane {
                 self.dirty = true;
                 return None;
             }
-            match self.gates.leave(delivery, self.in_flight, now) {
+            let awaited = || self.sorted.holds_up(delivery, |behind| !can_wait(behind));
+            let awaited = can_wait(delivery) && awaited();
+            match self.gates.leave(delivery, awaited, self.in_flight, now) {
                 Leave::Granted => {
                     found = Some(index);
                     break;

@@ -10,9 +10,10 @@ use tokio::time::{Instant, sleep};
 use super::service::{Act, Call};
 use super::town::{HOUR, Town, drill, lane};
 use crate::channel::Pace;
-use crate::model::{BroadcastId, DeliveryId, Kind, LaneId, Mode, Proof, Reason, State};
+use crate::model::{BroadcastId, DeliveryId, Event, Kind, LaneId, Mode, Proof, Reason, State};
 
 const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// When each healthy lane's three posts stood there, with or without sick neighbours.
 async fn healthy_times(sick: bool) -> BTreeMap<LaneId, Vec<Duration>> {
@@ -404,4 +405,74 @@ async fn a_clock_that_jumps_back_delays_nothing() {
     sleep(6 * SECOND).await;
     assert_eq!(town.memory.state(&ids[0]), State::Published);
     assert!(service.requests()[2].at - start < 40 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn full_mailboxes_delay_nobody_else() {
+    let mut town = Town::new();
+    let account = lane("mail");
+    let mut script = vec![Act::Take; 3000];
+    for full in script.iter_mut().step_by(50) {
+        *full = Act::Full(5 * MINUTE);
+    }
+    let service = town.account(&account, Proof::Keyed, Act::Take, &script);
+    town.plan(&account, |plan| {
+        plan.pace = Pace {
+            attempts: 1200,
+            per: MINUTE,
+            burst: 20,
+            parallel: 8,
+        };
+    });
+    let ids = town.send_list(&account, 3000, HOUR);
+    let start = Instant::now();
+    let _dispatcher = town.dispatcher().await;
+    town.quiet(HOUR).await;
+    assert!(ids.iter().all(|id| town.memory.state(id) == State::Published));
+    let posts = service.posts();
+    // 3000 attempts at 20 a second; those of the full mailboxes among them.
+    let last = posts[2939].1 - start;
+    assert!(last <= 152 * SECOND, "the last of the others after {last:?}");
+    assert!(posts[2940].1 - start >= 5 * MINUTE, "the full ones had to wait");
+    assert_eq!(service.requests().len(), 3060);
+    let notes = town.memory.notes(&account);
+    assert_eq!((notes.busy_until, notes.failures), (None, 0));
+    println!("3000 recipients, 60 full mailboxes: the other 2940 out after {last:?}");
+    assert_eq!(town.count(), (0, 0));
+    town.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recipient_busy_past_the_validity_is_handed_over_alone() {
+    let mut town = Town::new();
+    let account = lane("push");
+    let service = town.account(&account, Proof::Keyed, Act::Take, &[Act::Full(2 * HOUR)]);
+    let ids = town.send_list(&account, 50, HOUR);
+    let _dispatcher = town.dispatcher().await;
+    town.quiet(MINUTE).await;
+    let by_hand = ids.iter().filter(|id| town.memory.state(id) == State::Manual);
+    assert_eq!(by_hand.count(), 1);
+    assert_eq!(service.posts().len(), 49);
+    assert_eq!(service.requests().len(), 50);
+    town.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_persons_retry_the_waits_begin_anew() {
+    let mut town = Town::new();
+    let account = lane("down");
+    let mut script = vec![Act::Down; 3];
+    script.extend([Act::Credential, Act::Down]);
+    let service = town.account(&account, Proof::Keyed, Act::Take, &script);
+    let id = town.send(from_ref(&account), HOUR).remove(0);
+    let dispatcher = town.dispatcher().await;
+    town.until(&id, State::Held).await;
+    town.memory.by_hand(&id, Event::Retry);
+    dispatcher.wake(from_ref(&account));
+    town.quiet(HOUR).await;
+    assert_eq!(town.memory.state(&id), State::Published);
+    let at: Vec<Instant> = service.requests().iter().map(|request| request.at).collect();
+    let wait = at[5] - at[4];
+    assert!(wait < 3 * SECOND, "{wait:?} after the first failure of the retry");
+    town.check();
 }

@@ -46,6 +46,8 @@ pub(super) struct Memory {
     clock: SharedClock,
     /// How long a commit takes.
     pub(super) flush: Duration,
+    /// How long the answer of which lanes are open takes to come back.
+    pub(super) lag: Mutex<Duration>,
     /// Every write fails.
     pub(super) full: AtomicBool,
     /// Calls of any kind.
@@ -62,6 +64,7 @@ impl Memory {
             inner: Mutex::default(),
             clock,
             flush,
+            lag: Mutex::default(),
             full: AtomicBool::new(false),
             calls: AtomicU64::new(0),
             commits: AtomicU64::new(0),
@@ -86,6 +89,7 @@ impl Memory {
                     let overtaken = old.alert == work.delivery.alert
                         && old.broadcast != work.delivery.broadcast
                         && old.lane() == lane
+                        && old.purpose == Purpose::Publish
                         && matches!(old.state, State::Queued | State::Held | State::Manual);
                     if overtaken {
                         row.work.delivery.state = State::Superseded;
@@ -240,6 +244,19 @@ impl Memory {
 
 #[async_trait]
 impl Ledger for Memory {
+    async fn inherit_lanes(&self, node: &str, owner: &str, until: Timestamp) -> Result<(), StoreError> {
+        let earlier = format!("{node}/");
+        let now = self.clock.now();
+        for row in self.lock().lanes.values_mut() {
+            if row.node.starts_with(&earlier) && row.until > now {
+                row.epoch += 1;
+                row.node = owner.to_owned();
+                row.until = until;
+            }
+        }
+        Ok(())
+    }
+
     async fn take_lanes(
         &self,
         lanes: &[LaneId],
@@ -308,9 +325,13 @@ impl Ledger for Memory {
 
     async fn open_lanes(&self) -> Result<Vec<LaneId>, StoreError> {
         self.calls.fetch_add(1, Ordering::SeqCst);
-        let inner = self.lock();
-        let open = inner.rows.iter().filter(|row| row.work.delivery.state.is_open());
-        let lanes: std::collections::BTreeSet<LaneId> = open.map(|row| row.work.delivery.lane()).collect();
+        let lanes: std::collections::BTreeSet<LaneId> = {
+            let inner = self.lock();
+            let open = inner.rows.iter().filter(|row| row.work.delivery.state.is_open());
+            open.map(|row| row.work.delivery.lane()).collect()
+        };
+        let lag = *self.lag.lock().unwrap();
+        sleep(lag).await;
         Ok(lanes.into_iter().collect())
     }
 

@@ -308,3 +308,23 @@ async fn a_panic_in_a_channel_is_an_unknown_outcome_and_stops_nobody() {
     assert_eq!(service.posts().len(), 1);
     town.check();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_woken_while_it_is_found_empty_is_not_forgotten() {
+    let mut town = Town::new();
+    let account = lane("shared");
+    town.account(&account, Proof::Keyed, Act::Take, &[Act::Hang { taken: false }]);
+    let first = town.send(from_ref(&account), HOUR).remove(0);
+    let _one = town.dispatcher_of("one").await;
+    town.until(&first, State::Sending).await;
+    let two = town.dispatcher_of("two").await;
+    *town.memory.lag.lock().unwrap() = Duration::from_secs(1);
+    // The second node looks again when the lease of the first may have run out, and finds nothing open; the answer is
+    // still on its way when it is given something to do.
+    sleep(Duration::from_millis(30_500)).await;
+    assert_eq!(town.memory.state(&first), State::Published);
+    let second = town.send(from_ref(&account), 2 * HOUR).remove(0);
+    two.wake(from_ref(&account));
+    town.until(&second, State::Published).await;
+    town.check();
+}

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::channel::{Channel, Identity};
 use crate::clock::{SharedClock, later};
-use crate::model::{DeliveryId, Post, Proof, Question, Reason, Receipt, SendError, Settled};
+use crate::model::{Busy, DeliveryId, Post, Proof, Question, Quota, Reason, Receipt, SendError, Settled};
 
 /// What the service does with a request.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +24,8 @@ pub(super) enum Act {
     Down,
     /// Too many requests.
     Busy(Option<Duration>),
+    /// This recipient must wait.
+    Full(Duration),
     /// The credential is dead.
     Credential,
     /// No.
@@ -37,6 +39,7 @@ pub(super) enum Call {
     Publish,
     Settle,
     Retract,
+    Pin,
 }
 
 #[derive(Debug, Clone)]
@@ -53,6 +56,9 @@ struct Inner {
     posts: Vec<(DeliveryId, Instant)>,
     script: VecDeque<Act>,
     settles: VecDeque<SendError>,
+    /// What it says of its limit, with one success after the other.
+    quotas: VecDeque<Quota>,
+    said: Option<Quota>,
     under_way: BTreeMap<DeliveryId, u32>,
     widest: usize,
     wrongs: Vec<String>,
@@ -88,6 +94,10 @@ impl Service {
 
     pub(super) fn next_settles(&self, answers: Vec<SendError>) {
         self.lock().settles = answers.into();
+    }
+
+    pub(super) fn next_quotas(&self, quotas: Vec<Quota>) {
+        self.lock().quotas = quotas.into();
     }
 
     pub(super) fn requests(&self) -> Vec<Request> {
@@ -176,13 +186,23 @@ impl Channel for Service {
             self.accept(&post.key);
         }
         sleep(self.latency / 2).await;
+        if act == Act::Take {
+            let mut inner = self.lock();
+            inner.said = inner.quotas.pop_front();
+        }
         match act {
             Act::Take => Ok(Receipt::of(post.key.as_str())),
             Act::Hang { .. } | Act::Cut { .. } => Err(SendError::Unknown(because("reset"))),
             Act::Down => Err(SendError::NotSent(because("connect"))),
             Act::Busy(wait) => Err(SendError::Busy {
                 until: wait.map(|wait| later(self.clock.now(), wait)),
+                scope: Busy::Account,
                 reason: because("http-429"),
+            }),
+            Act::Full(wait) => Err(SendError::Busy {
+                until: Some(later(self.clock.now(), wait)),
+                scope: Busy::Recipient,
+                reason: because("smtp-452-4.2.2"),
             }),
             Act::Credential => Err(SendError::Credential(because("http-401"))),
             Act::Refuse => Err(SendError::Refused(because("http-422"))),
@@ -223,10 +243,21 @@ impl Channel for Service {
             | Act::Cut { .. }
             | Act::Down
             | Act::Busy(_)
+            | Act::Full(_)
             | Act::Credential
             | Act::Refuse
             | Act::Panic => Err(SendError::Unknown(because("reset"))),
         }
+    }
+
+    async fn pin(&self, _receipt: &Receipt) -> Result<(), SendError> {
+        self.note(Call::Pin, None);
+        sleep(self.latency).await;
+        Ok(())
+    }
+
+    fn quota(&self) -> Option<Quota> {
+        self.lock().said.take()
     }
 
     async fn verify(&self) -> Result<Identity, SendError> {

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use super::service::{Act, Call, Service};
 use super::town::{HOUR, Town, lane};
 use crate::config::Unproven;
-use crate::model::{Proof, Reason, SendError, State};
+use crate::model::{Busy, Proof, Reason, SendError, State};
 
 fn calls(service: &Service) -> Vec<Call> {
     service.requests().iter().map(|request| request.call).collect()
@@ -101,6 +101,7 @@ async fn settling_waits_out_a_penalty_and_stops_at_a_refusal() {
         SendError::Busy {
             until: Some(until),
             reason: Reason::new("http-429", "as told"),
+            scope: Busy::Account,
         },
         SendError::Refused(Reason::new("http-403", "as told")),
     ]);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use vardkase::wall::How;
 
-use crate::support::{Account, Plan, World, eventually, list, webhooks};
+use crate::support::{Account, CRISIS, Plan, World, eventually, list, webhooks};
 
 /// No account has the same broadcast twice.
 fn once_each(world: &World, accounts: usize) {
@@ -102,15 +102,27 @@ async fn a_second_daemon_is_refused_within_a_second_and_told_who_is_first() {
 
 #[tokio::test]
 async fn a_daemon_that_was_taken_over_writes_nothing_more() {
-    const ACCOUNTS: usize = 5;
-    let world = World::open(Plan::of(webhooks(ACCOUNTS))).await;
+    const ACCOUNTS: usize = 6;
+    // One that knows a post again by its key five times, and one that has to look for it.
+    let accounts = || {
+        let mut accounts = webhooks(ACCOUNTS - 1);
+        accounts.push(Account::new("mastodon", "mastodon").with("settle_wait = \"1s\""));
+        accounts
+    };
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let plan = Plan::of(accounts()).daemon(&format!("listen = \"127.0.0.1:{port}\""));
+    let world = World::open(plan).await;
     let mut first = world.start().await;
     // Its attempts are under way when it freezes, and are answered while it cannot hear.
-    for account in webhooks(ACCOUNTS) {
+    for account in accounts() {
         world.fault(&account.id, How::Delay(700), 1);
     }
     let broadcast = set_off(&world).await;
-    eventually("every attempt under way", || asked(&world) == ACCOUNTS).await;
+    eventually("every attempt under way", || asked(&world) >= ACCOUNTS).await;
     first.sigstop();
     let mut second = world.spawn_with(&world.config, &["--take-over"], &[]);
 
@@ -144,6 +156,75 @@ async fn a_daemon_that_was_taken_over_writes_nothing_more() {
     assert_eq!(code, 0);
     assert_eq!(world.posts().len(), 2 * ACCOUNTS);
     assert!(!second.is_gone());
+    // The port that the first one held is listened on as soon as it is free.
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let until = Instant::now() + Duration::from_secs(10);
+    while client
+        .get(format!("http://127.0.0.1:{port}/healthz"))
+        .send()
+        .await
+        .is_err()
+    {
+        assert!(Instant::now() < until, "{}", second.said());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_idle_daemon_that_was_taken_over_ends_by_itself() {
+    let world = World::open(Plan::of(webhooks(2))).await;
+    let mut first = world.start().await;
+    // Its lanes are leased, and nothing is to be done in them; nor does it freeze in the middle of a write.
+    let (code, report) = world.send(&[]).await;
+    assert_eq!(code, 0);
+    world
+        .told(report["broadcast"].as_str().unwrap(), CRISIS.len())
+        .await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    first.sigstop();
+    let mut second = world.spawn_with(&world.config, &["--take-over"], &[]);
+    world.until_pid(&mut second).await;
+    let (code, _) = world.send(&[]).await;
+    assert_eq!(code, 0, "the lanes of the first are its successor's at once");
+    first.sigcont();
+    let code = first.ended(Duration::from_secs(10)).await;
+    assert_eq!(code, Some(1), "{}", first.said());
+    assert!(
+        first.said().contains("taken the data directory over"),
+        "{}",
+        first.said()
+    );
+    assert!(world.socket.exists());
+    let (code, _) = world.send(&[]).await;
+    assert_eq!(code, 0);
+    assert_eq!(world.posts().len(), 6);
+    world.cli(&["log", "verify"]).await.ended(0);
+}
+
+#[tokio::test]
+async fn a_take_over_that_fails_leaves_the_first_daemon_at_work() {
+    let world = World::open(Plan::of(webhooks(1))).await;
+    let mut first = world.start().await;
+    first.sigstop();
+    let elsewhere = world.dir().join("config-2.toml");
+    let text = std::fs::read_to_string(&world.config).unwrap();
+    let in_the_way = world.dir().join("ingen-socket");
+    std::fs::write(&in_the_way, "").unwrap();
+    let socket = format!("[daemon]\nsocket = \"{}\"\n", in_the_way.display());
+    std::fs::write(&elsewhere, text.replacen("[daemon]\n", &socket, 1)).unwrap();
+    std::fs::set_permissions(&elsewhere, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let mut second = world.spawn_with(&elsewhere, &["--take-over"], &[]);
+    assert_eq!(
+        second.ended(Duration::from_secs(20)).await,
+        Some(1),
+        "{}",
+        second.said()
+    );
+    first.sigcont();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(!first.is_gone(), "{}", first.said());
+    let (code, _) = world.send(&[]).await;
+    assert_eq!(code, 0);
 }
 
 #[tokio::test]

@@ -2,14 +2,15 @@
 
 use std::collections::HashSet;
 
-use vardkase::model::{Event, Kind, Purpose, Reason, Receipt, State};
-use vardkase::store::{AttemptChange, Destination, StepMade, StoreError, Target};
+use vardkase::model::{Actor, Event, Kind, Mode, Purpose, Reason, Receipt, State};
+use vardkase::store::{AttemptChange, Destination, Recall, StepMade, StoreError, Target};
 
 use super::bed::{Bed, existing, get, ids, live, one, states};
 use super::on_both_engines;
 
 on_both_engines!(
     every_statement_is_understood,
+    what_was_called_off_under_way_does_not_go_again,
     an_attempt_is_on_disk_before_and_after,
     a_change_that_does_not_apply_leaves_the_others_standing,
     changes_of_one_delivery_apply_in_their_order,
@@ -450,4 +451,42 @@ async fn an_edit_that_got_through_changes_its_target(bed: &Bed) {
     let standing = store.standing(&first.alert).await.unwrap();
     assert_eq!(standing[&live("a").account].post.as_ref(), Some(&post));
     assert_eq!(standing[&live("a").account].pinned, [post]);
+}
+
+async fn what_was_called_off_under_way_does_not_go_again(bed: &Bed) {
+    let store = bed.open().await;
+    let accepted = bed.initial(&store, &["a", "b", "c"]).await;
+    let id = ids(&store, &accepted.broadcast).await;
+    for one in &id {
+        bed.step(&store, one, State::Queued, Event::Begin).await;
+    }
+    bed.step(&store, &id[1], State::Sending, Event::Lose).await;
+    let seen = |state: State| Recall {
+        broadcast: accepted.broadcast.clone(),
+        mode: Mode::Live,
+        accounts: ["a", "b", "c"].map(|a| a.parse().unwrap()).to_vec(),
+        seen: vec![(id[0].clone(), state), (id[1].clone(), State::Unknown)],
+        extras: Vec::new(),
+        at: bed.now(),
+        actor: Actor::daemon(),
+        entry: bed.entry("retract"),
+    };
+    let head = store.journal_head().await.unwrap();
+    assert!(
+        matches!(
+            store.recall(seen(State::Queued)).await,
+            Err(StoreError::Moved { .. })
+        ),
+        "what moved since must be looked at again"
+    );
+    assert_eq!(store.journal_head().await.unwrap(), head);
+    store.recall(seen(State::Sending)).await.unwrap();
+    let again = bed.step(&store, &id[0], State::Sending, Event::Postpone).await;
+    assert_eq!(again, State::Cancelled, "it had not been sent");
+    let again = bed.step(&store, &id[1], State::Unknown, Event::Miss).await;
+    assert_eq!(again, State::Held, "it may have been sent");
+    assert_eq!(get(&store, &id[1]).await.error.unwrap().code, "retracted");
+    let out = bed.step(&store, &id[2], State::Sending, Event::Publish).await;
+    assert_eq!(out, State::Published);
+    assert_eq!(store.verify_journal().await.unwrap().broken, None);
 }

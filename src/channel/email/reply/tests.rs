@@ -52,6 +52,64 @@ fn every_reply_of_the_reference_has_its_outcome() {
 }
 
 #[test]
+fn a_full_mailbox_or_greylisting_is_one_recipients_and_the_rest_is_the_accounts() {
+    for (stage, code, text, expected) in [
+        (Stage::Recipient, 450, "4.2.0 greylisted", Busy::Recipient),
+        (Stage::Recipient, 452, "4.2.2 mailbox full", Busy::Recipient),
+        (Stage::Recipient, 552, "5.2.2 mailbox full", Busy::Recipient),
+        (Stage::Sent, 452, "4.2.2 mailbox full", Busy::Recipient),
+        (Stage::Recipient, 451, "4.3.0 local error", Busy::Account),
+        (Stage::Recipient, 452, "4.3.1 disk", Busy::Account),
+        (Stage::Recipient, 452, "4.5.3 too many", Busy::Account),
+        (Stage::Recipient, 421, "4.3.2 closing", Busy::Account),
+        (Stage::Sender, 450, "4.7.1 too fast", Busy::Account),
+        (Stage::Open, 450, "4.7.1 too fast", Busy::Account),
+    ] {
+        let (outcome, _) = after(stage, code, text);
+        assert!(
+            matches!(outcome, SendError::Busy { scope, .. } if scope == expected),
+            "{stage:?} {code} {text}: {outcome:?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_said_of_the_sender_leaves_no_recipient_out_and_is_for_a_person() {
+    for (code, text, name) in [
+        (
+            550,
+            "5.1.1 <kris@nassjo.se>: no such user",
+            "smtp-sender-550-5.1.1",
+        ),
+        (553, "5.1.8 sender domain", "smtp-sender-553-5.1.8"),
+        (550, "5.7.1 not yours", "smtp-sender-550-5.7.1"),
+        (550, "no", "smtp-sender-550"),
+    ] {
+        let (outcome, next) = after(Stage::Sender, code, text);
+        assert_eq!((outcome.as_str(), next), ("credential", true), "{code} {text}");
+        let reason = outcome.reason();
+        assert_eq!(reason.code, name);
+        assert!(
+            !reason.ends_recipient() && reason.text.contains("`from`"),
+            "{reason}"
+        );
+    }
+    // The letter's size is announced with MAIL.
+    assert_eq!(after(Stage::Sender, 552, "5.3.4 too big").0.as_str(), "refused");
+    // DATA is not about one recipient either.
+    let (outcome, _) = after(Stage::Body, 550, "5.1.1 no");
+    assert!(!outcome.reason().ends_recipient());
+    for stage in [Stage::Recipient, Stage::Sent] {
+        assert!(
+            after(stage, 550, "5.1.1 no such user")
+                .0
+                .reason()
+                .ends_recipient()
+        );
+    }
+}
+
+#[test]
 fn the_relays_own_troubles_go_to_the_next_relay_and_the_letters_do_not() {
     for (stage, code, text, next) in [
         (Stage::Open, 554, "5.7.1 blocked", true),

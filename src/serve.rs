@@ -103,7 +103,7 @@ async fn open(config: Config, clock: SharedClock, options: Options) -> anyhow::R
     let (doors, vault) = (doors?, vault?);
     let socket = config.daemon.socket.clone();
     let metrics = crate::telemetry::start_metrics();
-    let (app, listener) = match begin(config, clock, vault, &data_dir, &options).await {
+    let (app, listener) = match Box::pin(begin(config, clock, vault, &data_dir, &options)).await {
         Ok(begun) => begun,
         Err(error) => {
             if data_dir.give_back() {

@@ -331,6 +331,11 @@ impl Store {
         read::taken_ids(&self.inner.readers, account, besides, since, limit).await
     }
 
+    /// The newest broadcast of the alert that overtakes a delivery: it has its own word for the account and the recipient.
+    pub async fn newer(&self, delivery: &DeliveryId) -> Result<Option<BroadcastId>, StoreError> {
+        read::newer(&self.inner.readers, delivery).await
+    }
+
     /// Whether a broadcast has a delivery or a retraction that is open, or a list on its way; confirmations are not
     /// counted.
     pub async fn is_open(&self, broadcast: &BroadcastId) -> Result<bool, StoreError> {

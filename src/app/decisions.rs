@@ -7,7 +7,7 @@ use serde_json::json;
 use super::request::{Action, ActionRequest, ActionResult};
 use super::{App, AppError};
 use crate::clock::Timestamp;
-use crate::model::{AccountId, Actor, BroadcastId, Delivery, Event, LaneId, Receipt, State};
+use crate::model::{AccountId, Actor, BroadcastId, Delivery, Event, LaneId, Purpose, Receipt, State};
 use crate::store::{Change, ListDecision};
 
 /// Recipients of a list that are looked at together, and changes that an answer names.
@@ -87,7 +87,11 @@ impl App {
             if !named && !request.accounts.is_empty() {
                 continue;
             }
-            match decide(delivery, request.action) {
+            let decided = match decide(delivery, request.action) {
+                Ok(event) if publishes(event) => self.not_overtaken(delivery).await.map(|()| event),
+                decided => decided,
+            };
+            match decided {
                 Ok(event) => changes.push((delivery, change(delivery, event, request, actor, now))),
                 // Unless somebody asked for this one in particular: only what a person could do something about.
                 Err(why) if named || delivery.state.needs_person() => result.skip(delivery, why),
@@ -113,6 +117,29 @@ impl App {
         }
         self.wake(&lanes.into_iter().collect::<Vec<_>>());
     }
+}
+
+impl App {
+    /// Refuses to publish what a newer broadcast of the alert has overtaken: after the all-clear no warning goes out.
+    async fn not_overtaken(&self, delivery: &Delivery) -> Result<(), String> {
+        if delivery.purpose != Purpose::Publish {
+            return Ok(());
+        }
+        match self.store.newer(&delivery.id).await {
+            Ok(None) => Ok(()),
+            Ok(Some(newer)) => Err(format!(
+                "{newer} is newer and has its own text for {}; what it overtook is not published any more. Use `vardkase \
+                 retry {newer}`, or send an update",
+                delivery.account
+            )),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+/// Whether somebody publishes because of it: the daemon, or a person whom it asks to.
+fn publishes(event: Event) -> bool {
+    matches!(event, Event::Retry | Event::HandOver)
 }
 
 impl ActionResult {

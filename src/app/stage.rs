@@ -119,9 +119,18 @@ impl App {
         self.wake(&woken);
         let is_first = |delivery: &&Delivery| {
             let account = config.accounts.get(&delivery.account);
-            delivery.purpose == Purpose::Publish
-                && delivery.target.is_none()
-                && account.is_some_and(|account| account.stage == config::Stage::First)
+            let own = match delivery.purpose {
+                Purpose::Publish => delivery.target.is_none(),
+                // A correction that changes the page is there when the page answers with it.
+                Purpose::Edit => true,
+                Purpose::Pin
+                | Purpose::Unpin
+                | Purpose::Retract
+                | Purpose::ConfirmInterim
+                | Purpose::ConfirmFinal
+                | Purpose::ConfirmClosing => false,
+            };
+            own && account.is_some_and(|account| account.stage == config::Stage::First)
         };
         let first: Vec<&Delivery> = singles.iter().filter(is_first).collect();
         let now = self.now();

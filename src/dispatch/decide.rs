@@ -64,7 +64,7 @@ pub(super) struct Facts<'a> {
     pub(super) lane: Mode,
     /// The mode that the channel was opened for, if the account can be worked at all.
     pub(super) plan: Result<Mode, &'a Reason>,
-    /// A newer broadcast of the alert stands in the lane.
+    /// A newer broadcast of the alert has overtaken the delivery.
     pub(super) newer: bool,
     /// The service asked to be left alone until then.
     pub(super) busy_until: Option<Timestamp>,
@@ -280,7 +280,7 @@ pub(super) struct Circumstances {
     pub(super) now: Timestamp,
     /// What to do when nothing can tell.
     pub(super) unproven: Unproven,
-    /// A newer broadcast of the alert stands in the lane.
+    /// A newer broadcast of the alert has overtaken the delivery.
     pub(super) newer: bool,
     /// How often it has been tried, this time included.
     pub(super) tries: u32,

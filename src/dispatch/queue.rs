@@ -1,7 +1,7 @@
 //! The part of a lane that is in memory: what the store gave as its head, put into order. Pure.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use crate::model::{AlertId, BroadcastId, Delivery, DeliveryId, Purpose, Recipient, State, Work};
 
@@ -88,8 +88,8 @@ pub(super) struct Sorted {
     pub(super) ready: Vec<Work>,
     /// Waiting for an earlier one of their key.
     pub(super) blocked: Vec<Work>,
-    /// The newest broadcast of each alert in the lane.
-    newest: BTreeMap<AlertId, u64>,
+    /// Those that a newer broadcast of their alert has overtaken.
+    overtaken: HashSet<DeliveryId>,
 }
 
 impl Sorted {
@@ -112,11 +112,8 @@ impl Sorted {
                 })
                 .or_insert(rank);
         }
-        for work in &head {
-            if work.delivery.purpose == Purpose::Publish {
-                let newest = sorted.newest.entry(work.delivery.alert.clone()).or_default();
-                *newest = (*newest).max(number(&work.delivery.broadcast));
-            }
+        for work in head.iter().filter(|work| work.overtaken) {
+            sorted.overtaken.insert(work.delivery.id.clone());
         }
         for work in head {
             if busy.contains_key(&work.delivery.id) {
@@ -147,11 +144,9 @@ impl Sorted {
         sorted
     }
 
-    /// Whether a newer broadcast of the delivery's alert stands in the lane.
+    /// Whether a newer broadcast of its alert has overtaken the delivery.
     pub(super) fn has_newer(&self, delivery: &Delivery) -> bool {
-        self.newest
-            .get(&delivery.alert)
-            .is_some_and(|newest| *newest > number(&delivery.broadcast))
+        self.overtaken.contains(&delivery.id)
     }
 
     /// Whether such a delivery waits behind this one.

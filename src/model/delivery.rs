@@ -277,6 +277,8 @@ pub struct Work {
     pub target: Option<Receipt>,
     /// Where the target stands.
     pub target_state: Option<State>,
+    /// A newer broadcast of the alert has its own word for the account (and the recipient): this one is never sent.
+    pub overtaken: bool,
 }
 
 /// What an adapter gets to settle an unknown attempt.

@@ -261,12 +261,22 @@ fn work(
         },
         target: row.json_or_null(AFTER_DELIVERY + 2)?,
         target_state: row.word_or_null(AFTER_DELIVERY + 3)?,
+        overtaken: row.int(AFTER_DELIVERY + 4)? == 1,
         delivery,
     })
 }
 
 fn body(text: &str) -> Result<Rendering, StoreError> {
     serde_json::from_str(text).map_err(|e| StoreError::Engine(format!("a damaged rendering: {e}")))
+}
+
+/// The newest broadcast that has its own word for the delivery's account and recipient, if one is newer than its own.
+pub(super) async fn newer(
+    readers: &Readers,
+    delivery: &DeliveryId,
+) -> Result<Option<BroadcastId>, StoreError> {
+    let rows = readers.fetch(sql::NEWER, vec![delivery.as_str().into()]).await?;
+    rows.first().map(|row| row.word(0)).transpose()
 }
 
 pub(super) async fn is_open(readers: &Readers, broadcast: &BroadcastId) -> Result<bool, StoreError> {

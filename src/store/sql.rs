@@ -17,6 +17,29 @@ macro_rules! delivery_columns {
     };
 }
 
+// By the number of the broadcast, not the order of acceptance: a long list becomes deliveries after its acceptance. What
+// stands in for another account counts once it has been tried.
+macro_rules! newer {
+    () => {
+        "n.alert = d.alert AND n.account = d.account AND n.recipient = d.recipient AND n.broadcast <> d.broadcast \
+         AND nb.number > b.number AND n.purpose IN ('publish', 'edit') AND n.state NOT IN ('superseded', 'cancelled') \
+         AND (n.purpose = 'edit' OR n.target IS NULL OR n.attempts > 0)"
+    };
+}
+
+macro_rules! head_columns {
+    () => {
+        concat!(
+            delivery_columns!(),
+            ", b.number, b.valid_until, t.receipt, t.state, \
+             CAST(CASE WHEN d.purpose = 'publish' AND EXISTS (SELECT 1 FROM delivery n \
+             JOIN broadcast nb ON nb.id = n.broadcast WHERE ",
+            newer!(),
+            ") THEN 1 ELSE 0 END AS BIGINT)"
+        )
+    };
+}
+
 macro_rules! broadcast_columns {
     () => {
         "alert, id, kind, mode, message, headline, actor, accepted_at, valid_until, finished_at"
@@ -107,14 +130,17 @@ statements! {
                      WHERE owner LIKE $1 AND owner <> $2 AND held_until > $4";
     LANE_NOTE = "UPDATE lane SET busy_until = $4, open_until = $5, failures = $6, reason = $7 \
                  WHERE account = $1 AND mode = $2 AND epoch = $3";
-    RELEASE = "UPDATE delivery SET not_before = $2 WHERE broadcast = $1 AND purpose = 'publish' AND target IS NULL \
-               AND urgency IS NOT NULL AND state = 'queued' AND attempts = 0 AND not_before > $2";
+    /// What stands in for another account waits on: it goes only if that one does not get out.
+    RELEASE = "UPDATE delivery SET not_before = $2 WHERE broadcast = $1 AND (purpose IN ('edit', 'pin', 'unpin') \
+               OR (purpose = 'publish' AND target IS NULL)) AND urgency IS NOT NULL AND state = 'queued' \
+               AND attempts = 0 AND not_before > $2";
     RELEASE_LISTS = "UPDATE expansion SET not_before = $2 WHERE broadcast = $1 AND stands_in_for IS NULL \
                      AND state IN ('open', 'held') AND not_before > $2";
     RELEASE_LISTS_TEXT = "UPDATE expansion SET alternative = NULL WHERE broadcast = $1 AND alternative IS NOT NULL \
                           AND state IN ('open', 'held')";
+    /// Also what was tried before, or waits for a person: nothing of it has got out with the other link.
     RELEASE_TEXT = "UPDATE delivery SET alternative = NULL WHERE broadcast = $1 AND alternative IS NOT NULL \
-                    AND urgency IS NOT NULL AND state = 'queued' AND attempts = 0";
+                    AND state IN ('queued', 'held', 'manual', 'refused') AND unknown_since IS NULL";
     STEP_MADE = "INSERT INTO step (delivery, name, value, at) VALUES ($1, $2, $3, $4) \
                  ON CONFLICT (delivery, name) DO UPDATE SET value = excluded.value, at = excluded.at";
     ARRIVAL_OF = "SELECT d.broadcast, d.account, a.state FROM delivery d LEFT JOIN arrival a ON a.delivery = d.id \
@@ -129,7 +155,10 @@ statements! {
     ONE_STEP = step_columns!(), "WHERE d.id = $1";
 
     OPEN_LANES = "SELECT DISTINCT account, mode FROM delivery WHERE urgency IS NOT NULL ORDER BY account, mode";
-    HEAD = "SELECT ", delivery_columns!(), ", b.number, b.valid_until, t.receipt, t.state FROM delivery d \
+    /// The newest broadcast that overtakes a delivery.
+    NEWER = "SELECT n.broadcast FROM delivery n JOIN broadcast nb ON nb.id = n.broadcast, delivery d \
+             JOIN broadcast b ON b.id = d.broadcast WHERE d.id = $1 AND ", newer!(), " ORDER BY nb.number DESC LIMIT 1";
+    HEAD = "SELECT ", head_columns!(), " FROM delivery d \
             JOIN broadcast b ON b.id = d.broadcast LEFT JOIN delivery t ON t.id = d.target \
             WHERE d.account = $1 AND d.mode = $2 AND d.urgency IS NOT NULL ORDER BY d.urgency, d.seq LIMIT $3";
     TAKEN = "SELECT remote_id FROM delivery WHERE account = $1 AND remote_id IS NOT NULL AND id <> $2 \
@@ -300,8 +329,8 @@ pub(super) static LANES_HEAD: Many = Many {
     columns: &[T; 2],
     after: concat!(
         ") SELECT ",
-        delivery_columns!(),
-        ", b.number, b.valid_until, t.receipt, t.state FROM v CROSS JOIN delivery d JOIN broadcast b ON b.id = d.broadcast \
+        head_columns!(),
+        " FROM v CROSS JOIN delivery d JOIN broadcast b ON b.id = d.broadcast \
          LEFT JOIN delivery t ON t.id = d.target WHERE d.id IN (SELECT x.id FROM delivery x \
          WHERE x.account = v.account AND x.mode = v.mode AND x.urgency IS NOT NULL \
          ORDER BY x.urgency, x.seq LIMIT 32) ORDER BY d.account, d.mode, d.urgency, d.seq"

@@ -343,7 +343,13 @@ impl Ledger for Memory {
             .rows
             .iter()
             .filter(in_lane)
-            .map(|row| row.work.clone())
+            .map(|row| Work {
+                overtaken: inner
+                    .rows
+                    .iter()
+                    .any(|other| overtakes(&other.work.delivery, &row.work.delivery)),
+                ..row.work.clone()
+            })
             .collect();
         head.sort_by_key(|work| {
             (
@@ -428,6 +434,19 @@ impl Ledger for Memory {
     }
 }
 
+/// Whether one is a newer word of the same alert for the same account and recipient, as the real store's text says.
+fn overtakes(newer: &Delivery, older: &Delivery) -> bool {
+    let number = |delivery: &Delivery| crate::dispatch::queue::number(&delivery.broadcast);
+    newer.alert == older.alert
+        && newer.lane() == older.lane()
+        && newer.recipient == older.recipient
+        && number(newer) > number(older)
+        && older.purpose == Purpose::Publish
+        && matches!(newer.purpose, Purpose::Publish | Purpose::Edit)
+        && !matches!(newer.state, State::Superseded | State::Cancelled)
+        && (newer.purpose == Purpose::Edit || newer.target.is_none() || newer.attempts > 0)
+}
+
 /// A delivery with all that goes with it.
 pub(super) fn work(
     lane: &LaneId,
@@ -494,5 +513,6 @@ pub(super) fn work(
         post,
         target: None,
         target_state: None,
+        overtaken: false,
     }
 }

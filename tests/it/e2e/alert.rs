@@ -9,7 +9,11 @@ use crate::support::{Plan, World, every_channel, list, states};
 async fn follow(world: &World, alert: &str, kind: &str, fields: &[&str]) -> Value {
     let mut more = vec!["--alert", alert, "--kind", kind];
     for field in fields {
-        more.extend(["-f", field]);
+        if field.starts_with("--") {
+            more.push(field);
+        } else {
+            more.extend(["-f", field]);
+        }
     }
     let (_, report) = world.send(&more).await;
     assert_eq!(report["kind"], kind);
@@ -99,6 +103,47 @@ async fn what_never_got_out_is_superseded_by_what_is_newer() {
     let posts = world.posts_of("intranat");
     assert_eq!(posts.len(), 1, "{posts:#?}");
     assert!(posts[0].text.contains("Tankbilar"), "{posts:#?}");
+}
+
+#[tokio::test]
+async fn after_the_all_clear_no_retry_brings_the_warning_back() {
+    let world = World::open(Plan::of(every_channel())).await;
+    let _daemon = world.start().await;
+    let refuse = || How::Answer {
+        status: 400,
+        headers: Vec::new(),
+        body: None,
+    };
+    world.fault("intranat", refuse(), 1);
+    let (_, first) = world.send(&["--to", "intranat", "--to", "webb"]).await;
+    let (alert, broadcast) = (
+        first["alert"].as_str().unwrap(),
+        first["broadcast"].as_str().unwrap(),
+    );
+    assert_eq!(states(&first, "intranat"), ["refused"], "{first:#}");
+    // Before anything newer, a person may let it run again; it is refused once more.
+    world.fault("intranat", refuse(), 1);
+    world
+        .cli(&["retry", broadcast, "--account", "intranat"])
+        .await
+        .ended(0);
+    world
+        .until(broadcast, "refused again", |r| {
+            states(r, "intranat") == ["refused"] && list(r, "deliveries").iter().any(|d| d["attempts"] == 2)
+        })
+        .await;
+    let last = follow(&world, alert, "all-clear", &["--to=intranat"]).await;
+    let newest = last["broadcast"].as_str().unwrap();
+    for action in [None, Some("--hand-over")] {
+        let mut args = vec!["retry", broadcast, "--account", "intranat", "--json"];
+        args.extend(action);
+        let said = world.cli(&args).await;
+        assert_ne!(said.code, 0, "{said:?}");
+        assert!(said.stdout.contains(newest), "it says what is newer: {said:?}");
+    }
+    let posts = world.posts_of("intranat");
+    assert_eq!(posts.len(), 1, "only the all-clear: {posts:#?}");
+    assert_eq!(states(&world.report(broadcast).await, "intranat"), ["refused"]);
 }
 
 #[tokio::test]

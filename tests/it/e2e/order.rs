@@ -130,3 +130,68 @@ async fn an_account_that_takes_too_long_is_stood_in_for() {
     );
     assert!(other.at < own.at);
 }
+
+#[tokio::test]
+async fn nothing_waits_on_when_the_page_has_answered() {
+    let accounts = vec![
+        Account::new("blogg", "wordpress")
+            .with("stage = \"first\"")
+            .with("correction = \"edit\""),
+        Account::new("mastodon", "mastodon")
+            .with("pin = true")
+            .with("correction = \"edit\""),
+        Account::new("intranat", "webhook"),
+        Account::new("radio", "manual"),
+    ];
+    // Longer than any test has patience for: whoever waits for it fails.
+    let world = World::open(Plan::of(accounts).daemon("stage_deadline = \"5m\"")).await;
+    let _daemon = world.start().await;
+    let (_, report) = world.send(&[]).await;
+    let broadcast = report["broadcast"].as_str().unwrap();
+    world
+        .until(broadcast, "finished, pins and all", |r| {
+            !r["finished_at"].is_null()
+        })
+        .await;
+    assert!(world.posts_of("mastodon")[0].pinned);
+    let by_hand = list(&report, "deliveries")
+        .iter()
+        .find(|d| d["account"] == "radio")
+        .and_then(|d| d["delivery"].as_str());
+    let ready = world
+        .get(&format!("/api/v1/deliveries/{}", by_hand.unwrap()))
+        .await;
+    let text = ready["text"].as_str().unwrap();
+    assert!(
+        !text.contains(FALLBACK) && text.contains(world.simulated("blogg").site.base.host_str().unwrap()),
+        "the person's text leads to the page that answers: {text}"
+    );
+
+    // A correction changes the page, and the others go when it answers.
+    let correct = [
+        "correct",
+        broadcast,
+        "-f",
+        "omrade=Malmbäck",
+        "-f",
+        "ratt=Det gäller Malmbäck.",
+        "--yes",
+        "--json",
+    ];
+    let corrected = world.cli(&correct).await.ended(0).json();
+    let second = corrected["broadcast"].as_str().unwrap();
+    world
+        .until(second, "finished, edits and all", |r| !r["finished_at"].is_null())
+        .await;
+    for account in ["blogg", "mastodon", "intranat"] {
+        let post = world.posts_of(account).pop().unwrap();
+        assert!(
+            post.text.contains("Malmbäck") && !post.text.contains(FALLBACK),
+            "{account}: {}",
+            post.text
+        );
+    }
+    let stages = told(&world, "stage").await;
+    assert_eq!(stages.len(), 2, "{stages:?}");
+    assert!(stages.iter().all(|stage| stage["answers"] == true), "{stages:?}");
+}

@@ -106,12 +106,12 @@ pub fn plan<'a, R: Copy + Into<Room<'a>>>(
 ///
 /// # Errors
 /// Why nothing can go out on it. The plan is then as it was.
-pub fn join<'a>(
+pub fn join(
     plan: &mut Plan,
     command: &Command,
     message: &PreparedMessage,
     municipality: &Municipality,
-    account: (&AccountId, Room<'a>),
+    account: (&AccountId, Room<'_>),
 ) -> Result<(), Vec<Finding>> {
     let alone = self::plan(command, message, municipality, &[account])?;
     for (account, rendering) in alone.each() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use vardkase::app::plan;
 use vardkase::app::request::{PictureRequest, SendRequest};
-use vardkase::channel::{self, Capabilities, REGISTRY, Transport};
+use vardkase::channel::{Capabilities, REGISTRY, Transport};
 use vardkase::check::{Finding, Level};
 use vardkase::clock::{Clock, SystemClock};
 use vardkase::config::Config;
@@ -91,7 +91,7 @@ async fn every_wish_that_a_channel_cannot_fulfil_is_told() {
             edit,
             retract,
             pin,
-            picture: pictures,
+            picture: shows,
             // Not wished by a command: the link stands in the text, the proof is shown, and the rest is what a channel is.
             link_card: _,
             proof: _,
@@ -142,7 +142,7 @@ async fn every_wish_that_a_channel_cannot_fulfil_is_told() {
                 "capability",
                 "ta tillbaka",
             ),
-            (pictures, "picture", pictured, "picture", "följer inte med"),
+            (shows, "picture", pictured, "picture", "följer inte med"),
         ] {
             let findings = said(&config, &request).await;
             let told_of = findings.iter().any(|finding| {
@@ -239,14 +239,13 @@ async fn one_line_for_each_wish_however_many_accounts_there_are() {
 fn what_a_service_would_refuse_is_foretold() {
     let config = shipped("webb-nassjo", "").unwrap();
     let links = |n: usize| {
-        (0..n)
-            .map(|n| format!("https://nassjo.se/{n} "))
-            .collect::<String>()
+        let all: Vec<String> = (0..n).map(|n| format!("https://nassjo.se/{n}")).collect();
+        all.join(" ")
     };
     for (channel, fine, wrong) in [
         ("instagram", "#kris ".repeat(30), "#kris ".repeat(31)),
         ("instagram", "@kommun ".repeat(20), "@kommun ".repeat(21)),
-        ("threads", links(5) + &links(5), links(6)),
+        ("threads", links(5) + " " + &links(5), links(6)),
         ("x", "$SEK 100 $ och 5$".to_owned(), "$SEK $EUR".to_owned()),
         ("teams", "a\n".repeat(300), "a\n".repeat(600)),
         ("mattermost", "a".repeat(14_000), "*".repeat(9_000)),
@@ -283,7 +282,6 @@ fn what_a_service_would_refuse_is_foretold() {
             "{channel}: {why}"
         );
     }
-    assert!(channel::kind("x").is_some());
 }
 
 #[tokio::test]

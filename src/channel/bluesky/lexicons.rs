@@ -408,12 +408,10 @@ fn spoiled(record: &Value, at: &str, value: Option<Value>) -> Value {
     let mut record = record.clone();
     let (parent, name) = at.rsplit_once('/').unwrap();
     let parent = record.pointer_mut(parent).unwrap_or_else(|| panic!("{at}"));
-    match value {
-        Some(value) => match parent {
-            Value::Array(items) => items.push(value),
-            other => other[name] = value,
-        },
-        None => {
+    match (parent.as_array_mut(), value) {
+        (Some(items), value) => items.push(value.unwrap_or_default()),
+        (None, Some(value)) => parent[name] = value,
+        (None, None) => {
             assert!(parent.as_object_mut().unwrap().remove(name).is_some(), "{at}");
         }
     }

@@ -392,9 +392,11 @@ async fn a_prepared_message_may_bring_its_own_picture() {
         env!("CARGO_MANIFEST_DIR"),
         "/templates/messages/koka-vattnet.toml"
     ));
-    let own = own
-        .unwrap()
-        .replacen("version = ", "picture = \"koka.jpg\"\nversion = ", 1);
+    let own = own.unwrap().replacen(
+        "version = ",
+        "picture = \"koka.jpg\"\npicture_credit = \"Foto: kommunen\"\nversion = ",
+        1,
+    );
     let write = |alt: &str| {
         std::fs::write(folder.path().join("koka-vattnet.toml"), format!("{own}\n{alt}")).unwrap();
     };
@@ -416,6 +418,7 @@ async fn a_prepared_message_may_bring_its_own_picture() {
             (&"message".into(), &alt.into()),
             "{shown:#}"
         );
+        assert_eq!(picture["credit"], "Foto: kommunen");
     }
     world.send(&[]).await;
     assert_eq!(only(&world, "mastodon").pictures[0].alt, "En kastrull på en spis");

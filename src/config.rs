@@ -95,6 +95,8 @@ pub struct Daemon {
     pub messages: Option<PathBuf>,
     /// Longest time that one attempt may take, connection included.
     pub attempt_timeout: Duration,
+    /// The same for mail: longer unless the configuration says how long, for a relay may think about each letter.
+    pub mail_timeout: Duration,
     /// How long attempts under way may finish after SIGTERM.
     pub shutdown_grace: Duration,
     /// How long the other accounts wait for those of the first stage.
@@ -227,6 +229,8 @@ pub struct Relay {
     pub tls: RelayTls,
     /// Whether the vault must hold `username` and `password` for it.
     pub login: bool,
+    /// Longest wait for each part of the dialogue with it, where no other relay is left to try.
+    pub patience: Duration,
 }
 
 /// Recipients of a list channel.

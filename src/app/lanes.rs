@@ -48,7 +48,7 @@ impl App {
             mode,
             pace: account.pace,
             unproven: account.unproven,
-            attempt_timeout: account.attempt_timeout.unwrap_or(config.daemon.attempt_timeout),
+            attempt_timeout: attempt_timeout(config, account),
             credentials: match mode {
                 Mode::Live => self.held_by(&account.id),
                 Mode::Drill | Mode::Test => Arc::default(),
@@ -78,7 +78,7 @@ impl App {
             },
             // The same Message-ID goes again: most readers fold it into one, and a missing confirmation is worse.
             unproven: Unproven::Resend,
-            attempt_timeout: config.daemon.attempt_timeout,
+            attempt_timeout: config.daemon.mail_timeout,
             credentials: self.relay_log_ins(config),
             channel: Ok(email::confirmation(&parts, &config.confirmation.from)),
         }
@@ -122,6 +122,7 @@ impl App {
             port: simulated.site.smtp.port(),
             tls: RelayTls::None,
             login: false,
+            patience: config.daemon.mail_timeout / 4,
         };
         let secrets = InMemory::of(
             simulated
@@ -139,6 +140,16 @@ impl App {
             domain: domain(config),
         })
     }
+}
+
+/// Longest time of one attempt on an account.
+fn attempt_timeout(config: &Config, account: &Account) -> std::time::Duration {
+    let usual = if account.channel.id == email::KIND.id {
+        config.daemon.mail_timeout
+    } else {
+        config.daemon.attempt_timeout
+    };
+    account.attempt_timeout.unwrap_or(usual)
 }
 
 fn domain(config: &Config) -> String {

@@ -16,7 +16,9 @@ use url::Url;
 use super::hook::{self, Hook};
 use super::transport::{Answer, Effect, Transport, below};
 use super::without;
-use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, Shown, WallSite};
+use super::{
+    Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, Shown, WallSite, markdown,
+};
 use crate::clock::{Timestamp, later};
 use crate::compose::TextRule;
 use crate::config::section::Section;
@@ -61,6 +63,8 @@ pub static KIND: Kind = Kind {
 /// Of a message's text (developers/resources/webhook, read 2026-08). The page says "characters"; UTF-16 units are the most
 /// cautious reading.
 const MAX_UTF16: usize = 2000;
+/// What is kept free of it: each sign that Discord would read as formatting is escaped with one more.
+const FOR_ESCAPES: usize = 100;
 
 /// The picture rule: 10 MiB for a whole request and 1024 characters of description, with headroom.
 const PICTURE: PictureRule = PictureRule {
@@ -119,7 +123,7 @@ struct Discord {
 impl Settings for Discord {
     fn text_rule(&self) -> TextRule {
         TextRule {
-            limit: Some(MAX_UTF16),
+            limit: Some(MAX_UTF16 - FOR_ESCAPES),
             unit: Unit::Utf16,
             also: None,
         }
@@ -271,7 +275,7 @@ impl Account {
         post: &Post,
         picture: Option<&Picture>,
     ) -> Result<(), SendError> {
-        let body = json!({"content": post.rendering.text, "allowed_mentions": {"parse": []}});
+        let body = json!({"content": content(&post.rendering.text), "allowed_mentions": {"parse": []}});
         let request = self.request(Method::PATCH, &["messages", &receipt.remote_id], &[]);
         let answer = self
             .http
@@ -285,7 +289,7 @@ impl Account {
 
     async fn create(&self, post: &Post, picture: Option<&Picture>) -> Result<Receipt, SendError> {
         // Nobody is called by a word that happens to be a role; and without `wait` a loss would go unseen.
-        let mut body = json!({"content": post.rendering.text, "allowed_mentions": {"parse": []}});
+        let mut body = json!({"content": content(&post.rendering.text), "allowed_mentions": {"parse": []}});
         if let Some(username) = &self.settings.username {
             body["username"] = username.as_str().into();
         }
@@ -344,6 +348,16 @@ impl Account {
             | SendError::Refused(_)) => other,
         }
     }
+}
+
+/// A text as Discord is to show it. One with so many signs that they cannot all be escaped goes as it is: rather words in
+/// italics than none.
+fn content(text: &str) -> String {
+    let escaped = markdown::discord(text);
+    if escaped.encode_utf16().count() > MAX_UTF16 {
+        return text.to_owned();
+    }
+    escaped
 }
 
 /// The request with this body, and the picture beside it.

@@ -189,7 +189,12 @@ impl Mail {
             relays: parts
                 .relays
                 .iter()
-                .map(|config| Relay::new(config.clone(), hello.clone(), Arc::clone(&parts.relay_secrets)))
+                .enumerate()
+                .map(|(at, config)| {
+                    let is_last = at + 1 == parts.relays.len();
+                    let secrets = Arc::clone(&parts.relay_secrets);
+                    Relay::new(config.clone(), hello.clone(), secrets, is_last)
+                })
                 .collect(),
             http: parts.http.clone(),
         }

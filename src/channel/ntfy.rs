@@ -100,7 +100,7 @@ fn read(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
                 "topic",
                 format!("{topic:?} is a page of every ntfy server; expected another name"),
             );
-        } else if !is_word(topic) {
+        } else if !is_topic(topic) {
             section.problem("topic", format!("found {topic:?}, expected {TOPIC}"));
         }
     }
@@ -109,7 +109,7 @@ fn read(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
         .unwrap_or(DEFAULT_PRIORITY);
     let tags = section.strings("tags", TAGS);
     for tag in tags.iter().flatten() {
-        if !is_word(&tag.value) || tag.value.len() > MAX_TAG {
+        if !is_tag(&tag.value) || tag.value.len() > MAX_TAG {
             let text = format!("{:?} is no tag; expected a word such as \"warning\"", tag.value);
             section.problem_at(tag.place, "tags", text);
         }
@@ -137,7 +137,16 @@ fn read(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
     }))
 }
 
-fn is_word(text: &str) -> bool {
+/// What a server takes as a topic: `^[-_A-Za-z0-9]{1,64}$` (reference page).
+fn is_topic(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+}
+
+/// What is a tag: the names of emoji hold a `+`.
+fn is_tag(text: &str) -> bool {
     !text.is_empty()
         && text
             .bytes()

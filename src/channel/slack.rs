@@ -121,7 +121,12 @@ struct Account {
 #[async_trait]
 impl Channel for Account {
     async fn publish(&self, post: &Post) -> Result<Receipt, SendError> {
-        let body = json!({"text": mrkdwn(&post.rendering.text), "unfurl_links": true});
+        let body = json!({
+            "text": escaped(&post.rendering.text),
+            // Nothing is bold, struck through or a quotation: people read the words as they were approved.
+            "mrkdwn": false,
+            "unfurl_links": true,
+        });
         let answer = self.ask(&body, Effect::Writes).await?;
         if !answer.is_success() {
             return Err(self.failure(&answer));
@@ -216,8 +221,9 @@ fn code(answer: &Answer) -> Option<String> {
     (!body.is_empty() && body.len() <= MAX_CODE && body.bytes().all(is_word)).then(|| body.to_owned())
 }
 
-/// A text in Slack's markup: nothing in it can become a mention or a link but the web addresses, which do.
-fn mrkdwn(text: &str) -> String {
+/// A text as Slack wants it also where it is not to read formatting: nothing in it can become a mention or a link but
+/// the web addresses, which do.
+fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for (n, line) in text.lines().enumerate() {
         if n > 0 {

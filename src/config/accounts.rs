@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::section::{Placed, Section, is_loopback_host, quoted};
-use super::source::hint;
+use super::source::{Source, hint};
 use super::{Account, Relay, RelayTls, Stage, Unproven};
 use crate::channel::{self, Pace, REGISTRY};
 use crate::model::{AccountId, AddressKind, GroupId, Recipient};
@@ -17,6 +17,8 @@ pub const EVERYONE: &str = "alla";
 const MAX_ACCOUNTS: usize = 500;
 const MAX_RELAYS: usize = 10;
 const MAX_GROUPS: usize = 20;
+/// A relay on a busy machine needs so long although it is at work.
+const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A name that must exist somewhere, with the place where it is used.
 #[derive(Debug, Clone)]
@@ -41,6 +43,8 @@ impl Reference {
 pub struct Relays {
     pub relays: Vec<Relay>,
     pub names: Vec<Reference>,
+    /// For each of `relays`: where its patience stands or would stand, and what it is if it is given.
+    pub patience: Vec<(usize, Option<Duration>)>,
 }
 
 /// The accounts, the names of those too that could not be read, and what they refer to.
@@ -53,6 +57,8 @@ pub struct Accounts {
     pub fallbacks: Vec<(String, Reference)>,
     pub relays: Vec<Reference>,
     pub lists: Vec<Reference>,
+    /// Addresses at which services are to call us.
+    pub reports: Vec<Reference>,
 }
 
 /// Reads `[[relay]]`.
@@ -82,9 +88,45 @@ pub fn relays(root: &mut Section<'_>) -> Relays {
         } else {
             s.required::<String>("id", "a name such as \"relay-1\"");
         }
-        all.relays.extend(relay(s));
+        let place = s.place_of("patience");
+        let patience = s.duration_within("patience", Duration::from_millis(100), Duration::from_mins(5));
+        if let Some(relay) = relay(s) {
+            all.relays.push(relay);
+            all.patience.push((place, patience));
+        }
     }
     all
+}
+
+/// How long each relay may take: a quarter of the shortest attempt to send a mail, so that opening, envelope, body and
+/// reply all have their time; or what the configuration says, which may not be longer.
+pub fn be_patient(
+    source: &Source,
+    relays: &mut Relays,
+    accounts: &BTreeMap<AccountId, Account>,
+    mail: Duration,
+) {
+    let own = accounts
+        .values()
+        .filter(|account| account.channel.id == crate::channel::email::KIND.id)
+        .filter_map(|account| account.attempt_timeout);
+    let shortest = own.chain([mail]).min().unwrap_or(mail);
+    let most = (shortest / 4).max(LEAST_PATIENCE);
+    for (relay, (place, given)) in relays.relays.iter_mut().zip(&relays.patience) {
+        relay.patience = given.unwrap_or(most);
+        if relay.patience > most {
+            source.report(
+                *place,
+                "relay.patience",
+                format!(
+                    "found {}, expected at most {}: a quarter of the shortest attempt_timeout of a mail, which is {}",
+                    humantime::format_duration(relay.patience),
+                    humantime::format_duration(most),
+                    humantime::format_duration(shortest)
+                ),
+            );
+        }
+    }
 }
 
 fn relay(mut s: Section<'_>) -> Option<Relay> {
@@ -133,6 +175,8 @@ fn relay(mut s: Section<'_>) -> Option<Relay> {
         port: port?,
         tls,
         login,
+        // What it may be depends on the accounts: see `be_patient`.
+        patience: LEAST_PATIENCE,
     })
 }
 
@@ -275,7 +319,11 @@ fn account(mut s: Section<'_>, id: Option<AccountId>, all: &mut Accounts) -> Opt
             format!("the keys of the channel {} could not be read", kind.id),
         );
     }
-    for (key, into) in [("relay", &mut all.relays), ("list", &mut all.lists)] {
+    for (key, into) in [
+        ("relay", &mut all.relays),
+        ("list", &mut all.lists),
+        ("whendelivered", &mut all.reports),
+    ] {
         if s.knows(key) {
             let place = s.place_of(key);
             if let Some(value) = s.text_if_any(key) {

@@ -2,20 +2,30 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Problem;
 use super::accounts::{Accounts, EVERYONE, Relays};
 use super::drills::Drills;
 use super::lists::Lists;
 use super::section::quoted;
 use super::source::{Source, hint};
+use super::{Daemon, Problem};
 use crate::compose::messages::Target;
 
 /// The name under which the confirmation's own deliveries stand in store and log.
 const RESERVED: &str = "confirmation";
 
 /// Reports every reference that leads nowhere and every name that is taken twice.
-pub fn check(source: &Source, accounts: &Accounts, relays: &Relays, lists: &Lists, drills: &Drills) {
+pub fn check(
+    source: &Source,
+    daemon: Option<&Daemon>,
+    accounts: &Accounts,
+    relays: &Relays,
+    lists: &Lists,
+    drills: &Drills,
+) {
     names(source, accounts, relays);
+    if let Some(daemon) = daemon {
+        reports(source, daemon, accounts);
+    }
     fallbacks(source, accounts);
     addresses(source, accounts, lists);
     let relay_names: Vec<&str> = relays
@@ -149,6 +159,31 @@ fn addresses(source: &Source, accounts: &Accounts, lists: &Lists) {
                     takes.words(),
                 ),
             );
+        }
+    }
+}
+
+/// A service that is to report finds us: somebody listens, and the address is one that we answer.
+fn reports(source: &Source, daemon: &Daemon, accounts: &Accounts) {
+    for reference in &accounts.reports {
+        let account = reference.key.split('.').nth(1).unwrap_or_default();
+        let report = |text: String| source.report(reference.name.place, reference.key.clone(), text);
+        if daemon.public_listen.is_none() {
+            report(
+                "nobody would hear the reports: set daemon.public_listen, such as \"127.0.0.1:8087\", and let \
+                 your web server pass /reports/ on to it"
+                    .to_owned(),
+            );
+        }
+        // That it is an address at all was looked at where it was read.
+        let Ok(url) = url::Url::parse(&reference.name.value) else {
+            continue;
+        };
+        if !url.path().ends_with(&format!("/reports/{account}")) {
+            report(format!(
+                "found the path {}, expected one that ends with /reports/{account}: no other is answered",
+                quoted(url.path())
+            ));
         }
     }
 }

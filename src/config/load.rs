@@ -94,9 +94,11 @@ fn read_file(source: &Source, folder: &Path, running: Option<&Config>) -> Read {
     let checks = root
         .table("checks")
         .map_or(Some(Checks::DEFAULT), |section| checks(section));
-    let relays = accounts::relays(&mut root);
+    let mut relays = accounts::relays(&mut root);
     let lists = lists::lists(&mut root, folder);
     let mut accounts = accounts::accounts(&mut root);
+    let mail_timeout = daemon.as_ref().map_or(2 * MINUTE, |d| d.mail_timeout);
+    accounts::be_patient(source, &mut relays, &accounts.read, mail_timeout);
     for later in ["approval", "verification"] {
         root.not_here(later, "is not part of this version yet; remove the section");
     }
@@ -106,7 +108,7 @@ fn read_file(source: &Source, folder: &Path, running: Option<&Config>) -> Read {
     let drills = drills::drills(&mut root, &prepared.messages);
     let mut message_problems = prepared.problems;
     if !source.is_damaged() {
-        links::check(source, &accounts, &relays, &lists, &drills);
+        links::check(source, daemon.as_ref(), &accounts, &relays, &lists, &drills);
         message_problems.extend(links::check_messages(&accounts, prepared.targets));
     }
     for account in accounts.read.values_mut() {
@@ -265,9 +267,8 @@ fn daemon(mut s: Section<'_>, folder: &Path) -> Option<Daemon> {
         .optional("allow_uids", "a list of user ids such as [1000]")
         .unwrap_or_default();
     let messages = own_messages(&mut s, folder);
-    let attempt_timeout = s
-        .duration_within("attempt_timeout", SHORTEST, 5 * MINUTE)
-        .unwrap_or(20 * SECOND);
+    let given = s.duration_within("attempt_timeout", SHORTEST, 5 * MINUTE);
+    let (attempt_timeout, mail_timeout) = (given.unwrap_or(20 * SECOND), given.unwrap_or(2 * MINUTE));
     let shutdown_grace = s
         // With what comes after it, everything has ended within 25 s.
         .duration_within("shutdown_grace", SHORTEST, 20 * SECOND)
@@ -288,6 +289,7 @@ fn daemon(mut s: Section<'_>, folder: &Path) -> Option<Daemon> {
         allow_uids: allow_uids.into_iter().collect(),
         messages,
         attempt_timeout,
+        mail_timeout,
         shutdown_grace,
         stage_deadline,
     })

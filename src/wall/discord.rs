@@ -135,12 +135,13 @@ impl Discord {
         if content.contains("@everyone") && body["allowed_mentions"]["parse"] != json!([]) {
             shown.insert("calls".to_owned(), "everyone".to_owned());
         }
+        let (text, links) = seen(&content);
         let posted = Posted {
             account: self.account.clone(),
             mode: Mode::Live,
             remote_id: id,
-            links: super::page::links(&content),
-            text: content,
+            links,
+            text,
             key: None,
             in_reply_to: None,
             recipient: None,
@@ -192,6 +193,30 @@ fn content(body: &Value, known: &[&str]) -> Result<String, Refusal> {
         ));
     }
     Ok(content)
+}
+
+/// What people see of a text, and where they can go from it. What is not escaped is formatting: stricter than Discord,
+/// which looks for a second sign.
+fn seen(content: &str) -> (String, Vec<String>) {
+    let (mut lines, mut links) = (Vec::new(), Vec::new());
+    for line in content.lines() {
+        let line = line.trim_start_matches(['#', '>', '-', '+', ' ']);
+        let digits = line.trim_start_matches(|c: char| c.is_ascii_digit());
+        let line = match digits.strip_prefix(". ") {
+            Some(item) if digits.len() < line.len() => item,
+            Some(_) | None => line,
+        };
+        let (words, found) = super::markdown::read(line);
+        // What is escaped has been read; of two left over, what stands between them is black.
+        let hides = line.replace("\\|", "").matches("||").count() > 1;
+        lines.push(if hides { words.replace('|', "") } else { words });
+        for link in found {
+            if !links.contains(&link) {
+                links.push(link);
+            }
+        }
+    }
+    (lines.join("\n"), links)
 }
 
 /// The JSON of a request, and the picture if it is a form with one.
@@ -249,8 +274,7 @@ fn edit(call: &mut Call<'_>, id: &str) -> Result<(u16, Value), Refusal> {
         .iter_mut()
         .find(|p| p.remote_id == id && p.deleted_at.is_none());
     let posted = found.ok_or_else(Refusal::no_message)?;
-    posted.links = super::page::links(&content);
-    posted.text = content;
+    (posted.text, posted.links) = seen(&content);
     posted.edited_at = Some(now);
     // What the list of attachments does not name is taken away.
     if let Some(picture) = picture {

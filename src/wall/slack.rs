@@ -53,7 +53,7 @@ impl Slack {
         };
         let is_known = |(name, value): (&String, &Value)| match name.as_str() {
             "text" => value.is_string(),
-            "unfurl_links" | "unfurl_media" => value.is_boolean(),
+            "mrkdwn" | "unfurl_links" | "unfurl_media" => value.is_boolean(),
             _ => false,
         };
         if !body.iter().all(is_known) {
@@ -64,7 +64,8 @@ impl Slack {
             return Err((400, "no_text"));
         }
         let cut: String = text.chars().take(MAX_CHARACTERS).collect();
-        let (shown, links) = read(&cut).ok_or((400, "invalid_payload"))?;
+        let formats = body.get("mrkdwn").and_then(Value::as_bool).unwrap_or(true);
+        let (shown, links) = read(&cut, formats).ok_or((400, "invalid_payload"))?;
         let second = SignedDuration::from_secs(1);
         let long_ago =
             |at: &Timestamp| call.now.duration_since(*at) >= second * i32::try_from(BURST).unwrap_or(1);
@@ -96,13 +97,18 @@ impl Slack {
     }
 }
 
-/// What people see of a text in Slack's markup, and what they can click; `None` if it is not well formed.
-fn read(text: &str) -> Option<(String, Vec<String>)> {
+/// What people see of a text in Slack's markup, and what they can click; `None` if it is not well formed. Signs of
+/// formatting are lost to them where it `formats`: stricter than Slack, which looks for a second one.
+fn read(text: &str, formats: bool) -> Option<(String, Vec<String>)> {
+    let plain_of = |text: &str| match formats {
+        true => text.replace(['*', '_', '~', '`'], ""),
+        false => text.to_owned(),
+    };
     let (mut shown, mut links) = (String::new(), Vec::new());
     let mut rest = text;
     while let Some(at) = rest.find(['<', '>', '&']) {
         let (plain, marked) = rest.split_at(at);
-        shown.push_str(plain);
+        shown.push_str(&plain_of(plain));
         if let Some(inside) = marked.strip_prefix('<') {
             let (inside, after) = inside.split_once('>')?;
             let (address, label) = inside.split_once('|').unwrap_or((inside, inside));
@@ -120,7 +126,7 @@ fn read(text: &str) -> Option<(String, Vec<String>)> {
             rest = after.strip_prefix(';')?;
         }
     }
-    shown.push_str(rest);
+    shown.push_str(&plain_of(rest));
     Some((shown, links))
 }
 
@@ -177,13 +183,16 @@ mod tests {
 
     #[test]
     fn markup_is_read_as_people_see_it() {
-        let read_text = |text| read(text).map(|(shown, _)| shown);
+        let read_text = |text| read(text, true).map(|(shown, _)| shown);
         assert_eq!(read_text("a &lt;b&gt; &amp; c").as_deref(), Some("a <b> & c"));
-        let (shown, links) = read("Se <https://a.se/?b=1&amp;c=2> och <https://b.se|sidan>.").unwrap();
+        let (shown, links) = read("Se <https://a.se/?b=1&amp;c=2> och <https://b.se|sidan>.", true).unwrap();
         assert_eq!(shown, "Se https://a.se/?b=1&c=2 och sidan.");
         assert_eq!(links, ["https://a.se/?b=1&c=2", "https://b.se"]);
         for wrong in ["a & b", "a < b", "a > b", "<!channel>", "<@U1>", "&nbsp;", "&"] {
-            assert_eq!(read(wrong), None, "{wrong}");
+            assert_eq!(read(wrong, true), None, "{wrong}");
         }
+        assert_eq!(read_text("*a* _b_ ~c~ `d`").as_deref(), Some("a b c d"));
+        let (shown, _) = read("*a* _b_ ~c~ `d`", false).unwrap();
+        assert_eq!(shown, "*a* _b_ ~c~ `d`");
     }
 }

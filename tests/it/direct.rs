@@ -60,6 +60,7 @@ impl Stand {
                 host: wall.smtp().ip().to_string(),
                 port: wall.smtp().port(),
                 tls: RelayTls::None,
+                patience: Duration::from_secs(5),
                 login: false,
             }]),
             relay_secrets: Arc::new(InMemory::default()),

@@ -30,7 +30,9 @@ fn pictured() -> Post {
 
 #[tokio::test]
 async fn staff_read_what_was_to_be_said_and_nobody_is_called() {
-    let text = format!("<!channel> @everyone <@U1> & *så* _här_\n\n{TEXT}");
+    let text = format!(
+        "<!channel> @everyone <@U1> & *så* _här_ ~nu~ `kod` ||dolt|| [se](här)\n# 1\n> 2\n- 3\n4. fyra\n\n{TEXT}"
+    );
     for practice in [slack().await, discord().await] {
         practice.channel.publish(&post(&text)).await.unwrap();
         let ledger = practice.ledger();

@@ -184,6 +184,7 @@ async fn postfix_takes_a_letter_for_each_greylists_one_and_refuses_who_is_not_th
         host: "127.0.0.1".to_owned(),
         port: postfix.port,
         tls: RelayTls::None,
+        patience: Duration::from_secs(5),
         login: false,
     }]);
     let mail = stand.open();

@@ -1,7 +1,9 @@
 //! One relay: connections to it, kept while they are of use, and the exchange of one letter.
 //!
 //! lettre's client has no deadline after the connection stands (its documented one does not hold in 0.11.23), so every
-//! step here has its own; they are short enough that a silent relay leaves time for the next one within an attempt.
+//! step here has its own. Where another relay is left to try they are short, so that a silent one leaves time for it;
+//! the last one gets all the patience that its configuration gives it: relays think long, and some answer what they
+//! refuse with delay.
 
 use std::fmt;
 use std::future::Future;
@@ -26,12 +28,9 @@ use crate::config::{Relay as Config, RelayTls};
 use crate::failpoint;
 use crate::model::AccountId;
 
-/// From the first packet to a session that is logged in.
-const OPEN: Duration = Duration::from_secs(4);
-/// MAIL, RCPT and DATA together.
-const ENVELOPE: Duration = Duration::from_secs(5);
-/// Writing the body.
-const BODY: Duration = Duration::from_secs(10);
+/// Longest wait for a relay while another one is left to try: to a session that is logged in, for MAIL, RCPT and DATA
+/// together, and for writing the body.
+const HURRY: Duration = Duration::from_secs(5);
 /// Waiting for the reply to the final dot; the caller's own deadline comes first.
 const REPLY: Duration = Duration::from_mins(10);
 /// A connection that lay idle longer is not used: relays hang up after a minute or less.
@@ -46,6 +45,8 @@ pub(super) struct Relay {
     config: Config,
     hello: ClientId,
     secrets: Arc<dyn Secrets>,
+    /// Longest wait: to a session that is logged in, for MAIL, RCPT and DATA together, and for writing the body.
+    patience: Duration,
     idle: Mutex<Vec<Session>>,
 }
 
@@ -63,8 +64,15 @@ struct Session {
 }
 
 impl Relay {
-    pub(super) fn new(config: Config, hello: String, secrets: Arc<dyn Secrets>) -> Self {
+    /// `is_last` if no other relay is tried after it.
+    pub(super) fn new(config: Config, hello: String, secrets: Arc<dyn Secrets>, is_last: bool) -> Self {
+        let patience = if is_last {
+            config.patience
+        } else {
+            config.patience.min(HURRY)
+        };
         Self {
+            patience,
             config,
             hello: ClientId::Domain(hello),
             secrets,
@@ -100,7 +108,9 @@ impl Relay {
         let blanked = |trouble| self.blanked(trouble);
         let mut session = self.open().await.map_err(blanked)?;
         let noop = session.connection.command(Noop);
-        self.step(OPEN, Stage::Open, noop).await.map_err(blanked)?;
+        self.step(self.patience, Stage::Open, noop)
+            .await
+            .map_err(blanked)?;
         let name = session.connection.server_info().name().to_owned();
         session.leave().await;
         let how = match self.config.tls {
@@ -121,7 +131,7 @@ impl Relay {
     ) -> Result<T, Trouble> {
         match timeout(within, step).await {
             Ok(result) => result.map_err(|error| Trouble::of(self.id(), stage, &error)),
-            Err(_) => Err(self.silent(within)),
+            Err(_) => Err(self.silent()),
         }
     }
 
@@ -133,8 +143,8 @@ impl Relay {
         }
     }
 
-    fn silent(&self, within: Duration) -> Trouble {
-        let text = format!("no answer within {} s", within.as_secs());
+    fn silent(&self) -> Trouble {
+        let text = format!("no answer within {} s", self.patience.as_secs_f64());
         Trouble::contact(self.id(), "smtp-timeout", text)
     }
 
@@ -166,9 +176,9 @@ impl Relay {
     }
 
     async fn open(&self) -> Result<Session, Trouble> {
-        match timeout(OPEN, self.open_slowly()).await {
+        match timeout(self.patience, self.open_slowly()).await {
             Ok(result) => result,
-            Err(_) => Err(self.silent(OPEN)),
+            Err(_) => Err(self.silent()),
         }
     }
 
@@ -288,13 +298,13 @@ impl Relay {
         }
         let mail = Mail::new(Some(letter.from.clone()), parameters);
         let started = Instant::now();
-        self.step(ENVELOPE, Stage::Sender, connection.command(mail))
+        self.step(self.patience, Stage::Sender, connection.command(mail))
             .await?;
         let rcpt = Rcpt::new(letter.to.clone(), Vec::new());
-        let left = ENVELOPE.saturating_sub(started.elapsed());
+        let left = self.patience.saturating_sub(started.elapsed());
         self.step(left, Stage::Recipient, connection.command(rcpt))
             .await?;
-        let left = ENVELOPE.saturating_sub(started.elapsed());
+        let left = self.patience.saturating_sub(started.elapsed());
         self.step(left, Stage::Body, connection.command(Data)).await?;
         Ok(())
     }
@@ -311,10 +321,10 @@ impl Relay {
         }));
         let exchange = session.connection.message_iter(parts);
         tokio::pin!(exchange);
-        let result = match timeout(BODY, &mut exchange).await {
+        let result = match timeout(self.patience, &mut exchange).await {
             Ok(result) => Some(result),
             // The body is still being written: the relay does not read.
-            Err(_) if !phase.dot_may_have_left() => return Err(self.silent(BODY)),
+            Err(_) if !phase.dot_may_have_left() => return Err(self.silent()),
             Err(_) => timeout(REPLY, exchange).await.ok(),
         };
         let stage = if phase.dot_may_have_left() {

@@ -261,4 +261,4 @@ pub(super) fn deepest(error: &dyn std::error::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

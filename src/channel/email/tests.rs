@@ -15,6 +15,8 @@ use crate::model::Recipient;
 #[derive(Clone)]
 enum Act {
     Say(&'static str),
+    /// Thinks so long first.
+    After(Duration, &'static str),
     Hang,
     Close,
 }
@@ -42,6 +44,7 @@ impl Sink {
             host: "127.0.0.1".to_owned(),
             port: listener.local_addr().unwrap().port(),
             tls: RelayTls::None,
+            patience: Duration::from_secs(5),
             login: false,
         };
         let said = Arc::new(Mutex::new(Vec::new()));
@@ -86,6 +89,10 @@ async fn talk(
     loop {
         let (text, last) = match script.get(word.as_str()) {
             Some(Act::Say(text)) => (*text, false),
+            Some(Act::After(time, text)) => {
+                tokio::time::sleep(*time).await;
+                (*text, false)
+            }
             Some(Act::Hang) => std::future::pending().await,
             Some(Act::Close) => return None,
             None => (default, word == "QUIT"),
@@ -312,6 +319,62 @@ async fn a_refused_recipient_costs_no_connection_and_stops_no_other() {
         .await
         .unwrap_err();
     assert_eq!(refused.as_str(), "refused");
+}
+
+#[tokio::test]
+async fn every_reply_of_the_reference_means_on_the_wire_what_it_means_in_the_table() {
+    for &(code, text, word, _) in reply::tests::REPLIES {
+        for stage in ["RCPT", "DOT"] {
+            let said: &'static str = format!("{code} {text}").leak();
+            let sink = Sink::start(&[(stage, Act::Say(said))]).await;
+            let mail = mail(&[&sink.relay]);
+            let outcome = mail.publish(&letter("x")).await.unwrap_err();
+            assert_eq!(outcome.as_str(), word, "{stage} {said}: {outcome}");
+            assert!(
+                outcome.reason().code.starts_with(&format!("smtp-{code}")),
+                "{stage} {said}: {outcome}"
+            );
+            assert_eq!(
+                sink.letters().len(),
+                usize::from(stage == "DOT"),
+                "{stage} {said}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_last_relay_has_all_the_time_that_its_patience_gives_it_and_no_other_has() {
+    const THINKS: Duration = Duration::from_secs(6);
+    let slowly = |word: &'static str, said: &'static str| [(word, Act::After(THINKS, said))];
+    // Each in its own task: they think at the same time.
+    let alone = [
+        ("GREETING", "220 slow", None),
+        ("EHLO", "250 slow", None),
+        ("RCPT", "550 5.1.1 unknown", Some("smtp-550-5.1.1")),
+        ("DATA", "354 go on", None),
+        ("DOT", "250 2.0.0 Ok: queued as 4Zabc", None),
+    ]
+    .map(|(word, said, refused)| async move {
+        let mut sink = Sink::start(&slowly(word, said)).await;
+        sink.relay.patience = THINKS * 3;
+        match (mail(&[&sink.relay]).publish(&letter("x")).await, refused) {
+            (Ok(_), None) => {}
+            (Err(SendError::Refused(reason)), Some(code)) => assert_eq!(reason.code, code, "{word}"),
+            (other, _) => panic!("{word}: {other:?}"),
+        }
+    });
+    futures::future::join_all(alone).await;
+
+    let mut first = Sink::start(&slowly("RCPT", "250 at last")).await;
+    first.relay.patience = THINKS * 3;
+    let second = Sink::start(&[]).await;
+    let receipt = mail(&[&first.relay, &second.relay])
+        .publish(&letter("x"))
+        .await
+        .unwrap();
+    assert!(receipt.note.unwrap().contains("no answer within 5 s"));
+    assert_eq!((first.letters().len(), second.letters().len()), (0, 1));
 }
 
 #[tokio::test]

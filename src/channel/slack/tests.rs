@@ -36,11 +36,12 @@ async fn a_message_is_escaped_and_its_addresses_are_links() {
         asked.json(),
         json!({
             "text": "Koka vattnet &lt;i Nässjö&gt; &amp; vänta.\n\nSe <https://nassjo.se/kris?a=1&amp;b=2>.",
+            "mrkdwn": false,
             "unfurl_links": true,
         })
     );
     assert_eq!(
-        mrkdwn("<!channel> <@U1> https://a.se/|x"),
+        escaped("<!channel> <@U1> https://a.se/|x"),
         "&lt;!channel&gt; &lt;@U1&gt; https://a.se/|x"
     );
 }

@@ -242,7 +242,7 @@ async fn a_report_is_asked_for_at_an_address_of_its_own() {
     let ask = |key: &'static str| async move {
         let server = Server::start(vec![json(200, &sent("s1f").to_string())]).await;
         let mut settings = settings(&server);
-        settings.whendelivered = Some("https://kris.nassjo.se/rapporter/sms".parse().unwrap());
+        settings.whendelivered = Some("https://kris.nassjo.se/reports/sms".parse().unwrap());
         let post = crate::channel::testing::with_key(message(TEXT), key);
         settings.open(parts(LOGIN)).unwrap().publish(&post).await.unwrap();
         Url::parse(&form(&server.asked()[0])["whendelivered"]).unwrap()

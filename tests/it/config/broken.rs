@@ -145,6 +145,11 @@ const CASES: &[(&str, &str, &str)] = &[
     ),
     ("relay as one table", "[[relay]]", "[relay]"),
     (
+        "relay with more patience than a mail has time",
+        "[[relay]]\n",
+        "[[relay]]\npatience = \"1m\"\n",
+    ),
+    (
         "relay without TLS",
         "host = \"smtp.nassjo.se\"",
         "host = \"smtp.nassjo.se\"\ntls = \"none\"",
@@ -242,6 +247,20 @@ const CASES: &[(&str, &str, &str)] = &[
         "[account.p4]\n[account.epost]",
     ),
     ("unknown list", "list = \"press\"", "list = \"pressen\""),
+    (
+        "reports to nobody",
+        "[account.p4]",
+        "[account.sms]\nchannel = \"sms-46elks\"\nfrom = \"Nassjo\"\nlist = \"nummer\"\n\
+         whendelivered = \"https://kris.nassjo.se/rapporter/sms\"\n\
+         [list.nummer]\nrecipients = [\"+46701740605\"]\n[account.p4]",
+    ),
+    (
+        "reports to another account",
+        "data_dir = \"data\"",
+        "public_listen = \"127.0.0.1:8087\"\n[list.nummer]\nrecipients = [\"+46701740605\"]\n\
+         [account.sms]\nchannel = \"sms-46elks\"\nfrom = \"Nassjo\"\nlist = \"nummer\"\n\
+         whendelivered = \"https://kris.nassjo.se/reports/sms-2\"",
+    ),
     ("unknown relay", "relay = \"relay-1\"", "relay = \"relay-2\""),
     (
         "account is no table",

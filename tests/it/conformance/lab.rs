@@ -82,6 +82,7 @@ impl Lab {
             host: "127.0.0.1".to_owned(),
             port: site.site.smtp.port(),
             tls: RelayTls::None,
+            patience: Duration::from_secs(5),
             login: true,
         };
         let parts = Parts {

@@ -8,42 +8,48 @@ fn after(stage: Stage, code: u16, text: &str) -> (SendError, bool) {
     (trouble.outcome(accepted_at()), next)
 }
 
+/// Every reply of the reference to a recipient or a letter: code, text, outcome, and the wait in seconds that it names.
+pub(in crate::channel::email) const REPLIES: &[(u16, &str, &str, Option<u64>)] = &[
+    (421, "4.3.2 closing", "busy", None),
+    (450, "4.2.0 greylisted", "busy", Some(60)),
+    (450, "4.7.1 greylisted", "busy", Some(60)),
+    (451, "4.3.0 local error", "busy", Some(30)),
+    (451, "4.7.1 rate", "busy", Some(30)),
+    (452, "4.2.2 mailbox full", "busy", Some(300)),
+    (452, "4.3.1 disk", "busy", Some(30)),
+    (452, "4.5.3 too many", "busy", None),
+    (454, "4.7.0 later", "busy", None),
+    (455, "4.5.0 parameter", "busy", Some(30)),
+    (500, "5.5.2 what", "refused", None),
+    (501, "5.5.4 NOTIFY", "refused", None),
+    (502, "5.5.1 not here", "refused", None),
+    (503, "5.5.1 order", "refused", None),
+    (504, "5.5.4 parameter", "refused", None),
+    (521, "5.3.2 no mail", "refused", None),
+    (530, "5.7.0 STARTTLS first", "credential", None),
+    (534, "5.7.9 weak", "credential", None),
+    (535, "5.7.8 wrong", "credential", None),
+    (538, "5.7.11 encrypt", "credential", None),
+    (550, "5.1.1 no such user", "refused", None),
+    (550, "5.7.23 SPF", "refused", None),
+    (550, "4.7.1 first digit decides", "refused", None),
+    (551, "5.1.6 moved", "refused", None),
+    (552, "5.2.2 mailbox full", "busy", Some(300)),
+    (552, "5.3.4 too big", "refused", None),
+    (553, "5.1.3 syntax", "refused", None),
+    (554, "5.5.1 none", "refused", None),
+    (555, "5.5.4 parameter", "refused", None),
+    (556, "5.1.10 null MX", "refused", None),
+];
+
 #[test]
 fn every_reply_of_the_reference_has_its_outcome() {
-    let seconds = |n| Some(Duration::from_secs(n));
-    for (code, text, word, wait) in [
-        (421, "4.3.2 closing", "busy", None),
-        (450, "4.2.0 greylisted", "busy", seconds(60)),
-        (450, "4.7.1 greylisted", "busy", seconds(60)),
-        (451, "4.3.0 local error", "busy", seconds(30)),
-        (451, "4.7.1 rate", "busy", seconds(30)),
-        (452, "4.2.2 mailbox full", "busy", seconds(300)),
-        (452, "4.3.1 disk", "busy", seconds(30)),
-        (452, "4.5.3 too many", "busy", None),
-        (454, "4.7.0 later", "busy", None),
-        (500, "5.5.2 what", "refused", None),
-        (501, "5.5.4 NOTIFY", "refused", None),
-        (503, "5.5.1 order", "refused", None),
-        (521, "5.3.2 no mail", "refused", None),
-        (530, "5.7.0 STARTTLS first", "credential", None),
-        (534, "5.7.9 weak", "credential", None),
-        (535, "5.7.8 wrong", "credential", None),
-        (538, "5.7.11 encrypt", "credential", None),
-        (550, "5.1.1 no such user", "refused", None),
-        (550, "5.7.23 SPF", "refused", None),
-        (550, "4.7.1 first digit decides", "refused", None),
-        (551, "5.1.6 moved", "refused", None),
-        (552, "5.2.2 mailbox full", "busy", seconds(300)),
-        (552, "5.3.4 too big", "refused", None),
-        (553, "5.1.3 syntax", "refused", None),
-        (554, "5.5.1 none", "refused", None),
-        (555, "5.5.4 parameter", "refused", None),
-        (556, "5.1.10 null MX", "refused", None),
-    ] {
+    for &(code, text, word, wait) in REPLIES {
         let (outcome, _) = after(Stage::Recipient, code, text);
         assert_eq!(outcome.as_str(), word, "{code} {text}");
         if let SendError::Busy { until, .. } = outcome {
-            assert_eq!(until, wait.map(|w| later(accepted_at(), w)), "{code} {text}");
+            let at = wait.map(|wait| later(accepted_at(), Duration::from_secs(wait)));
+            assert_eq!(until, at, "{code} {text}");
         }
     }
     let (outcome, _) = after(Stage::Recipient, 550, "5.1.1 <x@y>: unknown");

@@ -90,6 +90,9 @@ pub struct App {
     surveys: Mutex<lists::Surveys>,
     /// A list is on its way into deliveries, or nobody needs it any more.
     lists_wanted: tokio::sync::Notify,
+    /// Held from the look at what went out lately until the command is accepted, so that of two at once the second sees the
+    /// first. Another node may accept meanwhile: the guard is against slips, not against two people who agree.
+    guarding: tokio::sync::Mutex<()>,
     own_uid: u32,
     since: Timestamp,
 }
@@ -122,6 +125,7 @@ impl App {
             stopping: AtomicBool::new(false),
             surveys: Mutex::new(BTreeMap::new()),
             lists_wanted: tokio::sync::Notify::new(),
+            guarding: tokio::sync::Mutex::new(()),
             own_uid: rustix::process::geteuid().as_raw(),
             since,
         })

@@ -17,7 +17,7 @@ use crate::compose::TextRule;
 use crate::config::section::Section;
 use crate::model::{
     AccountId, AddressKind, Arrival, Cost, PictureRule, Post, Proof, Question, Quota, Reason, Receipt,
-    SendError, Settled,
+    Rendering, SendError, Settled,
 };
 
 pub mod bluesky;
@@ -43,6 +43,7 @@ mod phone;
 pub(crate) mod public_folder;
 mod quota;
 pub mod secrets;
+pub mod shown;
 pub mod slack;
 pub mod sms_46elks;
 pub mod teams;
@@ -59,6 +60,7 @@ pub mod wordpress;
 pub mod x;
 
 pub use secrets::Secrets;
+pub use shown::{Caveat, Shown};
 pub use transport::Transport;
 
 /// Every channel that we speak: a file, its `mod` line, a row here.
@@ -191,6 +193,32 @@ pub trait Settings: fmt::Debug + Send + Sync {
     /// How surely a second post is avoided on this account, where that differs from what its kind can.
     fn proof(&self) -> Option<Proof> {
         None
+    }
+
+    /// Whether later broadcasts of an alert stand under the first on this account, where that differs from its kind.
+    fn replies(&self) -> Option<bool> {
+        None
+    }
+
+    /// Whether a post of this account can be taken away, where that differs from its kind.
+    fn retracts(&self) -> Option<bool> {
+        None
+    }
+
+    /// What happens to every message here otherwise than people expect.
+    fn caveats(&self) -> &'static [Caveat] {
+        &[]
+    }
+
+    /// Why the service would refuse a text that keeps [`Self::text_rule`], in a Swedish sentence that says what to
+    /// change: too many links, or too large once it has the service's form. A shorter text is then tried.
+    fn refuses(&self, _rendering: &Rendering) -> Option<String> {
+        None
+    }
+
+    /// What those who read the account get to see of a rendering, part by part, to the letter.
+    fn as_shown(&self, rendering: &Rendering, _kind: crate::model::Kind) -> Vec<Shown> {
+        vec![Shown::new("text", &rendering.text)]
     }
 
     /// What it takes as a picture; `None` if it takes none.

@@ -5,17 +5,21 @@
 //! one file beside these with a `pub const CHECK: Check`, its `mod` line, and its row in [`CHECKS`]. The one thing here
 //! that asks the network, the link probe, is [`link::probe`] and can only warn.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::compose::{Command, Plan, PreparedMessage};
-use crate::config::Municipality;
+use crate::config::{Account, Municipality};
 use crate::model::AccountId;
 
+pub mod capability;
 pub mod length;
 pub mod link;
 pub mod marking;
 pub mod sender;
+pub mod storm;
 pub mod typography;
 pub mod validity;
 
@@ -32,7 +36,8 @@ pub enum Level {
 /// What a check says of a command, or of one account's rendering.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// The check: `length`, `sender`, `link`, `marking`, `validity`, `typography`.
+    /// The check that says it: the id of one of [`CHECKS`], or `picture`, `picture-credit`, `list`, `fallback-link`,
+    /// `duplicate`, `storm`.
     pub check: String,
     /// How much it weighs.
     pub level: Level,
@@ -73,6 +78,8 @@ pub struct CheckInput<'a> {
     pub municipality: &'a Municipality,
     /// What would go out, for each account.
     pub plan: &'a Plan,
+    /// The accounts that the command names.
+    pub accounts: &'a [&'a Account],
     /// When it would stop being true.
     pub valid_until: Timestamp,
     /// Now.
@@ -98,6 +105,7 @@ pub const CHECKS: &[Check] = &[
     marking::CHECK,
     validity::CHECK,
     typography::CHECK,
+    capability::CHECK,
 ];
 
 /// What all checks say; blocks first. Empty if there is nothing to say.
@@ -106,6 +114,47 @@ pub fn run(input: &CheckInput<'_>) -> Vec<Finding> {
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
     findings
 }
+
+/// What the text with the fallback link has to keep as well.
+pub const CHECKS_OF_FALLBACK: &[Check] = &[length::CHECK, sender::CHECK, marking::CHECK];
+
+/// The checks whose block a person may override, with a reason for the journal. No other: a text without its sender or
+/// an exercise without its marking goes out on nobody's word.
+pub const OVERRIDABLE: &[&str] = &[storm::DUPLICATE, storm::STORM, PICTURE_CREDIT];
+
+/// The id of the findings about who made a picture.
+pub const PICTURE_CREDIT: &str = "picture-credit";
+
+/// Turns the blocks that a person overrides into warnings which say so. `overrides` is the reason by check.
+///
+/// # Errors
+/// If a check cannot be overridden, or no reason is given.
+pub fn override_blocks(findings: &mut [Finding], overrides: &BTreeMap<String, String>) -> Result<(), String> {
+    for (check, reason) in overrides {
+        if !OVERRIDABLE.contains(&check.as_str()) {
+            let known = OVERRIDABLE.join(", ");
+            return Err(format!(
+                "the check {check} cannot be overridden; these can: {known}"
+            ));
+        }
+        let reason = reason.trim();
+        let length = reason.chars().count();
+        if reason.is_empty() || length > LONGEST_REASON || reason.chars().any(char::is_control) {
+            return Err(format!(
+                "overriding {check} takes a reason for the journal: one line of at most {LONGEST_REASON} characters"
+            ));
+        }
+        let stopped = |finding: &&mut Finding| finding.check == *check && finding.level == Level::Block;
+        for finding in findings.iter_mut().filter(stopped) {
+            finding.level = Level::Warn;
+            finding.text = format!("{} Åsidosatt: {reason}", finding.text);
+        }
+    }
+    Ok(())
+}
+
+/// Longest reason of an override, in characters.
+const LONGEST_REASON: usize = 300;
 
 /// Whether any of the findings stops the command.
 pub fn is_blocked(findings: &[Finding]) -> bool {
@@ -137,6 +186,7 @@ mod tests {
             message: &message,
             municipality: &municipality,
             plan: &plan,
+            accounts: &[],
             valid_until: crate::clock::later(now, message.valid_for),
             now,
         })
@@ -247,6 +297,7 @@ mod tests {
                 message: &message,
                 municipality: &municipality,
                 plan: &plan,
+                accounts: &[],
                 valid_until: crate::clock::from_micros(seconds * 1_000_000),
                 now: Timestamp::UNIX_EPOCH,
             });

@@ -71,6 +71,12 @@ pub fn later(at: Timestamp, by: std::time::Duration) -> Timestamp {
     from_micros(at.as_microsecond().saturating_add(micros))
 }
 
+/// The moment `by` before `at`.
+pub fn earlier(at: Timestamp, by: std::time::Duration) -> Timestamp {
+    let micros = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+    from_micros(at.as_microsecond().saturating_sub(micros))
+}
+
 /// How long from `from` until `to`; zero if `to` has passed.
 pub fn until(from: Timestamp, to: Timestamp) -> std::time::Duration {
     let micros = to.as_microsecond().saturating_sub(from.as_microsecond());

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::channel::Settings;
+use crate::config::Account;
 use crate::model::{Kind, Lang, MessageId, Mode, Unit};
 
 pub mod card;
@@ -22,7 +24,7 @@ pub mod plan;
 pub mod sms;
 pub mod template;
 
-pub use plan::{Plan, alternative, plan};
+pub use plan::{Plan, alternative, join, plan};
 
 /// What is to be said: a command as a front gives it, before anything was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,17 +53,33 @@ pub struct TextRule {
 }
 
 /// How much of one text an account takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
+#[derive(Debug, Clone, Copy)]
+pub struct Room<'a> {
     /// What a post takes.
     pub rule: TextRule,
     /// How many posts one text may take; more than one makes a thread.
     pub parts: usize,
+    /// Who says what else the service refuses; nobody if it takes all that keeps the rule.
+    pub settings: Option<&'a dyn Settings>,
 }
 
-impl From<TextRule> for Room {
+impl From<TextRule> for Room<'_> {
     fn from(rule: TextRule) -> Self {
-        Self { rule, parts: 1 }
+        Self {
+            rule,
+            parts: 1,
+            settings: None,
+        }
+    }
+}
+
+impl<'a> From<&'a Account> for Room<'a> {
+    fn from(account: &'a Account) -> Self {
+        Self {
+            rule: account.settings.text_rule(),
+            parts: account.settings.parts(),
+            settings: Some(account.settings.as_ref()),
+        }
     }
 }
 
@@ -101,6 +119,8 @@ pub struct DefaultPicture {
     pub bytes: std::sync::Arc<[u8]>,
     /// What it shows, in words.
     pub alt: BTreeMap<Lang, String>,
+    /// Who made it and by which right it is used.
+    pub credit: Option<String>,
 }
 
 impl std::fmt::Debug for DefaultPicture {

@@ -168,10 +168,40 @@ pub struct Confirmation {
 }
 
 /// Settings of the checks.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Checks {
     /// How long the link may take to answer before it is a warning.
     pub link_timeout: Duration,
+    /// So many live messages in [`Self::storm_window`] are enough: the next one needs a reason. 0 for no limit.
+    pub storm_limit: u32,
+    /// See [`Self::storm_limit`].
+    pub storm_window: Duration,
+    /// How long the same text on the same account counts as sent by mistake; zero for never.
+    pub duplicate_window: Duration,
+    /// What is said of a picture of which nobody says who made it.
+    pub picture_credit: PictureCredit,
+}
+
+impl Checks {
+    /// What holds where nothing is configured.
+    pub const DEFAULT: Self = Self {
+        link_timeout: Duration::from_secs(2),
+        storm_limit: 6,
+        storm_window: Duration::from_mins(10),
+        duplicate_window: Duration::from_mins(15),
+        picture_credit: PictureCredit::Warn,
+    };
+}
+
+/// What is said of a picture of which nobody says who made it and by which right it is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PictureCredit {
+    /// It stops the command.
+    Block,
+    /// It is a warning.
+    Warn,
+    /// Nothing.
+    Off,
 }
 
 /// How a relay is spoken to.
@@ -280,6 +310,18 @@ pub struct Account {
     pub attempt_timeout: Option<Duration>,
     /// The channel's own keys.
     pub settings: Arc<dyn Settings>,
+}
+
+impl Account {
+    /// Whether later broadcasts of an alert stand under the first here.
+    pub fn replies(&self) -> bool {
+        self.settings.replies().unwrap_or(self.channel.can.thread)
+    }
+
+    /// Whether a post can be taken away here.
+    pub fn retracts(&self) -> bool {
+        self.settings.retracts().unwrap_or(self.channel.can.retract)
+    }
 }
 
 /// A planned exercise. Run by hand as `send --mode drill`; its schedule comes with the drill scheduler.

@@ -16,7 +16,7 @@ pub mod steps;
 pub use address::AddressKind;
 pub use arrival::{Arrival, Arrivals, Arrived};
 pub use broadcast::{
-    Actor, AlertState, Broadcast, BroadcastState, Kind, Lang, Mode, Rendering, Unit, Variant,
+    Actor, AlertState, Broadcast, BroadcastState, Kind, Lang, Mode, Recent, Rendering, Unit, Variant,
 };
 pub use cost::{Cost, Price};
 pub use delivery::{

@@ -18,7 +18,7 @@ use crate::clock::{SharedClock, Timestamp, from_micros};
 use crate::config::Database;
 use crate::model::{
     AccountId, AlertId, Arrival, Arrivals, Broadcast, BroadcastId, Delivery, DeliveryId, LaneId, Mode,
-    Rendering, State, Work, WrongTransition,
+    Recent, Rendering, State, Work, WrongTransition,
 };
 
 mod accept;
@@ -416,6 +416,11 @@ impl Store {
     /// The latest broadcasts, newest first.
     pub async fn broadcasts(&self, limit: usize) -> Result<Vec<Broadcast>, StoreError> {
         read::broadcasts(&self.inner.readers, limit).await
+    }
+
+    /// The live broadcasts that were accepted since then, newest first, with what they said where.
+    pub async fn recent(&self, since: Timestamp) -> Result<Vec<Recent>, StoreError> {
+        read::recent(&self.inner.readers, since).await
     }
 
     /// One alert.

@@ -106,7 +106,7 @@ fn out(account: &Account, extents: &[&Extent], standing: Option<&Standing>) -> (
         };
         return (How::Edit, why.to_owned());
     }
-    if kind.can.thread {
+    if account.replies() {
         let why = if kind.can.edit {
             "a reply under the post; with correction = \"edit\" on the account the post itself is changed"
         } else {
@@ -114,6 +114,10 @@ fn out(account: &Account, extents: &[&Extent], standing: Option<&Standing>) -> (
         };
         return (How::Reply, why.to_owned());
     }
-    let why = format!("a new post; {} has no replies", kind.id);
+    let why = if kind.can.thread {
+        "a new post; the account's configuration has replies switched off".to_owned()
+    } else {
+        format!("a new post; {} has no replies", kind.id)
+    };
     (How::New, why)
 }

@@ -46,7 +46,7 @@ impl<'a> Order<'a> {
         let mut renderings = self.plan.renderings.clone();
         let offset = renderings.len();
         renderings.extend(self.alternative.iter().flat_map(|plan| plan.renderings.clone()));
-        let waits = self.waits();
+        let waits = waits(self.config, self.plan, self.stand_ins);
         let mut all = Drawn {
             renderings,
             ..Drawn::default()
@@ -79,26 +79,6 @@ impl<'a> Order<'a> {
         accounts
             .filter_map(|(id, _)| list(self.config, self.config.accounts.get(id)?))
             .any(|list| list.files.is_some())
-    }
-
-    /// Whether there is a first stage to wait for.
-    fn waits(&self) -> bool {
-        let stages = self.plan.accounts.iter().filter_map(|(id, _)| {
-            let stands_in = self.stand_ins.iter().any(|(stand_in, _)| stand_in == id);
-            self.config
-                .accounts
-                .get(id)
-                .filter(|_| !stands_in)
-                .map(|account| account.stage)
-        });
-        let (mut first, mut normal) = (false, false);
-        for stage in stages {
-            match stage {
-                Stage::First => first = true,
-                Stage::Normal => normal = true,
-            }
-        }
-        first && normal
     }
 
     /// What an account itself gets.
@@ -181,6 +161,23 @@ impl<'a> Order<'a> {
             Some(list) => list.recipients.iter().cloned().map(Some).collect(),
         }
     }
+}
+
+/// Whether there is a first stage to wait for.
+pub(super) fn waits(config: &Config, plan: &Plan, stand_ins: &[(AccountId, AccountId)]) -> bool {
+    let stages = plan.accounts.iter().filter_map(|(id, _)| {
+        let stands_in = stand_ins.iter().any(|(stand_in, _)| stand_in == id);
+        let account = config.accounts.get(id).filter(|_| !stands_in);
+        account.map(|account| account.stage)
+    });
+    let (mut first, mut normal) = (false, false);
+    for stage in stages {
+        match stage {
+            Stage::First => first = true,
+            Stage::Normal => normal = true,
+        }
+    }
+    first && normal
 }
 
 /// An account with what goes out on it.

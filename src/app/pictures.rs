@@ -11,11 +11,11 @@ use tokio::sync::Semaphore;
 
 use super::AppError;
 use super::request::SendRequest;
-use crate::check::Finding;
-use crate::compose::picture::Original;
+use crate::check::{Finding, PICTURE_CREDIT};
+use crate::compose::picture::{self, Original};
 use crate::compose::{Plan, PreparedMessage};
-use crate::config::{Account, Municipality};
-use crate::model::{AccountId, Lang, Picture, PictureRef, PictureRule};
+use crate::config::{Account, Config, Municipality, PictureCredit};
+use crate::model::{AccountId, Kind, Lang, Picture, PictureRef, PictureRule};
 
 /// Unpacked pictures are large: one command's are made at a time.
 static ONE_AT_A_TIME: Semaphore = Semaphore::const_new(1);
@@ -48,6 +48,7 @@ pub(super) struct Pictures {
 struct Source {
     bytes: Arc<[u8]>,
     alt: String,
+    credit: Option<String>,
     is_given: bool,
 }
 
@@ -59,13 +60,14 @@ impl Pictures {
     pub async fn of(
         request: &SendRequest,
         message: &PreparedMessage,
-        municipality: &Municipality,
+        config: &Config,
         accounts: impl Iterator<Item = &Account>,
     ) -> Result<Self, AppError> {
-        let Some(source) = source(request, message, municipality)? else {
+        let Some(source) = source(request, message, &config.municipality)? else {
             return Ok(Self::default());
         };
         let is_given = source.is_given;
+        let uncredited = uncredited(source.credit.as_deref(), config.checks.picture_credit);
         let mut rules: Vec<(AccountId, Option<PictureRule>)> = Vec::new();
         for account in accounts {
             rules.push((account.id.clone(), account.settings.picture_rule()));
@@ -73,9 +75,10 @@ impl Pictures {
         // Closed never: it is a constant.
         let _turn = ONE_AT_A_TIME.acquire().await;
         let worked = tokio::task::spawn_blocking(move || make(&source, &rules)).await;
-        let made = worked
+        let mut made = worked
             .map_err(|_| AppError::Invalid("the picture cannot be read; save it anew".to_owned()))?
             .map_err(AppError::Invalid)?;
+        made.findings.extend(uncredited);
         Ok(Self { is_given, ..made })
     }
 
@@ -85,6 +88,28 @@ impl Pictures {
             return plan;
         }
         plan.pictured(|account| self.of.get(account).map(|(_, reference)| reference.clone()))
+    }
+
+    /// What a correction does to pictures where it changes the text of the post that stands and cannot change its picture.
+    pub fn unchanged(&self, accounts: &[&Account], kind: Kind) -> Option<Finding> {
+        let stays = |account: &&&Account| {
+            kind == Kind::Correction
+                && account.corrects_by_edit
+                && !account.channel.changes_picture()
+                && self.of.contains_key(&account.id)
+        };
+        let names: Vec<&str> = accounts
+            .iter()
+            .filter(stays)
+            .map(|account| account.id.as_str())
+            .collect();
+        (!names.is_empty()).then(|| {
+            let text = format!(
+                "Inläggets bild byts inte ut när rättelsen ändrar texten på {}.",
+                names.join(", ")
+            );
+            Finding::warn(CHECK, None, text)
+        })
     }
 
     /// Every picture once.
@@ -136,9 +161,12 @@ fn source(
         let bytes = STANDARD.decode(&given.file).map_err(|_| {
             AppError::Invalid("picture.file is no base64: give the bytes of a JPEG or PNG so".to_owned())
         })?;
+        let credit = given.credit.as_deref().map(picture::credit).transpose();
+        let credit = credit.map_err(AppError::Invalid)?;
         return Ok(Some(Source {
             bytes: bytes.into(),
             alt: given.alt.clone(),
+            credit: credit.map(str::to_owned),
             is_given: true,
         }));
     }
@@ -156,6 +184,7 @@ fn source(
     Ok(Some(Source {
         bytes: Arc::clone(&own.bytes),
         alt: alt.cloned().unwrap_or_default(),
+        credit: own.credit.clone(),
         is_given: false,
     }))
 }
@@ -169,10 +198,14 @@ fn make(source: &Source, rules: &[(AccountId, Option<PictureRule>)]) -> Result<P
             distinct.push(*rule);
         }
     }
+    let credited = |picture: &Picture| PictureRef {
+        credit: source.credit.clone(),
+        ..picture.reference()
+    };
     let fit = |rule: &PictureRule| {
         original
             .fit(rule)
-            .map(|picture| (picture.reference(), Arc::new(picture)))
+            .map(|picture| (credited(&picture), Arc::new(picture)))
     };
     let fitted: Vec<Result<(PictureRef, Arc<Picture>), String>> = std::thread::scope(|scope| {
         let made: Vec<_> = distinct.iter().map(|rule| scope.spawn(|| fit(rule))).collect();
@@ -185,16 +218,10 @@ fn make(source: &Source, rules: &[(AccountId, Option<PictureRule>)]) -> Result<P
     });
     let length = original.alt().chars().count();
     let mut pictures = Pictures::default();
+    let mut none: Vec<&str> = Vec::new();
     for (account, rule) in rules {
         let Some(rule) = rule else {
-            // Without a word the picture would be missing where somebody looks for it.
-            pictures.findings.push(Finding::warn(
-                CHECK,
-                Some(account),
-                format!(
-                    "Bilden följer inte med på {account}: kanalen tar inga bilder. Texten går ut utan bild."
-                ),
-            ));
+            none.push(account.as_str());
             continue;
         };
         if length > rule.max_alt {
@@ -222,7 +249,29 @@ fn make(source: &Source, rules: &[(AccountId, Option<PictureRule>)]) -> Result<P
             None => {}
         }
     }
+    if !none.is_empty() {
+        // Without a word the picture would be missing where somebody looks for it.
+        let text = format!(
+            "Bilden följer inte med på {}: dit går bara texten.",
+            none.join(", ")
+        );
+        pictures.findings.push(Finding::warn(CHECK, None, text));
+    }
     Ok(pictures)
+}
+
+/// What is to be said of a picture of which nobody says who made it.
+fn uncredited(credit: Option<&str>, wanted: PictureCredit) -> Option<Finding> {
+    const TEXT: &str =
+        "Det står inte vem som har gjort bilden och med vilken rätt den används. Ange det med --credit.";
+    if credit.is_some() {
+        return None;
+    }
+    match wanted {
+        PictureCredit::Block => Some(Finding::block(PICTURE_CREDIT, None, TEXT)),
+        PictureCredit::Warn => Some(Finding::warn(PICTURE_CREDIT, None, TEXT)),
+        PictureCredit::Off => None,
+    }
 }
 
 /// Whether one picture serves both: how long a description may be and whether there must be a picture make no other.

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use super::pictures::Pictures;
 use super::request::{AccountPreview, Preview, SendRequest};
-use super::{AppError, lists};
+use super::{AppError, lists, order};
 use crate::channel::{Pace, Transport};
-use crate::check::{self, CheckInput, Finding, link};
+use crate::check::{self, CheckInput, Finding, Level, link};
 use crate::clock::{Timestamp, later};
 use crate::compose::parts::{self, Whole};
-use crate::compose::{self, Command, Plan, Room};
+use crate::compose::{self, Command, Plan, PreparedMessage, Room};
 use crate::config::{Account, Config, Stage, Survey};
 use crate::model::{AccountId, Kind, Mode, Rendering};
 
@@ -74,37 +74,38 @@ pub async fn draft<'a>(
     let valid_until = later(now, message.valid_for);
     let stand_ins = stand_ins(config, &accounts);
     let standing_by = stand_ins.iter().filter_map(|(id, _)| config.accounts.get(id));
-    let all: Vec<&Account> = accounts.iter().copied().chain(standing_by).collect();
-    let pictures = Pictures::of(request, message, &config.municipality, all.iter().copied()).await?;
-    let rooms: Vec<(&AccountId, Room)> = all.iter().map(|a| (&a.id, room(a))).collect();
-    let alternative = config
-        .municipality
-        .fallback_link
-        .as_ref()
-        .and_then(|link| compose::alternative(&command, message, &config.municipality, &rooms, link))
-        .map(|plan| pictures.give(plan));
-    let (plan, findings) = match compose::plan(&command, message, &config.municipality, &rooms) {
-        Err(findings) => (None, findings),
-        Ok(plan) => {
-            let mut findings = check::run(&CheckInput {
-                command: &command,
-                message,
-                municipality: &config.municipality,
-                plan: &plan,
-                valid_until,
-                now,
-            });
-            findings.extend(pictures.findings.iter().cloned());
-            findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
-            findings.extend(answers(config, &plan, http).await);
-            (Some(pictures.give(plan)), findings)
-        }
+    let all = accounts.iter().copied().chain(standing_by.clone());
+    let pictures = Pictures::of(request, message, config, all).await?;
+    let work = Work {
+        config,
+        message,
+        input: CheckInput {
+            command: &command,
+            message,
+            municipality: &config.municipality,
+            // Nothing yet: each look brings its own.
+            plan: &Plan::default(),
+            accounts: &accounts,
+            valid_until,
+            now,
+        },
+        stand_ins: &stand_ins,
     };
+    let mut drawn = work.draw(&accounts, standing_by, &pictures);
+    if let Some(plan) = &drawn.plan {
+        drawn.findings.extend(answers(config, plan, http).await);
+    }
+    check::override_blocks(&mut drawn.findings, &request.overrides).map_err(AppError::Invalid)?;
+    let Texts {
+        plan,
+        alternative,
+        findings,
+    } = drawn;
     Ok(Draft {
         command,
         accounts,
-        plan,
-        alternative,
+        plan: plan.map(|plan| pictures.give(plan)),
+        alternative: alternative.map(|plan| pictures.give(plan)),
         stand_ins,
         valid_until,
         findings,
@@ -112,11 +113,131 @@ pub async fn draft<'a>(
     })
 }
 
-/// How much of a text an account takes.
-fn room(account: &Account) -> Room {
-    Room {
-        rule: account.settings.text_rule(),
-        parts: account.settings.parts(),
+impl<'a> Draft<'a> {
+    /// Every account that something may go out on: those addressed, and those that stand in for them.
+    pub fn everyone(&self, config: &'a Config) -> Vec<&'a Account> {
+        let standing_by = self
+            .stand_ins
+            .iter()
+            .filter_map(|(id, _)| config.accounts.get(id));
+        self.accounts.iter().copied().chain(standing_by).collect()
+    }
+
+    /// The account that this one stands in for, if it does.
+    fn stands_in_for(&self, id: &AccountId) -> Option<&AccountId> {
+        let pair = self.stand_ins.iter().find(|(stand_in, _)| stand_in == id);
+        pair.map(|(_, primary)| primary)
+    }
+}
+
+/// What the texts of a command are worked out from.
+struct Work<'a> {
+    config: &'a Config,
+    message: &'a PreparedMessage,
+    input: CheckInput<'a>,
+    stand_ins: &'a [(AccountId, AccountId)],
+}
+
+/// The texts, and what the checks say of them.
+#[derive(Default)]
+struct Texts {
+    plan: Option<Plan>,
+    alternative: Option<Plan>,
+    findings: Vec<Finding>,
+}
+
+impl Work<'_> {
+    /// Fits, checks, and leaves out what cannot go without stopping the rest: accounts that stand in, and fallback links.
+    fn draw<'a>(
+        &self,
+        accounts: &[&'a Account],
+        standing_by: impl Iterator<Item = &'a Account>,
+        pictures: &Pictures,
+    ) -> Texts {
+        let (command, municipality) = (self.input.command, &self.config.municipality);
+        let rooms: Vec<(&AccountId, Room<'_>)> = accounts.iter().map(|a| (&a.id, (*a).into())).collect();
+        let mut plan = match compose::plan(command, self.message, municipality, &rooms) {
+            Ok(plan) => plan,
+            Err(findings) => {
+                return Texts {
+                    findings,
+                    ..Texts::default()
+                };
+            }
+        };
+        let mut findings = Vec::new();
+        for account in standing_by {
+            let joined = (&account.id, account.into());
+            if let Err(why) = compose::join(&mut plan, command, self.message, municipality, joined) {
+                findings.extend(why);
+            }
+        }
+        findings.extend(check::run(&CheckInput {
+            plan: &plan,
+            ..self.input
+        }));
+        findings.extend(pictures.findings.iter().cloned());
+        findings.extend(pictures.unchanged(accounts, command.kind));
+        for finding in &mut findings {
+            let stand_in = finding.account.as_ref().filter(|_| finding.level == Level::Block);
+            let pair = self.stand_ins.iter().find(|(id, _)| Some(id) == stand_in);
+            if let Some((stand_in, primary)) = pair {
+                // Who only stands in never stops those who are meant.
+                plan = plan.without(stand_in);
+                finding.level = Level::Warn;
+                finding.text = format!("{} {stand_in} ersätter då inte {primary}.", finding.text);
+            }
+        }
+        let alternative = self.alternative(&plan, &mut findings);
+        findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
+        Texts {
+            plan: Some(plan),
+            alternative,
+            findings,
+        }
+    }
+
+    /// What goes if the first stage does not get out. An account that it cannot go to keeps the usual text then.
+    fn alternative(&self, plan: &Plan, findings: &mut Vec<Finding>) -> Option<Plan> {
+        let municipality = &self.config.municipality;
+        let link = municipality.fallback_link.as_ref()?;
+        if !order::waits(self.config, plan, self.stand_ins) {
+            return None;
+        }
+        let waiting = plan
+            .accounts
+            .iter()
+            .filter_map(|(id, _)| self.config.accounts.get(id));
+        let rooms: Vec<(&AccountId, Room<'_>)> = waiting
+            .filter(|account| account.stage == Stage::Normal)
+            .map(|account| (&account.id, account.into()))
+            .collect();
+        let mut other = compose::alternative(self.input.command, self.message, municipality, &rooms, link)?;
+        let input = CheckInput {
+            plan: &other,
+            ..self.input
+        };
+        let stopped: Vec<Finding> = check::CHECKS_OF_FALLBACK
+            .iter()
+            .flat_map(|check| (check.run)(&input))
+            .filter(|finding| finding.level == Level::Block)
+            .collect();
+        for account in stopped.iter().filter_map(|finding| finding.account.as_ref()) {
+            other = other.without(account);
+        }
+        let without: Vec<&str> = rooms
+            .iter()
+            .filter(|(id, _)| other.rendering(id).is_none())
+            .map(|(id, _)| id.as_str())
+            .collect();
+        if !without.is_empty() {
+            let text = format!(
+                "Kommer webben inte ut går den vanliga texten ändå till {}: med reservlänken går den inte.",
+                without.join(", ")
+            );
+            findings.push(Finding::warn("fallback-link", None, text));
+        }
+        Some(other)
     }
 }
 
@@ -134,6 +255,16 @@ fn takes_ms(pace: &Pace, attempts: usize) -> u64 {
     let burst = usize::try_from(pace.burst.max(1)).unwrap_or(usize::MAX);
     let later = u128::try_from(attempts.saturating_sub(burst)).unwrap_or(u128::MAX);
     u64::try_from(each.as_nanos().saturating_mul(later) / 1_000_000).unwrap_or(u64::MAX)
+}
+
+/// How many attempts an account gets: its recipients, and what is pinned and unpinned.
+fn attempts(account: &Account, kind: Kind, preview: &AccountPreview) -> usize {
+    let edits = kind == Kind::Correction && account.corrects_by_edit;
+    let moves = account.pins && !edits && preview.stands_in_for.is_none();
+    let pins = usize::from(moves && kind != Kind::AllClear);
+    // Of what went before, the latest is pinned.
+    let unpins = usize::from(moves && kind != Kind::Initial);
+    preview.recipients.unwrap_or(1) + pins + unpins
 }
 
 /// The accounts that stand in for those chosen, as long as the command does not go to them anyway.
@@ -209,7 +340,7 @@ pub fn preview(
             .is_some_and(|found| found.useless().is_some())
     };
     let only = draft.accounts.iter().all(useless);
-    for account in &draft.accounts {
+    for account in draft.everyone(config) {
         if let (Some(list), Some(found)) = (account.settings.list(), surveys.get(&account.id)) {
             let (why, first) = (found.useless(), found.named.first().map(ToString::to_string));
             let state = lists::State {
@@ -217,6 +348,7 @@ pub fn preview(
                 faults: found.faults,
                 first: first.as_deref(),
             };
+            let only = only && draft.stands_in_for(&account.id).is_none();
             draft
                 .findings
                 .extend(lists::finding(&account.id, list, state, only));
@@ -226,8 +358,8 @@ pub fn preview(
         let found = surveys.get(&account.id)?;
         Some(usize::try_from(found.entries).unwrap_or(usize::MAX))
     };
-    let accounts: Vec<AccountPreview> = draft
-        .accounts
+    let everyone = draft.everyone(config);
+    let accounts: Vec<AccountPreview> = everyone
         .iter()
         .map(|account| {
             let rendering = draft.plan.as_ref().and_then(|plan| plan.rendering(&account.id));
@@ -235,10 +367,19 @@ pub fn preview(
             AccountPreview {
                 account: account.id.clone(),
                 channel: account.channel.id.to_owned(),
+                stands_in_for: draft.stands_in_for(&account.id).cloned(),
                 proof: super::proof(account),
                 recipients: recipients(account),
                 variant: rendering.map(|r| r.variant),
                 text: rendering.map(|r| r.text.clone()),
+                shown: rendering
+                    .map(|r| account.settings.as_shown(r, draft.command.kind))
+                    .unwrap_or_default(),
+                alternative_text: draft
+                    .alternative
+                    .as_ref()
+                    .and_then(|plan| plan.rendering(&account.id))
+                    .map(|r| r.text.clone()),
                 parts: rendering
                     .map(|r| thread(account, r, draft.command.mode, &config.municipality.name))
                     .unwrap_or_default(),
@@ -260,9 +401,9 @@ pub fn preview(
         .collect();
     let accounts: Vec<AccountPreview> = accounts
         .into_iter()
-        .zip(&draft.accounts)
+        .zip(&everyone)
         .map(|(preview, account)| AccountPreview {
-            takes_ms: takes_ms(&account.pace, preview.recipients.unwrap_or(1)),
+            takes_ms: takes_ms(&account.pace, attempts(account, draft.command.kind, &preview)),
             ..preview
         })
         .collect();

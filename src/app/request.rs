@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::pictures::PicturePreview;
-use crate::channel::Capabilities;
+use crate::channel::{Capabilities, Shown};
 use crate::check::Finding;
 use crate::clock::Timestamp;
 use crate::model::{
@@ -41,6 +41,10 @@ pub struct SendRequest {
     /// The picture that goes with it; the prepared message's own if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub picture: Option<PictureRequest>,
+    /// Checks whose block is overridden, each with the reason for the journal. Only `duplicate`, `storm` and
+    /// `picture-credit` can be.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub overrides: BTreeMap<String, String>,
 }
 
 /// A picture with what it shows in words: neither goes without the other.
@@ -51,6 +55,9 @@ pub struct PictureRequest {
     pub file: String,
     /// What it shows, for those who cannot see it.
     pub alt: String,
+    /// Who made it and by which right it is used: for the record, not published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credit: Option<String>,
 }
 
 impl std::fmt::Debug for PictureRequest {
@@ -112,6 +119,9 @@ pub struct AccountPreview {
     pub account: AccountId,
     /// Its channel.
     pub channel: String,
+    /// The account that it stands in for: it gets nothing unless that one does not get out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stands_in_for: Option<AccountId>,
     /// How surely a second post is avoided.
     pub proof: Proof,
     /// How many recipients, on list channels.
@@ -120,6 +130,13 @@ pub struct AccountPreview {
     pub variant: Option<Variant>,
     /// The exact text.
     pub text: Option<String>,
+    /// What those who read the account get to see, part by part: title, text, button. Where it is one text in one post, as
+    /// [`Self::text`].
+    #[serde(default)]
+    pub shown: Vec<Shown>,
+    /// The text with the fallback link, which goes if no account of the first stage comes out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alternative_text: Option<String>,
     /// The posts that it makes on an account that takes threads; none if it is one post.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<String>,

@@ -8,7 +8,9 @@ use sha2::{Digest, Sha256};
 use super::order::{Drawn, Order};
 use super::request::{Preview, SendRequest, Sent};
 use super::{App, AppError, lists, plan};
-use crate::check::{self, Finding};
+use crate::check::{self, Finding, storm};
+use crate::clock::earlier;
+use crate::compose::Plan;
 use crate::config::Config;
 use crate::model::{AccountId, Actor, ListId, Mode};
 use crate::store::{Acceptance, Listed, Under};
@@ -21,8 +23,13 @@ impl App {
     pub async fn preview(&self, request: &SendRequest) -> Result<Preview, AppError> {
         let mode = self.mode(request).await?;
         let config = self.config();
-        let draft = plan::draft(&config, request, mode, self.now(), self.http()).await?;
-        let surveys = self.surveys(&config, &draft.accounts).await;
+        let mut draft = plan::draft(&config, request, mode, self.now(), self.http()).await?;
+        if let Some(plan) = &draft.plan {
+            draft
+                .findings
+                .extend(self.guard(&config, request, &draft, plan).await?);
+        }
+        let surveys = self.surveys(&config, &draft.everyone(&config)).await;
         Ok(plan::preview(&config, request, draft, &surveys))
     }
 
@@ -95,6 +102,21 @@ impl App {
             .into_iter()
             .map(|(each, (_, list))| Listed { each, list })
             .collect();
+        let _turn = match storm::looks_back(&draft.command, &config.checks) {
+            Some(_) => Some(self.guarding.lock().await),
+            None => None,
+        };
+        // Of several with the same key the first is through now: it is what the others would be said to repeat.
+        if let Some(key) = &key
+            && let Some(sent) = self.answered(key, &digest).await?
+        {
+            return Ok(sent);
+        }
+        let said = self.guard(&config, &request, &draft, plan).await?;
+        draft.findings.extend(said);
+        if check::is_blocked(&draft.findings) {
+            return Err(AppError::Stopped(draft.findings));
+        }
         // Working it out may have taken seconds.
         self.must_run()?;
         let acceptance = Acceptance {
@@ -120,6 +142,7 @@ impl App {
             journal: json!({
                 "fields": request.fields,
                 "to": request.to,
+                "overrides": request.overrides,
                 "pictures": draft.pictures.record(),
                 "findings": draft.findings,
                 "config": config.digest,
@@ -140,6 +163,28 @@ impl App {
             repeated: accepted.repeated,
             findings: draft.findings,
         })
+    }
+
+    /// What is said of a command that looks like a mistake, by what went out lately.
+    async fn guard(
+        &self,
+        config: &Config,
+        request: &SendRequest,
+        draft: &plan::Draft<'_>,
+        plan: &Plan,
+    ) -> Result<Vec<Finding>, AppError> {
+        let Some(window) = storm::looks_back(&draft.command, &config.checks) else {
+            return Ok(Vec::new());
+        };
+        let now = self.now();
+        let recent = self.store.recent(earlier(now, window)).await?;
+        let texts = draft.accounts.iter().filter_map(|account| {
+            let rendering = plan.rendering(&account.id)?;
+            Some((&account.id, rendering.text.as_str()))
+        });
+        let mut findings = storm::guard(&draft.command, texts, &recent, &config.checks, now);
+        check::override_blocks(&mut findings, &request.overrides).map_err(AppError::Invalid)?;
+        Ok(findings)
     }
 
     /// The answer to an earlier request with the same key, as it was given then.

@@ -532,4 +532,6 @@ impl Channel for Bluesky {
 }
 
 #[cfg(test)]
+mod lexicons;
+#[cfg(test)]
 mod tests;

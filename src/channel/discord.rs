@@ -16,12 +16,15 @@ use url::Url;
 use super::hook::{self, Hook};
 use super::transport::{Answer, Effect, Transport, below};
 use super::without;
-use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, WallSite, markdown};
+use super::{
+    Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, Shown, WallSite, markdown,
+};
 use crate::clock::{Timestamp, later};
 use crate::compose::TextRule;
 use crate::config::section::Section;
 use crate::model::{
-    Busy, Picture, PictureRule, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit,
+    Busy, Kind as Does, Picture, PictureRule, Post, Proof, Question, Reason, Receipt, Rendering, SendError,
+    Settled, Unit,
 };
 
 /// A Discord channel.
@@ -141,6 +144,11 @@ impl Settings for Discord {
     fn addresses(&self) -> Vec<(&'static str, String)> {
         let base = self.base_url.iter();
         base.map(|base| ("base_url", base.to_string())).collect()
+    }
+
+    fn as_shown(&self, rendering: &Rendering, _kind: Does) -> Vec<Shown> {
+        let name = self.username.iter().map(|name| Shown::new("from", name));
+        name.chain([Shown::new("text", &rendering.text)]).collect()
     }
 
     fn open(&self, parts: Parts) -> Result<Arc<dyn Channel>, Reason> {

@@ -10,9 +10,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, WallSite};
+use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, Shown, WallSite};
 use crate::compose::TextRule;
-use crate::model::{AccountId, ListId, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
+use crate::model::{
+    AccountId, Kind as Does, ListId, Post, Proof, Question, Reason, Receipt, Rendering, SendError, Settled,
+    Unit,
+};
 
 mod message;
 mod relay;
@@ -106,6 +109,13 @@ impl Settings for MailingList {
 
     fn addresses(&self) -> Vec<(&'static str, String)> {
         Vec::new()
+    }
+
+    fn as_shown(&self, rendering: &Rendering, _kind: Does) -> Vec<Shown> {
+        vec![
+            Shown::new("subject", &rendering.headline),
+            Shown::new("body", &rendering.text),
+        ]
     }
 
     fn list(&self) -> Option<&ListId> {

@@ -12,10 +12,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use url::Url;
 
-use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, WallSite};
+use super::shown::below_headline;
+use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, Shown, WallSite};
 use crate::compose::TextRule;
 use crate::config::section::Section;
-use crate::model::{DeliveryId, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
+use crate::model::{
+    DeliveryId, Kind as Does, Post, Proof, Question, Reason, Receipt, Rendering, SendError, Settled, Unit,
+};
 
 mod dav;
 pub(super) mod disk;
@@ -34,7 +37,8 @@ pub static KIND: Kind = Kind {
     about: "A file in a folder, on a mount, or on a WebDAV or SFTP server",
     can: Capabilities {
         proof: Proof::ReadBack,
-        thread: false,
+        // One page for each alert: later broadcasts stand above the first.
+        thread: true,
         edit: true,
         retract: true,
         pin: false,
@@ -190,6 +194,13 @@ impl Settings for Folder {
             Place::WebDav(url) => vec![("webdav", url.to_string())],
             Place::Sftp(server) => vec![("sftp", server.to_string())],
         }
+    }
+
+    fn as_shown(&self, rendering: &Rendering, _kind: Does) -> Vec<Shown> {
+        vec![
+            Shown::new("title", &rendering.headline),
+            Shown::new("text", below_headline(rendering)),
+        ]
     }
 
     fn open(&self, parts: Parts) -> Result<Arc<dyn Channel>, Reason> {

@@ -9,9 +9,9 @@ use reqwest::header::HeaderName;
 use url::Url;
 
 use super::document::{Proofs, Receiver};
-use super::{Capabilities, Channel, Kind, Pace, Parts, SecretName, Settings, WallSite};
+use super::{Capabilities, Channel, Kind, Pace, Parts, SecretName, Settings, Shown, WallSite};
 use crate::compose::TextRule;
-use crate::model::{Proof, Reason, Unit};
+use crate::model::{Kind as Does, Proof, Reason, Rendering, Unit};
 
 /// The web site, through its own receiver.
 pub static KIND: Kind = Kind {
@@ -89,6 +89,13 @@ impl Settings for HttpJson {
 
     fn addresses(&self) -> Vec<(&'static str, String)> {
         vec![("endpoint", self.endpoint.to_string())]
+    }
+
+    fn as_shown(&self, rendering: &Rendering, _kind: Does) -> Vec<Shown> {
+        vec![
+            Shown::new("headline", &rendering.headline),
+            Shown::new("text", &rendering.text),
+        ]
     }
 
     fn open(&self, parts: Parts) -> Result<Arc<dyn Channel>, Reason> {

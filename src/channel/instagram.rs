@@ -19,13 +19,17 @@ use super::graph::readback::{self, Look};
 use super::graph::renewal;
 use super::patience::{Patience, Search};
 use super::public_folder::PublicFolder;
+use super::shown::words_with;
 use super::transport::Effect;
-use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, WallSite};
+use super::{
+    Capabilities, Caveat, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, Shown, WallSite,
+};
 use crate::compose::TextRule;
 use crate::compose::card::{self, Colour};
 use crate::config::section::Section;
 use crate::model::{
-    AccountId, Lang, Picture, PictureRule, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit,
+    AccountId, Kind as Does, Lang, Picture, PictureRule, Post, Proof, Question, Reason, Receipt, Rendering,
+    SendError, Settled, Unit,
 };
 
 /// A professional Instagram account.
@@ -80,6 +84,9 @@ pub(crate) const PRACTICE_USER: &str = "1784";
 pub(crate) const MAX_CAPTION: usize = 2200;
 /// Longest alternative text, in characters.
 pub(crate) const MAX_ALT: usize = 1000;
+/// Most hashtags and most mentions of a caption (reference page §2).
+const MAX_HASHTAGS: usize = 30;
+const MAX_MENTIONS: usize = 20;
 /// What the service takes as a picture (reference page §2). Its shape is seen to when it is written.
 const PICTURE: PictureRule = PictureRule {
     media_types: &["image/jpeg"],
@@ -231,6 +238,31 @@ impl Settings for Instagram {
         ];
         all.extend(self.public.addresses());
         all
+    }
+
+    fn retracts(&self) -> Option<bool> {
+        Some(self.login == Login::Facebook)
+    }
+
+    fn caveats(&self) -> &'static [Caveat] {
+        &[Caveat::DeadLink]
+    }
+
+    fn refuses(&self, rendering: &Rendering) -> Option<String> {
+        let found = [
+            ('#', "hashtaggar", MAX_HASHTAGS),
+            ('@', "omnämnanden", MAX_MENTIONS),
+        ];
+        found.into_iter().find_map(|(sign, what, most)| {
+            let many = words_with(sign, &rendering.text);
+            (many > most).then(|| {
+                format!("Instagram tar högst {most} {what} ({sign}) och texten har {many}. Ta bort några.")
+            })
+        })
+    }
+
+    fn as_shown(&self, rendering: &Rendering, _kind: Does) -> Vec<Shown> {
+        vec![Shown::new("caption", &rendering.text)]
     }
 
     fn picture_rule(&self) -> Option<PictureRule> {

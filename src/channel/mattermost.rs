@@ -14,11 +14,15 @@ use url::Url;
 
 use super::hook::{self, Hook};
 use super::transport::{Answer, Effect, Transport};
-use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, WallSite, markdown};
+use super::{
+    Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, Shown, WallSite, markdown,
+};
 use crate::clock::{Timestamp, later};
 use crate::compose::TextRule;
 use crate::config::section::Section;
-use crate::model::{Busy, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
+use crate::model::{
+    Busy, Kind as Does, Post, Proof, Question, Reason, Receipt, Rendering, SendError, Settled, Unit,
+};
 
 /// A channel in Mattermost.
 pub static KIND: Kind = Kind {
@@ -55,6 +59,8 @@ pub static KIND: Kind = Kind {
 
 /// From 16,384 characters on a text becomes several posts; escapes and the headline need some of them.
 const MAX_CHARACTERS: usize = 14_000;
+/// Longest text in the server's form: the one limit that there is.
+const MAX_WRITTEN: usize = 16_383;
 /// No channel can be called this: names are lower-case letters, digits, "-" and "_".
 const NO_CHANNEL: &str = "Ingen kanal";
 
@@ -97,6 +103,25 @@ impl Settings for Mattermost {
     fn addresses(&self) -> Vec<(&'static str, String)> {
         let base = self.base_url.iter();
         base.map(|base| ("base_url", base.to_string())).collect()
+    }
+
+    fn refuses(&self, rendering: &Rendering) -> Option<String> {
+        let length = written(rendering).chars().count();
+        (length > MAX_WRITTEN).then(|| {
+            format!(
+                "Med rubrik och skyddade skiljetecken blir texten {length} tecken i Mattermost, och {MAX_WRITTEN} går in. \
+                 Korta den."
+            )
+        })
+    }
+
+    fn as_shown(&self, rendering: &Rendering, _kind: Does) -> Vec<Shown> {
+        let mut all = vec![
+            Shown::new("heading", &rendering.headline),
+            Shown::new("text", &rendering.text),
+        ];
+        all.extend(self.priority.map(|priority| Shown::new("priority", priority)));
+        all
     }
 
     fn open(&self, parts: Parts) -> Result<Arc<dyn Channel>, Reason> {
@@ -170,14 +195,8 @@ impl Account {
     }
 
     fn message(&self, post: &Post) -> Value {
-        let as_is = |address: &str| address.to_owned();
-        let mut text = format!("#### {}\n", markdown::line(&post.rendering.headline, as_is));
-        for line in post.rendering.text.lines() {
-            text.push('\n');
-            text.push_str(&markdown::line(line, as_is));
-        }
         let mut message = json!({
-            "text": text,
+            "text": written(&post.rendering),
             // Other programs find the post by it; nobody sees it.
             "props": { "vardkase_delivery": post.key.as_str() },
         });
@@ -186,6 +205,17 @@ impl Account {
         }
         message
     }
+}
+
+/// Headline and text in the server's form.
+fn written(rendering: &Rendering) -> String {
+    let as_is = |address: &str| address.to_owned();
+    let mut text = format!("#### {}\n", markdown::line(&rendering.headline, as_is));
+    for line in rendering.text.lines() {
+        text.push('\n');
+        text.push_str(&markdown::line(line, as_is));
+    }
+    text
 }
 
 /// The server's name of an error, if it looks like one. Its words are not repeated: they may hold the hook's key.

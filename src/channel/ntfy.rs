@@ -16,11 +16,15 @@ use url::Url;
 
 use super::patience::Patience;
 use super::transport::{Answer, Effect, Transport, below};
-use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, WallSite};
+use super::{
+    Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, Shown, WallSite,
+};
 use crate::clock::{Timestamp, until};
 use crate::compose::TextRule;
 use crate::config::section::Section;
-use crate::model::{Kind as Does, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
+use crate::model::{
+    Kind as Does, Post, Proof, Question, Reason, Receipt, Rendering, SendError, Settled, Unit,
+};
 
 mod verdict;
 
@@ -184,6 +188,16 @@ impl Settings for Ntfy {
         vec![("server", self.server.to_string()), ("topic", self.topic.clone())]
     }
 
+    fn as_shown(&self, rendering: &Rendering, kind: Does) -> Vec<Shown> {
+        vec![
+            Shown::new("title", &rendering.headline),
+            Shown::new("text", &rendering.text),
+            Shown::new("priority", format!("{} of 5", self.priority)),
+            Shown::new("tags", self.tags(kind).join(", ")),
+            Shown::new("opens", rendering.link.as_str()),
+        ]
+    }
+
     fn proof(&self) -> Option<Proof> {
         (self.cache.is_zero() || self.by_status).then_some(Proof::Unproven)
     }
@@ -194,6 +208,15 @@ impl Settings for Ntfy {
             secrets: parts.secrets,
             http: parts.http,
         }))
+    }
+}
+
+impl Ntfy {
+    fn tags(&self, kind: Does) -> Vec<&str> {
+        match kind {
+            Does::AllClear => vec![ALL_CLEAR_TAG],
+            Does::Initial | Does::Update | Does::Correction => self.tags.iter().map(String::as_str).collect(),
+        }
     }
 }
 
@@ -338,18 +361,12 @@ impl Account {
 
     /// The message. The form with headers would have to encode å, ä and ö; JSON does not.
     fn message(&self, post: &Post) -> Value {
-        let tags = match post.kind {
-            Does::AllClear => vec![ALL_CLEAR_TAG],
-            Does::Initial | Does::Update | Does::Correction => {
-                self.settings.tags.iter().map(String::as_str).collect()
-            }
-        };
         json!({
             "topic": self.settings.topic,
             "title": post.rendering.headline,
             "message": post.rendering.text,
             "priority": self.settings.priority,
-            "tags": tags,
+            "tags": self.settings.tags(post.kind),
             "click": post.rendering.link.as_str(),
         })
     }

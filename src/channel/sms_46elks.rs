@@ -19,14 +19,16 @@ use url::Url;
 use super::patience::Patience;
 use super::phone::{self, is_e164};
 use super::transport::{Answer, Effect, Transport, below};
-use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, WallSite};
+use super::{
+    Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, Shown, WallSite,
+};
 use crate::clock::Timestamp;
 use crate::compose::{TextRule, sms};
 use crate::config::section::Section;
 use crate::model::AddressKind;
 use crate::model::{
-    Arrival, Cost, DeliveryId, ListId, Post, Price, Proof, Question, Reason, Receipt, Recipient, SendError,
-    Settled, Unit,
+    Arrival, Cost, DeliveryId, Kind as Does, ListId, Post, Price, Proof, Question, Reason, Receipt,
+    Recipient, Rendering, SendError, Settled, Unit,
 };
 
 mod history;
@@ -185,6 +187,13 @@ impl Settings for Sms {
 
     fn addresses_of(&self) -> AddressKind {
         AddressKind::Phone
+    }
+
+    fn as_shown(&self, rendering: &Rendering, _kind: Does) -> Vec<Shown> {
+        vec![
+            Shown::new("from", &self.from),
+            Shown::new("text", &rendering.text),
+        ]
     }
 
     fn cost(&self, text: &str, recipients: usize) -> Option<Cost> {

@@ -15,10 +15,15 @@ use url::Url;
 
 use super::hook::{self, Hook};
 use super::transport::{Answer, Effect, Transport};
-use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, WallSite, markdown};
+use super::{
+    Capabilities, Caveat, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, Shown, WallSite,
+    markdown,
+};
 use crate::compose::TextRule;
 use crate::config::section::Section;
-use crate::model::{Busy, Lang, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
+use crate::model::{
+    Busy, Kind as Does, Lang, Post, Proof, Question, Reason, Receipt, Rendering, SendError, Settled, Unit,
+};
 
 /// A channel in Microsoft Teams.
 pub static KIND: Kind = Kind {
@@ -101,6 +106,25 @@ impl Settings for Teams {
         base.map(|base| ("base_url", base.to_string())).collect()
     }
 
+    fn caveats(&self) -> &'static [Caveat] {
+        &[Caveat::HandedOver]
+    }
+
+    fn refuses(&self, rendering: &Rendering) -> Option<String> {
+        let size = message(rendering).to_string().len();
+        (size > MAX_MESSAGE).then(|| {
+            format!("Som kort i Teams blir texten {size} byte, och {MAX_MESSAGE} går in. Skriv kortare och färre rader.")
+        })
+    }
+
+    fn as_shown(&self, rendering: &Rendering, _kind: Does) -> Vec<Shown> {
+        vec![
+            Shown::new("heading", &rendering.headline),
+            Shown::new("text", &rendering.text),
+            Shown::new("button", button(rendering)),
+        ]
+    }
+
     fn open(&self, parts: Parts) -> Result<Arc<dyn Channel>, Reason> {
         let hook = Hook::read(parts.secrets.as_ref(), self.base_url.as_ref())?;
         Ok(Arc::new(Account {
@@ -120,7 +144,7 @@ struct Account {
 #[async_trait]
 impl Channel for Account {
     async fn publish(&self, post: &Post) -> Result<Receipt, SendError> {
-        let body = message(post).to_string();
+        let body = message(&post.rendering).to_string();
         if body.len() > MAX_MESSAGE {
             let text = format!(
                 "as a card the message has {} bytes, and Teams takes {MAX_MESSAGE}",
@@ -176,17 +200,17 @@ impl Channel for Account {
 }
 
 /// The message: a card with the headline, a block for each line, and a button that opens the page.
-fn message(post: &Post) -> Value {
+fn message(rendering: &Rendering) -> Value {
     let link = |address: &str| {
         let target = address.replace('(', "%28").replace(')', "%29");
         format!("[{}]({target})", markdown::escaped(address))
     };
-    let heading = markdown::line(&post.rendering.headline, link);
+    let heading = markdown::line(&rendering.headline, link);
     let mut blocks = vec![json!({
         "type": "TextBlock", "text": heading, "size": "Large", "weight": "Bolder", "style": "heading", "wrap": true,
     })];
     let mut after_gap = true;
-    for line in post.rendering.text.lines() {
+    for line in rendering.text.lines() {
         if line.trim().is_empty() {
             after_gap = true;
             continue;
@@ -198,10 +222,6 @@ fn message(post: &Post) -> Value {
         blocks.push(block);
         after_gap = false;
     }
-    let button = match post.rendering.languages.first() {
-        Some(Lang::En) => "Read more",
-        Some(Lang::Sv) | None => "Läs mer",
-    };
     json!({
         "type": "message",
         "attachments": [{
@@ -214,11 +234,19 @@ fn message(post: &Post) -> Value {
                 "msteams": { "width": "Full" },
                 "body": blocks,
                 "actions": [{
-                    "type": "Action.OpenUrl", "title": button, "url": post.rendering.link.as_str(),
+                    "type": "Action.OpenUrl", "title": button(rendering), "url": rendering.link.as_str(),
                 }],
             },
         }],
     })
+}
+
+/// What the button says that opens the page.
+fn button(rendering: &Rendering) -> &'static str {
+    match rendering.languages.first() {
+        Some(Lang::En) => "Read more",
+        Some(Lang::Sv) | None => "Läs mer",
+    }
 }
 
 /// The run that was started, for asking Microsoft about it.

@@ -15,17 +15,19 @@ use url::Url;
 use super::patience::Patience;
 use super::transport::{Effect, below};
 use super::without;
-use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, WallSite};
+use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, Shown, WallSite};
 use crate::compose::TextRule;
 use crate::config::section::{Section, quoted};
-use crate::model::{PictureRule, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
+use crate::model::{
+    Kind as Does, PictureRule, Post, Proof, Question, Reason, Receipt, Rendering, SendError, Settled, Unit,
+};
 
 mod bot;
 mod picture;
 mod preview;
 
 use bot::{Bot, Chat, Fault};
-use picture::{text_step, with_description};
+use picture::{text_step, under_picture, with_description};
 
 /// A Telegram channel.
 pub static KIND: Kind = Kind {
@@ -137,6 +139,10 @@ impl Settings for Telegram {
             unit: Unit::Utf16,
             also: None,
         }
+    }
+
+    fn as_shown(&self, rendering: &Rendering, _kind: Does) -> Vec<Shown> {
+        under_picture(rendering)
     }
 
     fn picture_rule(&self) -> Option<PictureRule> {

@@ -17,10 +17,11 @@ use super::graph::renewal;
 use super::patience::{Patience, Search};
 use super::public_folder::PublicFolder;
 use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, WallSite};
+use crate::compose::count::weighted::links;
 use crate::compose::{TextRule, parts};
 use crate::config::section::Section;
 use crate::model::{
-    AccountId, PictureRule, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit,
+    AccountId, PictureRule, Post, Proof, Question, Reason, Receipt, Rendering, SendError, Settled, Unit,
 };
 
 /// A Threads profile.
@@ -68,6 +69,8 @@ pub(crate) const PRACTICE_USER: &str = "1780";
 
 /// Longest post (reference page §3).
 pub(crate) const MAX_TEXT: usize = 500;
+/// Most different links of a post (reference page §3).
+const MAX_LINKS: usize = 5;
 /// What the service takes as a picture (reference page §4).
 const PICTURE: PictureRule = PictureRule {
     media_types: &["image/jpeg", "image/png"],
@@ -164,6 +167,22 @@ impl Settings for Threads {
         ];
         all.extend(self.public.iter().flat_map(PublicFolder::addresses));
         all
+    }
+
+    fn refuses(&self, rendering: &Rendering) -> Option<String> {
+        let text = &rendering.text;
+        let mut all: Vec<&str> = links(text)
+            .into_iter()
+            .filter_map(|link| text.get(link))
+            .collect();
+        all.sort_unstable();
+        all.dedup();
+        (all.len() > MAX_LINKS).then(|| {
+            format!(
+                "Threads tar högst {MAX_LINKS} länkar och texten har {}. Ta bort några.",
+                all.len()
+            )
+        })
     }
 
     fn picture_rule(&self) -> Option<PictureRule> {

@@ -20,14 +20,16 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use url::Url;
 
+use super::shown::below_headline;
 use super::transport::{Answer, Effect, Transport, below};
-use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, WallSite};
+use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, Shown, WallSite};
 use crate::clock::Timestamp;
 use crate::compose::TextRule;
 use crate::config::section::{Section, is_loopback_host, quoted};
 use crate::model::AddressKind;
 use crate::model::{
-    Busy, Kind as Does, ListId, Mode, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit,
+    Busy, Kind as Does, ListId, Mode, Post, Proof, Question, Reason, Receipt, Rendering, SendError, Settled,
+    Unit,
 };
 
 mod ece;
@@ -177,6 +179,14 @@ impl Settings for WebPush {
         AddressKind::Push
     }
 
+    fn as_shown(&self, rendering: &Rendering, _kind: Does) -> Vec<Shown> {
+        vec![
+            Shown::new("title", &rendering.headline),
+            Shown::new("body", below_headline(rendering)),
+            Shown::new("opens", rendering.link.as_str()),
+        ]
+    }
+
     fn proof(&self) -> Option<Proof> {
         (!self.keyed).then_some(Proof::Unproven)
     }
@@ -285,15 +295,11 @@ const OTHER_KEY: &str = "other-key";
 /// What the service worker gets: see `docs/channels/web-push.md`. The same bytes for every attempt.
 fn payload(post: &Post) -> Vec<u8> {
     let rendering = &post.rendering;
-    // The headline is the notification's title already.
-    let body = rendering
-        .text
-        .strip_prefix(&rendering.headline)
-        .unwrap_or(&rendering.text);
     let lang = rendering.languages.first().map_or("sv", |lang| lang.as_str());
     let payload = json!({
         "title": rendering.headline,
-        "body": body.trim_start_matches(['.', ':', ' ', '\n']),
+        // The headline is the notification's title already.
+        "body": below_headline(rendering),
         "url": rendering.link,
         "tag": post.key.as_str(),
         "lang": lang,

@@ -7,9 +7,9 @@ use reqwest::header::HeaderName;
 use url::Url;
 
 use super::document::{Proofs, Receiver};
-use super::{Capabilities, Channel, Kind, Pace, Parts, SecretName, Settings, WallSite};
+use super::{Capabilities, Channel, Kind, Pace, Parts, SecretName, Settings, Shown, WallSite};
 use crate::compose::TextRule;
-use crate::model::{Proof, Reason, Unit};
+use crate::model::{Kind as Does, Proof, Reason, Rendering, Unit};
 
 /// Any HTTP endpoint.
 pub static KIND: Kind = Kind {
@@ -104,6 +104,13 @@ impl Settings for Webhook {
 
     fn proof(&self) -> Option<Proof> {
         (!self.keyed).then_some(Proof::Unproven)
+    }
+
+    fn as_shown(&self, rendering: &Rendering, _kind: Does) -> Vec<Shown> {
+        vec![
+            Shown::new("headline", &rendering.headline),
+            Shown::new("text", &rendering.text),
+        ]
     }
 
     fn open(&self, parts: Parts) -> Result<Arc<dyn Channel>, Reason> {

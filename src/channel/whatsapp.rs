@@ -15,11 +15,16 @@ use url::Url;
 
 use super::phone;
 use super::transport::{Answer, Effect, Transport, below};
-use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, WallSite};
+use super::{
+    Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, Shown, WallSite,
+};
 use crate::compose::TextRule;
 use crate::config::section::Section;
 use crate::model::AddressKind;
-use crate::model::{Cost, ListId, Post, Price, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
+use crate::model::{
+    Cost, Kind as Does, ListId, Post, Price, Proof, Question, Reason, Receipt, Rendering, SendError, Settled,
+    Unit,
+};
 
 mod verdict;
 
@@ -252,6 +257,13 @@ impl Settings for WhatsApp {
         AddressKind::Phone
     }
 
+    fn as_shown(&self, rendering: &Rendering, _kind: Does) -> Vec<Shown> {
+        let filled = (1..)
+            .zip(self.filled(rendering))
+            .map(|(number, text)| Shown::new(format!("template {}, {{{{{number}}}}}", self.template), text));
+        filled.collect()
+    }
+
     fn cost(&self, _text: &str, recipients: usize) -> Option<Cost> {
         let price = self.price.as_ref()?;
         Some(Cost::new(1, "one template message", Some(price), recipients))
@@ -264,6 +276,17 @@ impl Settings for WhatsApp {
             secrets: parts.secrets,
             http: parts.http,
         }))
+    }
+}
+
+impl WhatsApp {
+    /// What stands in the template's variables, in their order.
+    fn filled(&self, rendering: &Rendering) -> Vec<String> {
+        let fill = |filling: &Filling| match filling {
+            Filling::Headline => one_line(&rendering.headline),
+            Filling::Text => one_line(&rendering.text),
+        };
+        self.variables.iter().map(fill).collect()
     }
 }
 
@@ -375,14 +398,9 @@ impl Account {
 
     /// The template, filled. The same bytes for every attempt.
     fn message(&self, post: &Post, to: &str) -> Value {
-        let parameters: Vec<Value> = self
-            .settings
-            .variables
-            .iter()
-            .map(|filling| match filling {
-                Filling::Headline => one_line(&post.rendering.headline),
-                Filling::Text => one_line(&post.rendering.text),
-            })
+        let filled = self.settings.filled(&post.rendering);
+        let parameters: Vec<Value> = filled
+            .into_iter()
             .map(|text| json!({"type": "text", "text": text}))
             .collect();
         json!({

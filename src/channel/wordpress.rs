@@ -16,12 +16,17 @@ use url::Url;
 
 use super::html::{escape, paragraphs};
 use super::patience::Patience;
+use super::shown::below_headline;
 use super::transport::{Answer, Effect, Transport, below};
 use super::without;
-use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, WallSite};
+use super::{
+    Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, Shown, WallSite,
+};
 use crate::compose::TextRule;
 use crate::config::section::Section;
-use crate::model::{PictureRule, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
+use crate::model::{
+    Kind as Does, PictureRule, Post, Proof, Question, Reason, Receipt, Rendering, SendError, Settled, Unit,
+};
 
 mod page;
 mod picture;
@@ -139,6 +144,13 @@ impl Settings for WordPress {
 
     fn addresses(&self) -> Vec<(&'static str, String)> {
         vec![("site", self.site.to_string())]
+    }
+
+    fn as_shown(&self, rendering: &Rendering, _kind: Does) -> Vec<Shown> {
+        vec![
+            Shown::new("title", &rendering.headline),
+            Shown::new("text", below_headline(rendering)),
+        ]
     }
 
     fn picture_rule(&self) -> Option<PictureRule> {
@@ -488,11 +500,7 @@ impl Account {
 fn content(post: &Post) -> Value {
     let rendering = &post.rendering;
     // The headline is the page's title already.
-    let text = rendering
-        .text
-        .strip_prefix(&rendering.headline)
-        .unwrap_or(&rendering.text);
-    let text = text.trim_start_matches(['.', ':', ' ', '\n']);
+    let text = below_headline(rendering);
     let lang = rendering.languages.first().map_or("sv", |lang| lang.as_str());
     let mut html = format!("<div id=\"{}{}\" lang=\"{lang}\">\n", page::MARK, slug(post));
     html.push_str(&paragraphs(text));

@@ -15,13 +15,16 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::patience::{Patience, Search};
+use super::shown::words_with;
 use super::transport::{Answer, Effect, Transport, below, blank};
 use super::without;
 use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, WallSite};
 use crate::clock::Timestamp;
 use crate::compose::TextRule;
 use crate::config::section::Section;
-use crate::model::{PictureRule, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
+use crate::model::{
+    PictureRule, Post, Proof, Question, Reason, Receipt, Rendering, SendError, Settled, Unit,
+};
 
 mod oauth;
 mod picture;
@@ -92,6 +95,8 @@ const PAGE: usize = 100;
 const PAGES: usize = 5;
 /// After so many attempts to post, the same words that X refuses to take twice are not ours.
 const TRIES: u32 = 4;
+/// Most words of a post that begin with $.
+const MAX_CASHTAGS: usize = 1;
 /// The step that counts how often a request to post was about to leave.
 const CREATE: &str = "create";
 
@@ -171,6 +176,23 @@ impl Settings for X {
             ("base_url", self.base_url.to_string()),
             ("user_id", self.user_id.clone()),
         ]
+    }
+
+    fn replies(&self) -> Option<bool> {
+        Some(self.thread)
+    }
+
+    fn refuses(&self, rendering: &Rendering) -> Option<String> {
+        if let Some(sign) = words::forbidden(&rendering.text) {
+            return Some(format!(
+                "X tar inte tecknet U+{:04X}. Ta bort det.",
+                u32::from(sign)
+            ));
+        }
+        let tags = words_with('$', &rendering.text);
+        (tags > MAX_CASHTAGS).then(|| {
+            format!("X tar högst ett ord som börjar med $ och texten har {tags}. Skriv beloppen utan $.")
+        })
     }
 
     fn picture_rule(&self) -> Option<PictureRule> {

@@ -72,6 +72,7 @@ mod tests {
             message: &message,
             municipality: &municipality,
             plan: &plan,
+            accounts: &[],
             valid_until: now,
             now,
         })

@@ -89,6 +89,7 @@ pub async fn run(config: &Path, args: &Args) -> Outcome {
         alert: Some(alert),
         kind: Some(Kind::Correction),
         picture,
+        overrides: std::collections::BTreeMap::new(),
     };
     if !args.json {
         super::table::outlooks(&correcting.accounts);

@@ -108,6 +108,7 @@ async fn show(config: &crate::config::Config, json: bool) -> Outcome {
         alert: None,
         picture: None,
         kind: None,
+        overrides: std::collections::BTreeMap::new(),
     };
     let sent: Sent = client.post("/api/v1/broadcasts", &request).await?;
     let path = format!("/api/v1/broadcasts/{}", sent.broadcast);

@@ -29,8 +29,8 @@ pub async fn run(path: &Path, args: &Args) -> Outcome {
         .map_err(|text| super::Failure::new(Exit::Error, text))?;
     let draft = plan::draft(&config, &request, request.mode, SystemClock.now(), &transport).await?;
     let surveys = draft
-        .accounts
-        .iter()
+        .everyone(&config)
+        .into_iter()
         .filter_map(|account| Some((account.id.clone(), crate::app::survey(&config, account)?.into())))
         .collect();
     let preview = plan::preview(&config, &request, draft, &surveys);
@@ -64,6 +64,9 @@ pub async fn run(path: &Path, args: &Args) -> Outcome {
                 account.channel,
                 account.proof
             );
+            if let Some(primary) = &account.stands_in_for {
+                outln!("   stands in for {primary}: only if that one does not get out");
+            }
             outln!("   {variant}, {count} {limit}");
             if let Some(cost) = &account.cost {
                 outln!("   {}", cost_line(cost));
@@ -78,18 +81,27 @@ pub async fn run(path: &Path, args: &Args) -> Outcome {
             if posts > 1 {
                 outln!("   a thread of {posts} posts");
             }
-            let whole: Vec<&str> = if posts > 1 {
-                account.parts.iter().map(String::as_str).collect()
-            } else {
-                account.text.as_deref().into_iter().collect()
-            };
-            for (n, post) in whole.into_iter().enumerate() {
+            for (n, post) in account.parts.iter().enumerate() {
                 if n > 0 {
                     outln!("   ├──");
                 }
-                for line in post.lines() {
-                    outln!("   │ {line}");
+                framed(post);
+            }
+            // One text alone needs no name.
+            let is_alone = account.shown.len() == 1;
+            for part in account.shown.iter().filter(|_| posts <= 1) {
+                match part.text.contains('\n') || is_alone {
+                    true if is_alone => framed(&part.text),
+                    true => {
+                        outln!("   {}:", part.part);
+                        framed(&part.text);
+                    }
+                    false => outln!("   {}: {}", part.part, part.text),
                 }
+            }
+            if let Some(text) = &account.alternative_text {
+                outln!("   if the first stage does not get out:");
+                framed(text);
             }
             for finding in &account.findings {
                 outln!("   {}", line(finding));
@@ -103,6 +115,13 @@ pub async fn run(path: &Path, args: &Args) -> Outcome {
         }
     }
     Ok(if preview.blocked { Exit::Stopped } else { Exit::Ok })
+}
+
+/// A text of several lines with a line at its side.
+fn framed(text: &str) {
+    for line in text.lines() {
+        outln!("   │ {line}");
+    }
 }
 
 /// Shorter times are nothing to wait for, in milliseconds.
@@ -128,8 +147,10 @@ fn picture_line(picture: &PicturePreview) -> String {
             return "a card with the text as its picture: there is no post without one".to_owned();
         }
     };
+    let credit = picture.credit.as_ref();
+    let credit = credit.map(|credit| format!(" ({credit})")).unwrap_or_default();
     format!(
-        "{whose}: {}, {}×{}, {} KiB: {}",
+        "{whose}: {}, {}×{}, {} KiB: {}{credit}",
         picture.media_type,
         picture.width,
         picture.height,

@@ -12,7 +12,7 @@ use super::ask::{ask, is_anyone_there};
 use super::client::{AGAIN, Client, RESTART};
 use super::table::LiveTable;
 use super::{Exit, Failure, Outcome};
-use crate::app::request::{PictureRequest, Preview, SendRequest, Sent};
+use crate::app::request::{AccountPreview, PictureRequest, Preview, SendRequest, Sent};
 use crate::compose::picture;
 use crate::model::{BroadcastId, BroadcastReport, BroadcastState, Kind, Lang, MessageId, Mode};
 
@@ -40,6 +40,9 @@ pub struct What {
     kind: Option<Kind>,
     #[command(flatten)]
     picture: WithPicture,
+    /// Go on although a check stops it, with the reason for the journal: duplicate, storm or picture-credit.
+    #[arg(long = "override", value_name = "CHECK=REASON")]
+    overrides: Vec<String>,
 }
 
 /// What is filled into a message.
@@ -76,6 +79,9 @@ pub struct WithPicture {
     /// What the picture shows, in words, for those who cannot see it.
     #[arg(long, value_name = "TEXT", requires = "picture")]
     alt: Option<String>,
+    /// Who made the picture and by which right it is used, for the record: "Foto: Eva Ek, egen bild".
+    #[arg(long, value_name = "TEXT", requires = "picture")]
+    credit: Option<String>,
 }
 
 impl WithPicture {
@@ -87,6 +93,8 @@ impl WithPicture {
         let wrong = |why: String| Failure::new(Exit::Usage, format!("--picture {}: {why}", file.display()));
         let cannot = |error: std::io::Error| wrong(format!("cannot be read: {error}"));
         picture::description(alt).map_err(|why| Failure::new(Exit::Usage, format!("--alt: {why}")))?;
+        let credit = self.credit.as_deref().map(picture::credit).transpose();
+        let credit = credit.map_err(|why| Failure::new(Exit::Usage, format!("--credit: {why}")))?;
         let opened = std::fs::File::open(file).map_err(cannot)?;
         let mut bytes = Vec::new();
         let most = u64::try_from(picture::MAX_FILE).unwrap_or(u64::MAX);
@@ -95,6 +103,7 @@ impl WithPicture {
         Ok(Some(PictureRequest {
             file: STANDARD.encode(&bytes),
             alt: alt.clone(),
+            credit: credit.map(str::to_owned),
         }))
     }
 }
@@ -120,8 +129,27 @@ impl What {
                 .map_err(|e| usage(format!("--alert: {e}")))?,
             kind: self.kind,
             picture: self.picture.request()?,
+            overrides: overrides(&self.overrides)?,
         })
     }
+}
+
+/// The reasons by check.
+fn overrides(given: &[String]) -> Result<BTreeMap<String, String>, Failure> {
+    let usage = |text: String| Failure::new(Exit::Usage, text);
+    let mut all = BTreeMap::new();
+    for pair in given {
+        let (check, reason) = pair
+            .split_once('=')
+            .ok_or_else(|| usage(format!("--override {pair}: expected CHECK=REASON")))?;
+        if all
+            .insert(check.trim().to_owned(), reason.trim().to_owned())
+            .is_some()
+        {
+            return Err(usage(format!("--override {check}: given twice")));
+        }
+    }
+    Ok(all)
 }
 
 /// Arguments of `send`.
@@ -276,13 +304,19 @@ pub async fn permitted(client: &Client, request: &SendRequest, yes: bool) -> Res
         ));
     }
     show(&preview);
-    let many = preview.accounts.len().to_string();
+    let many = addressed(&preview).count().to_string();
     let question = format!("Type the number of accounts ({many}) to send it to the public: ");
     if ask(&question).await == Some(many) {
         Ok(())
     } else {
         Err(Failure::new(Exit::Error, "nothing was sent"))
     }
+}
+
+/// The accounts that get it whatever happens, without those that stand in.
+fn addressed(preview: &Preview) -> impl Iterator<Item = &AccountPreview> {
+    let accounts = preview.accounts.iter();
+    accounts.filter(|account| account.stands_in_for.is_none())
 }
 
 /// Shows in short what would go live.
@@ -297,13 +331,13 @@ fn show(preview: &Preview) {
         eprintln!("{}", super::preview::findings_text(&findings));
     }
     eprintln!("LIVE, {}: {}", preview.kind, preview.headline);
-    let recipients: usize = preview.accounts.iter().filter_map(|a| a.recipients).sum();
+    let recipients: usize = addressed(preview).filter_map(|a| a.recipients).sum();
     let lists = if recipients > 0 {
         format!(", {recipients} list recipients")
     } else {
         String::new()
     };
-    let names: Vec<&str> = preview.accounts.iter().map(|a| a.account.as_str()).collect();
+    let names: Vec<&str> = addressed(preview).map(|a| a.account.as_str()).collect();
     eprintln!("{} accounts{lists}: {}", names.len(), names.join(", "));
     if preview.takes_ms >= super::preview::WORTH_A_WORD {
         eprintln!("It takes {}.", super::preview::long(preview.takes_ms));

@@ -4,8 +4,8 @@ use url::Url;
 
 use super::template::Filled;
 use super::{Room, count, layout, parts};
-use crate::check::Finding;
 use crate::check::length::unit_word;
+use crate::check::{Finding, capability};
 use crate::model::{AccountId, Lang, Mode, Rendering, Unit, Variant};
 
 /// A message with its values, in all variants, before an account is looked at.
@@ -45,10 +45,11 @@ impl Filling {
     /// The longest variant that fits `room`, as one post or as a thread.
     ///
     /// # Errors
-    /// If none fits: the smallest one's length, the limit that it exceeds, and what both count.
-    pub fn fit(&self, room: &Room) -> Result<Rendering, (usize, usize, Unit)> {
+    /// Why none fits.
+    pub fn fit(&self, room: &Room<'_>) -> Result<Rendering, Misfit> {
         let rule = &room.rule;
         let mut smallest = None;
+        let mut refused = None;
         for (variant, text) in &self.variants {
             let excess = count::excess(text, rule);
             if let Some(excess) = excess
@@ -61,7 +62,7 @@ impl Filling {
             }
             // A thread is held to the limit of all its posts together.
             let posts = if excess.is_some() { room.parts } else { 1 };
-            return Ok(Rendering {
+            let rendering = Rendering {
                 headline: self.headline.clone(),
                 text: text.clone(),
                 html: None,
@@ -72,13 +73,21 @@ impl Filling {
                 limit: rule.limit.map(|limit| limit.saturating_mul(posts)),
                 unit: rule.unit,
                 picture: None,
-            });
+            };
+            match room.settings.and_then(|settings| settings.refuses(&rendering)) {
+                None => return Ok(rendering),
+                // The shorter one may leave out what is too much.
+                Some(why) => refused = Some(why),
+            }
         }
-        Err(smallest.unwrap_or((0, 0, rule.unit)))
+        Err(match refused {
+            Some(why) => Misfit::Refused(why),
+            None => Misfit::Long(smallest.unwrap_or((0, 0, rule.unit))),
+        })
     }
 
     /// Whether the account takes threads and this text can be made into one.
-    fn parts_well(&self, text: &str, room: &Room) -> bool {
+    fn parts_well(&self, text: &str, room: &Room<'_>) -> bool {
         let whole = parts::Whole {
             text,
             marking: self.marking,
@@ -89,12 +98,24 @@ impl Filling {
     }
 }
 
+/// Why no variant fits an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Misfit {
+    /// All are too long: the smallest one's length, the limit that it exceeds, and what both count.
+    Long((usize, usize, Unit)),
+    /// What is short enough the service would refuse, and why, in a Swedish sentence.
+    Refused(String),
+}
+
 /// What is told when no variant fits an account.
-pub fn does_not_fit(
-    account: &AccountId,
-    (length, limit, unit): (usize, usize, Unit),
-    languages: &[Lang],
-) -> Finding {
+pub fn does_not_fit(account: &AccountId, misfit: Misfit, languages: &[Lang]) -> Finding {
+    let (length, limit, unit) = match misfit {
+        Misfit::Long(excess) => excess,
+        Misfit::Refused(why) => {
+            let text = format!("Texten går inte ut på {account}. {why}");
+            return Finding::block(capability::CHECK.id, Some(account), text);
+        }
+    };
     let fewer = if languages.len() > 1 {
         " Korta texten i fälten, eller skicka ett språk i taget."
     } else {

@@ -65,6 +65,25 @@ pub fn header(bytes: &[u8]) -> Result<Header, String> {
     })
 }
 
+/// Longest note of who made a picture, in characters.
+pub const LONGEST_CREDIT: usize = 300;
+
+/// The note of who made it without white space around it.
+///
+/// # Errors
+/// If it is empty, no single line, or longer than a note.
+pub fn credit(text: &str) -> Result<&str, String> {
+    let text = text.trim();
+    let length = text.chars().count();
+    if text.is_empty() || length > LONGEST_CREDIT || text.chars().any(char::is_control) {
+        return Err(format!(
+            "the picture's credit must be one line of at most {LONGEST_CREDIT} characters: who made it and by which \
+             right it is used"
+        ));
+    }
+    Ok(text)
+}
+
 /// The description without white space around it.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ use crate::model::{AccountId, Lang, PictureRef, Rendering};
 const HEADLINE_LIMIT: usize = 200;
 
 /// What would go out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     /// The headline in the first language, with the marking, as people know the alert by.
     pub headline: String,
@@ -48,14 +48,32 @@ impl Plan {
                 picture: of(&account),
                 ..plain.clone()
             };
-            let known = pictured.renderings.iter().position(|one| *one == rendering);
-            let index = known.unwrap_or_else(|| {
-                pictured.renderings.push(rendering);
-                pictured.renderings.len() - 1
-            });
-            pictured.accounts.push((account, index));
+            pictured.add(account, rendering);
         }
         pictured
+    }
+
+    /// The same without one account, and without a rendering that only it had.
+    #[must_use]
+    pub fn without(self, left_out: &AccountId) -> Self {
+        let mut rest = Self {
+            headline: self.headline.clone(),
+            renderings: Vec::with_capacity(self.renderings.len()),
+            accounts: Vec::with_capacity(self.accounts.len()),
+        };
+        for (account, rendering) in self.each().filter(|(account, _)| *account != left_out) {
+            rest.add(account.clone(), rendering.clone());
+        }
+        rest
+    }
+
+    fn add(&mut self, account: AccountId, rendering: Rendering) {
+        let known = self.renderings.iter().position(|one| *one == rendering);
+        let index = known.unwrap_or_else(|| {
+            self.renderings.push(rendering);
+            self.renderings.len() - 1
+        });
+        self.accounts.push((account, index));
     }
 
     /// Every account with what would go out on it.
@@ -71,7 +89,7 @@ impl Plan {
 /// # Errors
 /// Every fault of the fields; or, if the fields are right, every account that no variant fits, and a headline that is
 /// too long. All block.
-pub fn plan<R: Copy + Into<Room>>(
+pub fn plan<'a, R: Copy + Into<Room<'a>>>(
     command: &Command,
     message: &PreparedMessage,
     municipality: &Municipality,
@@ -84,9 +102,27 @@ pub fn plan<R: Copy + Into<Room>>(
     linked(command, message, municipality, accounts, link)
 }
 
+/// Takes one account more into a plan that stands: one that goes out only if another does not.
+///
+/// # Errors
+/// Why nothing can go out on it. The plan is then as it was.
+pub fn join(
+    plan: &mut Plan,
+    command: &Command,
+    message: &PreparedMessage,
+    municipality: &Municipality,
+    account: (&AccountId, Room<'_>),
+) -> Result<(), Vec<Finding>> {
+    let alone = self::plan(command, message, municipality, &[account])?;
+    for (account, rendering) in alone.each() {
+        plan.add(account.clone(), rendering.clone());
+    }
+    Ok(())
+}
+
 /// The same with another link: what goes when the page behind the usual one is not there. Accounts that it does not fit
 /// are left out; `None` if the command itself is wrong.
-pub fn alternative<R: Copy + Into<Room>>(
+pub fn alternative<'a, R: Copy + Into<Room<'a>>>(
     command: &Command,
     message: &PreparedMessage,
     municipality: &Municipality,
@@ -110,7 +146,7 @@ pub fn alternative<R: Copy + Into<Room>>(
     linked(command, message, municipality, &fits, Ok(link.clone())).ok()
 }
 
-fn linked<R: Copy + Into<Room>>(
+fn linked<'a, R: Copy + Into<Room<'a>>>(
     command: &Command,
     message: &PreparedMessage,
     municipality: &Municipality,
@@ -140,15 +176,8 @@ fn linked<R: Copy + Into<Room>>(
     };
     for &(account, room) in accounts {
         match filling.fit(&room.into()) {
-            Ok(rendering) => {
-                let known = plan.renderings.iter().position(|r| *r == rendering);
-                let index = known.unwrap_or_else(|| {
-                    plan.renderings.push(rendering);
-                    plan.renderings.len() - 1
-                });
-                plan.accounts.push((account.clone(), index));
-            }
-            Err(excess) => faults.push(does_not_fit(account, excess, &languages)),
+            Ok(rendering) => plan.add(account.clone(), rendering),
+            Err(misfit) => faults.push(does_not_fit(account, misfit, &languages)),
         }
     }
     if faults.is_empty() { Ok(plan) } else { Err(faults) }
@@ -327,7 +356,16 @@ mod tests {
     fn an_account_that_takes_threads_gets_the_long_text_if_it_can_be_parted() {
         let (thread, post) = (account("trad"), account("post"));
         let rule = rule(300, Unit::Graphemes);
-        let accounts = [(&thread, Room { rule, parts: 10 }), (&post, rule.into())];
+        let accounts = [
+            (
+                &thread,
+                Room {
+                    parts: 10,
+                    ..rule.into()
+                },
+            ),
+            (&post, rule.into()),
+        ];
         let variants = |fri: &str| {
             let command = command(&[("omrade", "Forserum"), ("fri", fri)]);
             let plan = plan(&command, &message(), &municipality(), &accounts).unwrap();

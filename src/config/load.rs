@@ -13,8 +13,8 @@ use toml::de::DeTable;
 use super::section::{Section, quoted};
 use super::source::Source;
 use super::{
-    Checks, Config, Confirmation, Daemon, Database, Municipality, Problem, Problems, VaultFiles, accounts,
-    drills, links, lists, secret_url,
+    Checks, Config, Confirmation, Daemon, Database, Municipality, PictureCredit, Problem, Problems,
+    VaultFiles, accounts, drills, links, lists, secret_url,
 };
 use crate::compose::messages;
 use crate::model::{AddressKind, Lang};
@@ -93,7 +93,7 @@ fn read_file(source: &Source, folder: &Path, running: Option<&Config>) -> Read {
         expect_table(&mut root, "confirmation", "whom to tell how it went").and_then(confirmation);
     let checks = root
         .table("checks")
-        .map_or(Some(DEFAULT_CHECKS), |section| checks(section));
+        .map_or(Some(Checks::DEFAULT), |section| checks(section));
     let mut relays = accounts::relays(&mut root);
     let lists = lists::lists(&mut root, folder);
     let mut accounts = accounts::accounts(&mut root);
@@ -431,18 +431,38 @@ fn confirmation(mut s: Section<'_>) -> Option<Confirmation> {
     })
 }
 
-const DEFAULT_CHECKS: Checks = Checks {
-    link_timeout: Duration::from_secs(2),
-};
-
 fn checks(mut s: Section<'_>) -> Option<Checks> {
+    let default = Checks::DEFAULT;
     let link_timeout = s
         .duration_within("link_timeout", SHORTEST, 10 * SECOND)
-        .unwrap_or(DEFAULT_CHECKS.link_timeout);
+        .unwrap_or(default.link_timeout);
+    let storm_limit = s
+        .number_within("storm_limit", 0, 1000)
+        .unwrap_or(default.storm_limit);
+    let storm_window = s
+        .duration_within("storm_window", SECOND, LONGEST_LOOK)
+        .unwrap_or(default.storm_window);
+    let duplicate_window = s
+        .duration_within("duplicate_window", Duration::ZERO, LONGEST_LOOK)
+        .unwrap_or(default.duplicate_window);
+    let picture_credit = match s.one_of("picture_credit", &["block", "warn", "off"]) {
+        Some("block") => PictureCredit::Block,
+        Some("off") => PictureCredit::Off,
+        _ => default.picture_credit,
+    };
     let broken = s.is_broken();
     s.finish();
-    (!broken).then_some(Checks { link_timeout })
+    (!broken).then_some(Checks {
+        link_timeout,
+        storm_limit,
+        storm_window,
+        duplicate_window,
+        picture_credit,
+    })
 }
+
+/// How far back the checks look at most.
+const LONGEST_LOOK: Duration = Duration::from_hours(24);
 
 /// Files and addresses that a running daemon has open: a reload that names others would be applied by half.
 fn refuse_changes_under_way(

@@ -1,6 +1,6 @@
 //! One TOML file while it is read: its text, where its lines begin, and every fault found in it so far.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,8 @@ pub struct Source {
     found: RefCell<Vec<(usize, Problem)>>,
     /// Lines with a syntax fault: whatever else seems wrong there is only its echo.
     damaged: RefCell<BTreeSet<usize>>,
+    /// How many faults more there were than are kept.
+    left_out: Cell<usize>,
 }
 
 impl Source {
@@ -37,6 +39,7 @@ impl Source {
             lines,
             found: RefCell::default(),
             damaged: RefCell::default(),
+            left_out: Cell::default(),
         }
     }
 
@@ -116,9 +119,6 @@ impl Source {
     /// Adds a fault at the byte `offset`.
     pub fn report(&self, offset: usize, key: impl Into<String>, text: impl Into<String>) {
         let mut found = self.found.borrow_mut();
-        if found.len() >= MAX_PROBLEMS {
-            return;
-        }
         let (line, column) = self.position(offset);
         let key = key.into();
         if !key.is_empty() && self.damaged.borrow().contains(&line) {
@@ -131,9 +131,14 @@ impl Source {
             key,
             text: text.into(),
         };
-        if !found.iter().any(|(_, known)| *known == problem) {
-            found.push((offset, problem));
+        if found.iter().any(|(_, known)| *known == problem) {
+            return;
         }
+        if found.len() >= MAX_PROBLEMS {
+            self.left_out.set(self.left_out.get() + 1);
+            return;
+        }
+        found.push((offset, problem));
     }
 
     /// How many faults there are so far.
@@ -145,7 +150,18 @@ impl Source {
     pub fn take_problems(&self) -> Vec<Problem> {
         let mut found = self.found.take();
         found.sort_by_key(|(offset, _)| *offset);
-        found.into_iter().map(|(_, problem)| problem).collect()
+        let mut problems: Vec<Problem> = found.into_iter().map(|(_, problem)| problem).collect();
+        let more = self.left_out.take();
+        if more > 0
+            && let Some(last) = problems.last().cloned()
+        {
+            problems.push(Problem {
+                key: String::new(),
+                text: format!("and {more} more in this file; correct those above first"),
+                ..last
+            });
+        }
+        problems
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{AlertId, BroadcastId, MessageId, PictureRef};
+use super::{AccountId, AlertId, BroadcastId, MessageId, PictureRef};
 use crate::clock::Timestamp;
 
 macro_rules! words {
@@ -186,6 +186,21 @@ impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
     }
+}
+
+/// A live broadcast that was accepted lately, as the guard against mistakes looks at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recent {
+    /// Which.
+    pub broadcast: BroadcastId,
+    /// What it did.
+    pub kind: Kind,
+    /// When it was accepted.
+    pub at: Timestamp,
+    /// Its texts.
+    pub texts: Vec<String>,
+    /// The accounts that it went to, or still goes to.
+    pub accounts: Vec<AccountId>,
 }
 
 /// One decision to say something. Immutable once accepted.

@@ -50,6 +50,9 @@ pub struct PictureRef {
     pub size_bytes: usize,
     /// What it shows, in words; never empty.
     pub alt: String,
+    /// Who made it and by which right it is used, if somebody said so. For the record; it is not published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credit: Option<String>,
 }
 
 impl PictureRef {
@@ -80,6 +83,7 @@ impl Picture {
             height: self.height,
             size_bytes: self.bytes.len(),
             alt: self.alt.clone(),
+            credit: None,
         }
     }
 

@@ -8,7 +8,7 @@ use super::{Accepted, Alert, Attempt, Standing, StoreError, Suppressed, sql};
 use crate::clock::Timestamp;
 use crate::model::{
     AccountId, Actor, AlertId, Broadcast, BroadcastId, Delivery, DeliveryId, LaneId, Mode, Post, Purpose,
-    Reason, Receipt, Recipient, Rendering, State, Steps, Work,
+    Reason, Receipt, Recent, Recipient, Rendering, State, Steps, Work,
 };
 
 /// The column after those of a delivery, which end with its rendering.
@@ -348,6 +348,34 @@ pub(super) async fn broadcasts(readers: &Readers, limit: usize) -> Result<Vec<Br
         .fetch(sql::BROADCASTS, vec![limited(limit).into()])
         .await?;
     rows.iter().map(broadcast).collect()
+}
+
+/// The live broadcasts since then, newest first.
+pub(super) async fn recent(readers: &Readers, since: Timestamp) -> Result<Vec<Recent>, StoreError> {
+    // More broadcasts than any limit is worth, and more texts than one has.
+    const MOST: i64 = 1000;
+    let mut all = Vec::new();
+    for row in readers
+        .fetch(sql::RECENT, vec![since.into(), MOST.into()])
+        .await?
+    {
+        let id = row.text(0)?;
+        let texts = readers
+            .fetch(sql::RECENT_TEXTS, vec![id.as_str().into(), MOST.into()])
+            .await?;
+        let accounts = readers
+            .fetch(sql::RECENT_ACCOUNTS, vec![id.as_str().into()])
+            .await?;
+        let text = |row: &Row| Ok(body(&row.text(0)?)?.text);
+        all.push(Recent {
+            broadcast: row.word(0)?,
+            kind: row.word(1)?,
+            at: row.time(2)?,
+            texts: texts.iter().map(text).collect::<Result<_, StoreError>>()?,
+            accounts: accounts.iter().map(|row| row.word(0)).collect::<Result<_, _>>()?,
+        });
+    }
+    Ok(all)
 }
 
 pub(super) async fn alert(readers: &Readers, id: &AlertId) -> Result<Alert, StoreError> {

@@ -174,6 +174,16 @@ statements! {
     UNFINISHED = "SELECT ", broadcast_columns!(), " FROM broadcast WHERE finished_at IS NULL ORDER BY seq";
     BROADCAST = "SELECT ", broadcast_columns!(), " FROM broadcast WHERE id = $1";
     BROADCASTS = "SELECT ", broadcast_columns!(), " FROM broadcast ORDER BY seq DESC LIMIT $1";
+    RECENT = "SELECT id, kind, accepted_at FROM broadcast WHERE mode = 'live' AND accepted_at >= $1 \
+              ORDER BY seq DESC LIMIT $2";
+    RECENT_TEXTS = "SELECT body FROM rendering WHERE broadcast = $1 ORDER BY id LIMIT $2";
+    RECENT_ACCOUNTS = "SELECT account FROM delivery WHERE broadcast = $1 AND recipient = '' AND purpose = 'publish' \
+                       AND target IS NULL \
+                       AND state NOT IN ('refused', 'cancelled', 'expired', 'superseded', 'retracted') \
+                       UNION SELECT account FROM tally WHERE broadcast = $1 AND n > 0 AND state NOT IN \
+                       ('refused', 'cancelled', 'expired', 'superseded', 'retracted', 'standby', 'spared') \
+                       UNION SELECT account FROM expansion WHERE broadcast = $1 AND stands_in_for IS NULL \
+                       AND state IN ('open', 'held')";
     BROADCASTS_OF_ALERT = "SELECT ", broadcast_columns!(), " FROM broadcast WHERE alert = $1 ORDER BY number";
     ALERT = "SELECT id, mode, state FROM alert WHERE id = $1";
     DELIVERIES = "SELECT ", delivery_columns!(), " FROM delivery d WHERE d.broadcast = $1 ORDER BY d.seq";

@@ -504,3 +504,9 @@ impl Simulator for Bluesky {
 pub(crate) fn lexicon_fault(record: &Value) -> Option<String> {
     lexicon::fault(record)
 }
+
+/// The same of a profile.
+#[cfg(test)]
+pub(crate) fn profile_lexicon_fault(record: &Value) -> Option<String> {
+    lexicon::profile_fault(record)
+}

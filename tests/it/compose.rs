@@ -1,43 +1,43 @@
 //! Every prepared message on every channel's own rule: what residents would read, and that it always fits.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::path::Path;
+use std::sync::OnceLock;
 
-use vardkase::check::{self, CheckInput};
+use vardkase::channel::REGISTRY;
+use vardkase::check::{self, CheckInput, Level};
 use vardkase::clock::{Timestamp, later};
-use vardkase::compose::{Command, PreparedMessage, TextRule, count, messages, plan};
-use vardkase::config::Municipality;
-use vardkase::model::{AccountId, Kind, Lang, Mode, Unit, Variant};
+use vardkase::compose::parts::{self, Whole};
+use vardkase::compose::{Command, PreparedMessage, Room, count, messages, plan};
+use vardkase::config::{Account, Config};
+use vardkase::model::{AccountId, Kind, Lang, Mode, Rendering, Variant};
 
 const SWEDISH: &[Lang] = &[Lang::Sv];
 const BOTH: &[Lang] = &[Lang::Sv, Lang::En];
 
-/// The rules of the reference pages; whatever else there is has no limit.
-fn channels() -> Vec<(AccountId, TextRule)> {
-    let rule = |limit, unit, also| TextRule { limit, unit, also };
-    [
-        ("obegransad", rule(None, Unit::Characters, None)),
-        ("facebook", rule(Some(63_206), Unit::Utf16, None)),
-        ("mastodon", rule(Some(500), Unit::MastodonCharacters, None)),
-        (
-            "bluesky",
-            rule(Some(300), Unit::Graphemes, Some((3000, Unit::Bytes))),
-        ),
-    ]
-    .into_iter()
-    .map(|(id, rule)| (id.parse().unwrap(), rule))
-    .collect()
+/// The configuration that comes with the program.
+fn shipped() -> &'static Config {
+    static SHIPPED: OnceLock<Config> = OnceLock::new();
+    SHIPPED.get_or_init(|| {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.toml");
+        Config::load(&file).unwrap_or_else(|problems| panic!("{problems}"))
+    })
 }
 
-fn municipality() -> Municipality {
-    Municipality {
-        name: "Nässjö kommun".to_owned(),
-        site: "https://nassjo.se".parse().unwrap(),
-        hosts: BTreeSet::from(["nassjo.se".to_owned()]),
-        languages: vec![Lang::Sv],
-        time_zone: "Europe/Stockholm".to_owned(),
-        fallback_link: None,
-    }
+/// Its first account of every kind of channel there is.
+fn accounts() -> Vec<&'static Account> {
+    let of = |kind: &str| {
+        shipped()
+            .accounts
+            .values()
+            .find(|account| account.channel.id == kind)
+    };
+    let missing = |id: &str| panic!("config.toml has no account of {id}");
+    let kinds = REGISTRY.iter();
+    kinds
+        .map(|kind| of(kind.id).unwrap_or_else(|| missing(kind.id)))
+        .collect()
 }
 
 fn prepared() -> Vec<PreparedMessage> {
@@ -78,8 +78,8 @@ fn example(field: &vardkase::compose::Field, lang: Lang) -> String {
 
 /// What goes out, or the findings that stop it.
 fn planned(message: &PreparedMessage, command: &Command) -> Result<plan::Plan, String> {
-    let channels = channels();
-    let accounts: Vec<_> = channels.iter().map(|(id, rule)| (id, *rule)).collect();
+    let accounts = accounts();
+    let rooms: Vec<(&AccountId, Room<'_>)> = accounts.iter().map(|a| (&a.id, (*a).into())).collect();
     let told = |findings: Vec<check::Finding>| {
         let texts: Vec<_> = findings
             .into_iter()
@@ -87,16 +87,20 @@ fn planned(message: &PreparedMessage, command: &Command) -> Result<plan::Plan, S
             .collect();
         texts.join("\n")
     };
-    let plan = vardkase::compose::plan(command, message, &municipality(), &accounts).map_err(told)?;
+    let municipality = &shipped().municipality;
+    let plan = vardkase::compose::plan(command, message, municipality, &rooms).map_err(told)?;
     let now = Timestamp::UNIX_EPOCH;
-    let findings = check::run(&CheckInput {
+    let mut findings = check::run(&CheckInput {
         command,
         message,
-        municipality: &municipality(),
+        municipality,
         plan: &plan,
+        accounts: &accounts,
         valid_until: later(now, message.valid_for),
         now,
     });
+    // What a channel cannot do is no fault of the message's.
+    findings.retain(|f| f.check != check::capability::CHECK.id || f.level == Level::Block);
     if findings.is_empty() {
         Ok(plan)
     } else {
@@ -104,37 +108,71 @@ fn planned(message: &PreparedMessage, command: &Command) -> Result<plan::Plan, S
     }
 }
 
+/// Each text once, with the channels that it goes out on and how much of their room it takes.
+fn shown(plan: &plan::Plan) -> String {
+    let mut texts: Vec<(&Rendering, BTreeMap<String, Vec<&str>>)> = Vec::new();
+    for (account, (_, rendering)) in accounts().iter().zip(plan.each()) {
+        let limit = rendering.limit.map_or_else(|| "-".to_owned(), |l| l.to_string());
+        let room = format!("{}/{limit} {}", rendering.count, rendering.unit);
+        let known = texts.iter().position(|(known, _)| known.text == rendering.text);
+        let index = known.unwrap_or_else(|| {
+            texts.push((rendering, BTreeMap::new()));
+            texts.len() - 1
+        });
+        texts[index].1.entry(room).or_default().push(account.channel.id);
+    }
+    let mut shown = String::new();
+    for (rendering, rooms) in texts {
+        writeln!(shown, "==== {}", rendering.variant).unwrap();
+        for (room, channels) in rooms {
+            writeln!(shown, "== {room}: {}", channels.join(", ")).unwrap();
+        }
+        writeln!(shown, "{}\n", rendering.text).unwrap();
+    }
+    shown
+}
+
 #[test]
 fn every_prepared_message_on_every_channel() {
     for message in prepared() {
-        let mut shown = String::new();
+        let mut all = String::new();
         for kind in Kind::ALL {
             for languages in [SWEDISH, BOTH] {
                 let command = command(&message, *kind, Mode::Live, languages, example);
                 let plan =
                     planned(&message, &command).unwrap_or_else(|e| panic!("{} {kind}: {e}", message.id));
+                assert_eq!(plan.accounts.len(), REGISTRY.len());
                 let words: Vec<_> = languages.iter().map(|l| l.as_str()).collect();
-                writeln!(shown, "######## {kind} {}", words.join(",")).unwrap();
-                let mut before: Option<&str> = None;
-                for (account, rendering) in plan.each() {
-                    let limit = rendering.limit.map_or_else(|| "-".to_owned(), |l| l.to_string());
-                    writeln!(
-                        shown,
-                        "==== {account}: {} {}/{limit} {}",
-                        rendering.variant, rendering.count, rendering.unit
-                    )
-                    .unwrap();
-                    if before == Some(rendering.text.as_str()) {
-                        writeln!(shown, "(same text)\n").unwrap();
-                    } else {
-                        writeln!(shown, "{}\n", rendering.text).unwrap();
-                    }
-                    before = Some(&rendering.text);
-                }
+                writeln!(all, "######## {kind} {}\n{}", words.join(","), shown(&plan)).unwrap();
             }
         }
-        insta::assert_snapshot!(format!("message_{}", message.id), shown);
+        insta::assert_snapshot!(format!("message_{}", message.id), all);
     }
+}
+
+#[test]
+fn a_message_as_it_is_seen_on_every_channel() {
+    let messages = prepared();
+    let message = messages.iter().find(|m| m.id.as_str() == "koka-vattnet").unwrap();
+    let command = command(message, Kind::Initial, Mode::Drill, SWEDISH, example);
+    let plan = planned(message, &command).unwrap();
+    let mut all = String::new();
+    for account in accounts() {
+        let rendering = plan.rendering(&account.id).unwrap();
+        writeln!(all, "######## {}", account.channel.id).unwrap();
+        let parts = account.settings.as_shown(rendering, Kind::Initial);
+        assert!(!parts.is_empty(), "{}", account.channel.id);
+        for part in parts {
+            // The text of the others stands in the snapshots of the messages.
+            let text = if part.text == rendering.text {
+                format!("({} text as it is)", rendering.variant)
+            } else {
+                part.text
+            };
+            writeln!(all, "== {}\n{text}", part.part).unwrap();
+        }
+    }
+    insta::assert_snapshot!("as_shown", all);
 }
 
 /// The longest value that a field takes: its longest choice, or wide letters up to its length.
@@ -145,6 +183,18 @@ fn longest(field: &vardkase::compose::Field, _: Lang) -> String {
         .max_by_key(|choice| choice.chars().count())
         .cloned()
         .unwrap_or_else(|| "Å".repeat(field.max_length))
+}
+
+/// Whether a text keeps an account's own rule, as one post or as the thread that the account makes of it.
+fn fits(account: &Account, rendering: &Rendering, mode: Mode) -> bool {
+    let rule = account.settings.text_rule();
+    if count::excess(&rendering.text, &rule).is_none() {
+        return account.settings.refuses(rendering).is_none();
+    }
+    let whole = Whole::of(rendering, mode, &shipped().municipality.name);
+    let posts = parts::split(&whole, &rule).unwrap_or_default();
+    (1..=account.settings.parts()).contains(&posts.len())
+        && posts.iter().all(|post| count::excess(post, &rule).is_none())
 }
 
 #[test]
@@ -161,8 +211,9 @@ fn every_prepared_message_filled_to_the_brim_fits_every_channel() {
                 let command = command(&message, *kind, mode, languages, longest);
                 match planned(&message, &command) {
                     Ok(plan) => {
-                        for ((account, rule), (_, rendering)) in channels().iter().zip(plan.each()) {
-                            assert_eq!(count::excess(&rendering.text, rule), None, "{account}");
+                        for account in accounts() {
+                            let rendering = plan.rendering(&account.id).unwrap();
+                            assert!(fits(account, rendering, mode), "{} {}", message.id, account.id);
                         }
                     }
                     Err(error) => {
@@ -177,12 +228,23 @@ fn every_prepared_message_filled_to_the_brim_fits_every_channel() {
 
 #[test]
 fn an_unlimited_account_always_gets_the_long_text() {
+    let unlimited = || {
+        let all = accounts().into_iter();
+        all.filter(|account| account.settings.text_rule().limit.is_none())
+    };
+    assert!(unlimited().count() >= 5);
     for message in prepared() {
         let command = command(&message, Kind::Initial, Mode::Live, BOTH, longest);
         let plan = planned(&message, &command).unwrap();
-        let rendering = plan.rendering(&"obegransad".parse().unwrap()).unwrap();
-        assert_eq!(rendering.variant, Variant::Long);
-        assert_eq!(rendering.limit, None);
+        for account in unlimited() {
+            let rendering = plan.rendering(&account.id).unwrap();
+            assert_eq!(
+                (rendering.variant, rendering.limit),
+                (Variant::Long, None),
+                "{}",
+                account.id
+            );
+        }
     }
 }
 

@@ -377,3 +377,19 @@ fn an_own_message_takes_the_place_of_the_built_in_one() {
     assert_eq!(config.messages.len(), 13);
     assert_ne!(config.digest, without);
 }
+
+#[test]
+fn faults_past_the_two_hundredth_are_counted_and_not_passed_over() {
+    let mut text = String::from(SOUND.trim_end());
+    for n in 0..250 {
+        write!(
+            text,
+            "\n[account.a{n}]\nchannel = \"mastodon\"\nserver = \"http://a\"\n"
+        )
+        .unwrap();
+    }
+    let problems = Place::with(&text).load().unwrap_err();
+    assert_eq!(problems.0.len(), 201, "{problems}");
+    let last = problems.0.last().unwrap();
+    assert_eq!(last.text, "and 50 more in this file; correct those above first");
+}

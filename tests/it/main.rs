@@ -45,5 +45,6 @@ mod wall;
 mod web_push;
 mod webdav;
 mod whatsapp;
+mod wishes;
 mod wordpress;
 mod x;

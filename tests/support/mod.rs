@@ -155,6 +155,8 @@ pub struct Plan {
     pub daemon: String,
     /// Whole sections `[list.…]` beside `press`.
     pub lists: String,
+    /// Lines of `[checks]`.
+    pub checks: String,
     /// `confirmation.after`.
     pub after: &'static str,
     /// A PostgreSQL address; SQLite if not given.
@@ -167,6 +169,8 @@ impl Plan {
             accounts,
             daemon: String::new(),
             lists: String::new(),
+            // Most tests send the same message again and again.
+            checks: "storm_limit = 0\nduplicate_window = \"0s\"\n".to_owned(),
             after: "5m",
             database: None,
         }
@@ -309,6 +313,7 @@ impl World {
             text,
             "\n[vault]\nfile = \"{0}/vault.json\"\nkey_file = \"{0}/vault.key\"\n\n\
              [confirmation]\nto = [{1}]\nfrom = \"vardkase@nassjo.se\"\nafter = \"{2}\"\n\n\
+             [checks]\n{6}\n\
              [[relay]]\nid = \"relay-kommun\"\nhost = \"127.0.0.1\"\nport = {3}\ntls = \"none\"\nlogin = true\n\n\
              [list.press]\nrecipients = [{4}]\n\n{5}",
             self.dir.path().display(),
@@ -317,6 +322,7 @@ impl World {
             self.wall.smtp().port(),
             quoted(&PRESS),
             self.plan.lists,
+            self.plan.checks,
         )
         .unwrap();
         for (list, recipients) in [("telefoner", NUMBERS), ("webblasare", BROWSERS)] {

@@ -17,7 +17,7 @@ fn token(mark: &str, from: i64, to: i64) -> String {
     format!("eyJ{mark}.{}.sig", URL_SAFE_NO_PAD.encode(claims.to_string()))
 }
 
-fn session(mark: &str) -> String {
+pub(super) fn session(mark: &str) -> String {
     session_of(mark, 0, 7200)
 }
 
@@ -39,17 +39,26 @@ fn error(status: u16, name: &str) -> String {
 }
 
 fn open(server: &Server, secrets: &Arc<InMemory>) -> Arc<dyn Channel> {
+    open_as(false, server, secrets)
+}
+
+/// An account that makes threads of long texts.
+pub(super) fn open_long(server: &Server, secrets: &Arc<InMemory>) -> Arc<dyn Channel> {
+    open_as(true, server, secrets)
+}
+
+fn open_as(long: bool, server: &Server, secrets: &Arc<InMemory>) -> Arc<dyn Channel> {
     let account = Account {
         service: server.base.clone(),
         identifier: "nassjo.test".to_owned(),
-        long: false,
+        long,
     };
     let mut parts = testing::parts([]);
     parts.secrets = Arc::clone(secrets) as Arc<dyn Secrets>;
     account.open(parts).unwrap()
 }
 
-fn secrets() -> Arc<InMemory> {
+pub(super) fn secrets() -> Arc<InMemory> {
     Arc::new(InMemory::of([("app_password", "abcd-efgh-ijkl-mnop")]))
 }
 

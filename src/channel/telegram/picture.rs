@@ -5,8 +5,9 @@ use reqwest::multipart::{Form, Part};
 use serde_json::json;
 
 use super::{AS_CAPTION, Account, MAX_CAPTION, WITH_PICTURE, lonely, message_id, parent, reply_to};
+use crate::channel::Shown;
 use crate::channel::without;
-use crate::model::{Lang, Picture, Post, Reason, Receipt, SendError};
+use crate::model::{Lang, Picture, Post, Reason, Receipt, Rendering, SendError};
 
 /// The step that sent the text: its receipt, as JSON.
 pub(super) const TEXT_STEP: &str = "text";
@@ -156,15 +157,33 @@ fn file(picture: &Picture) -> Part {
 
 /// What the picture shows, for those who do not see it.
 pub(super) fn description(post: &Post, picture: &Picture) -> String {
-    described_as(post, &picture.alt)
+    described_as(&post.rendering, &picture.alt)
 }
 
-fn described_as(post: &Post, alt: &str) -> String {
-    let word = match post.rendering.languages.first() {
+fn described_as(rendering: &Rendering, alt: &str) -> String {
+    let word = match rendering.languages.first() {
         Some(Lang::En) => "Picture",
         Some(Lang::Sv) | None => "Bild",
     };
     format!("{word}: {alt}")
+}
+
+/// What is read of a rendering with its picture: the picture's words stand under the text where there is room, else
+/// under the picture, which follows as a message of its own.
+pub(super) fn under_picture(rendering: &Rendering) -> Vec<Shown> {
+    let text = &rendering.text;
+    let Some(picture) = &rendering.picture else {
+        return vec![Shown::new("text", text)];
+    };
+    let description = described_as(rendering, &picture.alt);
+    let caption = format!("{text}\n\n{description}");
+    if caption.encode_utf16().count() > MAX_CAPTION {
+        return vec![
+            Shown::new("text", text),
+            Shown::new("under the picture", description),
+        ];
+    }
+    vec![Shown::new("caption", caption)]
 }
 
 pub(super) fn with_description(post: &Post, picture: &Picture) -> String {
@@ -176,7 +195,11 @@ pub(super) fn with_words(post: &Post, alt: &str) -> String {
     if alt.is_empty() {
         return post.rendering.text.clone();
     }
-    format!("{}\n\n{}", post.rendering.text, described_as(post, alt))
+    format!(
+        "{}\n\n{}",
+        post.rendering.text,
+        described_as(&post.rendering, alt)
+    )
 }
 
 /// What a receipt remembers of a text that stands under this picture.

@@ -7,11 +7,19 @@ use crate::compose::{DefaultPicture, picture};
 use crate::config::section::{Section, quoted};
 use crate::model::Lang;
 
-/// Reads `picture` and `[alt]`. `None` if there is none, or if it is wrong: that is a problem then.
+/// Reads `picture`, `picture_credit` and `[alt]`. `None` if there is none, or if it is wrong: that is a problem then.
 pub(super) fn picture(root: &mut Section<'_>, present: &[Lang]) -> Option<DefaultPicture> {
     const EXPECTED: &str = "the name of a JPEG or PNG beside the message, such as \"koka.png\"";
     let file = root.text("picture", 100, EXPECTED);
     let alt = alt(root, present, file.is_some());
+    let expected = "who made the picture and by which right it is used, in one line";
+    let credit = root.text("picture_credit", picture::LONGEST_CREDIT, expected);
+    if credit.is_some() && file.is_none() {
+        root.problem(
+            "picture_credit",
+            "names the maker of a picture, but the message has none",
+        );
+    }
     let file = file?;
     let plain = !file.contains(['/', '\\']) && !file.starts_with('.');
     let folder = root.source().file().parent();
@@ -24,6 +32,7 @@ pub(super) fn picture(root: &mut Section<'_>, present: &[Lang]) -> Option<Defaul
             file,
             bytes: bytes.into(),
             alt: alt?,
+            credit,
         }),
         Err(why) => {
             root.problem("picture", format!("{}: {why}", quoted(&file)));

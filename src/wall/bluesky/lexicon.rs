@@ -42,10 +42,7 @@ fn check(record: &Value) -> Checked {
             "grapheme too big (maximum 300, got {graphemes}) at $.record.text"
         ));
     }
-    let created = string(record, "createdAt", "record")?;
-    if !created.contains('T') || created.parse::<jiff::Timestamp>().is_err() {
-        return Err(format!("Invalid datetime {created} at $.record.createdAt"));
-    }
+    datetime(string(record, "createdAt", "record")?)?;
     let langs = array(record, "langs")?;
     let is_language = |l: &Value| {
         l.as_str().is_some_and(|l| {
@@ -55,8 +52,9 @@ fn check(record: &Value) -> Checked {
     if langs.len() > 3 || !langs.iter().all(is_language) {
         return Err("at most 3 languages in BCP 47 at $.record.langs".to_owned());
     }
-    if array(record, "tags")?.len() > 8 {
-        return Err("at most 8 tags at $.record.tags".to_owned());
+    let tags = array(record, "tags")?;
+    if tags.len() > 8 || !tags.iter().all(is_tag) {
+        return Err("at most 8 tags of at most 64 letters at $.record.tags".to_owned());
     }
     let mut end = 0;
     for one in array(record, "facets")? {
@@ -72,11 +70,7 @@ fn check(record: &Value) -> Checked {
         let reply = object(reply, "reply")?;
         only(reply, &["root", "parent"], "reply")?;
         for name in ["root", "parent"] {
-            let place = object(reply.get(name).unwrap_or(&Value::Null), name)?;
-            only(place, &["uri", "cid"], name)?;
-            if !string(place, "uri", name)?.starts_with("at://") || string(place, "cid", name)?.is_empty() {
-                return Err(format!("no strong reference at $.record.reply.{name}"));
-            }
+            strong_reference(reply.get(name), name)?;
         }
     }
     Ok(())
@@ -113,7 +107,18 @@ fn facet(facet: &Value, text: &str, after: usize) -> Result<usize, String> {
                 only(feature, &["$type", "uri"], "feature")?;
                 uri(string(feature, "uri", "feature")?)?;
             }
-            Some("app.bsky.richtext.facet#mention" | "app.bsky.richtext.facet#tag") => {}
+            Some("app.bsky.richtext.facet#mention") => {
+                only(feature, &["$type", "did"], "feature")?;
+                if !string(feature, "did", "feature")?.starts_with("did:") {
+                    return Err("a mention without a DID".to_owned());
+                }
+            }
+            Some("app.bsky.richtext.facet#tag") => {
+                only(feature, &["$type", "tag"], "feature")?;
+                if !feature.get("tag").is_some_and(is_tag) {
+                    return Err("no tag of at most 64 letters".to_owned());
+                }
+            }
             Some(other) => return Err(format!("unknown feature {other}")),
             None => return Err("a feature without $type".to_owned()),
         }
@@ -128,7 +133,17 @@ fn external(embed: &Value) -> Checked {
         return Err("this practice account takes pictures and link cards only at $.record.embed".to_owned());
     }
     let card = object(embed.get("external").unwrap_or(&Value::Null), "external")?;
-    only(card, &["uri", "title", "description", "thumb"], "external")?;
+    only(
+        card,
+        &["uri", "title", "description", "thumb", "associatedRefs"],
+        "external",
+    )?;
+    if let Some(thumb) = card.get("thumb") {
+        blob(thumb, &["image/"], 1_000_000)?;
+    }
+    for place in array(card, "associatedRefs")? {
+        strong_reference(Some(place), "associatedRefs")?;
+    }
     string(card, "title", "external")?;
     string(card, "description", "external")?;
     uri(string(card, "uri", "external")?)
@@ -145,20 +160,7 @@ fn images(embed: &Value) -> Checked {
         let image = object(image, "image")?;
         only(image, &["image", "alt", "aspectRatio"], "image")?;
         string(image, "alt", "image")?;
-        let blob = object(image.get("image").unwrap_or(&Value::Null), "blob")?;
-        only(blob, &["$type", "ref", "mimeType", "size"], "blob")?;
-        let size = blob.get("size").and_then(Value::as_u64).unwrap_or(u64::MAX);
-        if string(blob, "$type", "blob")? != "blob"
-            || !string(blob, "mimeType", "blob")?.starts_with("image/")
-        {
-            return Err("no image blob at $.record.embed.images".to_owned());
-        }
-        if size > 2_000_000 {
-            return Err(format!("blob too big (maximum 2000000, got {size})"));
-        }
-        let link = object(blob.get("ref").unwrap_or(&Value::Null), "ref")?;
-        only(link, &["$link"], "ref")?;
-        string(link, "$link", "ref")?;
+        blob(image.get("image").unwrap_or(&Value::Null), &["image/"], 2_000_000)?;
         if let Some(ratio) = image.get("aspectRatio") {
             let ratio = object(ratio, "aspectRatio")?;
             only(ratio, &["width", "height"], "aspectRatio")?;
@@ -195,22 +197,80 @@ fn profile(record: &Value) -> Checked {
     if record.get("$type").and_then(Value::as_str) != Some("app.bsky.actor.profile") {
         return Err("the $type must be app.bsky.actor.profile".to_owned());
     }
-    for (name, graphemes, bytes) in [("displayName", 64, 640), ("description", 256, 2560)] {
-        let text = record.get(name).and_then(Value::as_str).unwrap_or_default();
-        if text.len() > bytes || text.graphemes(true).count() > graphemes {
-            return Err(format!("{name} is too long"));
+    let there = |name: &str| record.contains_key(name);
+    for (name, graphemes, bytes) in [
+        ("displayName", 64, 640),
+        ("description", 256, 2560),
+        ("pronouns", 20, 200),
+    ] {
+        if there(name) {
+            let text = string(record, name, "record")?;
+            if text.len() > bytes || text.graphemes(true).count() > graphemes {
+                return Err(format!("{name} is too long"));
+            }
         }
     }
-    if let Some(pinned) = record.get("pinnedPost") {
-        let place = object(pinned, "pinnedPost")?;
-        only(place, &["uri", "cid"], "pinnedPost")?;
-        if !string(place, "uri", "pinnedPost")?.starts_with("at://")
-            || string(place, "cid", "pinnedPost")?.is_empty()
-        {
-            return Err("no strong reference at $.record.pinnedPost".to_owned());
+    if there("website") {
+        uri(string(record, "website", "record")?)?;
+    }
+    if there("createdAt") {
+        datetime(string(record, "createdAt", "record")?)?;
+    }
+    for name in ["avatar", "banner"] {
+        if let Some(picture) = record.get(name) {
+            blob(picture, &["image/png", "image/jpeg"], 1_000_000)?;
+        }
+    }
+    for name in ["pinnedPost", "joinedViaStarterPack"] {
+        if let Some(place) = record.get(name) {
+            strong_reference(Some(place), name)?;
         }
     }
     Ok(())
+}
+
+/// An uploaded file of one of these kinds, each the beginning of a media type.
+fn blob(value: &Value, kinds: &[&str], most: u64) -> Checked {
+    let blob = object(value, "blob")?;
+    only(blob, &["$type", "ref", "mimeType", "size"], "blob")?;
+    let media = string(blob, "mimeType", "blob")?;
+    if string(blob, "$type", "blob")? != "blob" || !kinds.iter().any(|kind| media.starts_with(kind)) {
+        return Err(format!("no blob of {}", kinds.join(" or ")));
+    }
+    let size = blob.get("size").and_then(Value::as_u64).unwrap_or(u64::MAX);
+    if size > most {
+        return Err(format!("blob too big (maximum {most}, got {size})"));
+    }
+    let link = object(blob.get("ref").unwrap_or(&Value::Null), "ref")?;
+    only(link, &["$link"], "ref")?;
+    string(link, "$link", "ref").map(drop)
+}
+
+/// A record's place and version: `com.atproto.repo.strongRef`.
+fn strong_reference(value: Option<&Value>, at: &str) -> Checked {
+    let place = object(value.unwrap_or(&Value::Null), at)?;
+    only(place, &["uri", "cid"], at)?;
+    let repo = string(place, "uri", at)?
+        .strip_prefix("at://")
+        .and_then(|rest| rest.split('/').next());
+    let cid = string(place, "cid", at)?;
+    let is_cid = (8..=256).contains(&cid.len()) && cid.chars().all(|c| c.is_ascii_alphanumeric());
+    if !repo.is_some_and(|repo| repo.contains([':', '.'])) || !is_cid {
+        return Err(format!("no strong reference at {at}"));
+    }
+    Ok(())
+}
+
+fn is_tag(value: &Value) -> bool {
+    let text = value.as_str();
+    text.is_some_and(|text| text.len() <= 640 && text.graphemes(true).count() <= 64)
+}
+
+fn datetime(text: &str) -> Checked {
+    if text.contains('T') && text.parse::<jiff::Timestamp>().is_ok() {
+        return Ok(());
+    }
+    Err(format!("Invalid datetime {text}"))
 }
 
 fn uri(text: &str) -> Checked {

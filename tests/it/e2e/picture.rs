@@ -104,14 +104,17 @@ async fn a_picture_goes_with_its_words_wherever_pictures_go_and_says_nothing_els
             (&300.into(), &200.into())
         );
     }
-    let press = of("press");
-    assert!(press["picture"].is_null());
-    assert_eq!(press["findings"][0]["check"], "picture", "{press:#}");
+    assert!(of("press")["picture"].is_null());
+    let without = list(&preview, "findings")
+        .iter()
+        .find(|f| f["check"] == "picture")
+        .unwrap();
     assert!(
-        press["findings"][0]["text"]
+        without["text"]
             .as_str()
             .unwrap()
-            .contains("tar inga bilder")
+            .contains("följer inte med på press"),
+        "{without:#}"
     );
 
     let (code, report) = world.send(&with).await;
@@ -389,9 +392,11 @@ async fn a_prepared_message_may_bring_its_own_picture() {
         env!("CARGO_MANIFEST_DIR"),
         "/templates/messages/koka-vattnet.toml"
     ));
-    let own = own
-        .unwrap()
-        .replacen("version = ", "picture = \"koka.jpg\"\nversion = ", 1);
+    let own = own.unwrap().replacen(
+        "version = ",
+        "picture = \"koka.jpg\"\npicture_credit = \"Foto: kommunen\"\nversion = ",
+        1,
+    );
     let write = |alt: &str| {
         std::fs::write(folder.path().join("koka-vattnet.toml"), format!("{own}\n{alt}")).unwrap();
     };
@@ -413,6 +418,7 @@ async fn a_prepared_message_may_bring_its_own_picture() {
             (&"message".into(), &alt.into()),
             "{shown:#}"
         );
+        assert_eq!(picture["credit"], "Foto: kommunen");
     }
     world.send(&[]).await;
     assert_eq!(only(&world, "mastodon").pictures[0].alt, "En kastrull på en spis");
@@ -434,4 +440,115 @@ async fn a_prepared_message_may_bring_its_own_picture() {
         said.stdout.contains("koka.jpg") && said.stdout.contains("cannot be read"),
         "{said:?}"
     );
+}
+
+/// A world with this line of `[checks]`.
+async fn with_checks(line: &str) -> World {
+    let accounts = vec![
+        Account::new("mastodon", "mastodon"),
+        Account::new("telegram", "telegram"),
+    ];
+    let mut plan = Plan::of(accounts);
+    plan.checks.push_str(line);
+    World::open(plan).await
+}
+
+#[tokio::test]
+async fn who_made_a_picture_is_noted_and_not_published() {
+    const CREDIT: &str = "Foto: Eva Ek, egen bild 2026";
+    let world = with_checks("").await;
+    let _daemon = world.start().await;
+    let file = keep(&world, "karta.jpg", &photograph());
+    let bare = ["--picture", file.to_str().unwrap(), "--alt", ALT];
+    let noted = [&bare[..], &["--credit", CREDIT]].concat();
+    let what = ["preview", "koka-vattnet", "-f", "omrade=Forserum"];
+    let findings = |preview: &Value| -> Vec<String> {
+        let all = list(preview, "findings")
+            .iter()
+            .map(|f| f["check"].as_str().unwrap().to_owned());
+        all.filter(|check| check == "picture-credit").collect()
+    };
+    let preview = world
+        .cli(&[&what[..], &bare, &["--json"]].concat())
+        .await
+        .ended(0)
+        .json();
+    assert_eq!(findings(&preview).len(), 1, "{preview:#}");
+    let preview = world
+        .cli(&[&what[..], &noted, &["--json"]].concat())
+        .await
+        .ended(0)
+        .json();
+    assert_eq!(findings(&preview), Vec::<String>::new());
+    assert_eq!(preview["accounts"][0]["picture"]["credit"], CREDIT, "{preview:#}");
+    let said = world.cli(&[&what[..], &noted].concat()).await.ended(0);
+    assert!(said.stdout.contains(CREDIT), "{said:?}");
+    for wrong in ["  ", "två\nrader"] {
+        let said = world
+            .cli(&[&what[..], &bare, &["--credit", wrong]].concat())
+            .await
+            .ended(2);
+        assert!(said.stderr.contains("one line"), "{said:?}");
+    }
+
+    world.send(&noted).await;
+    for account in ["mastodon", "telegram"] {
+        let post = only(&world, account);
+        assert_eq!(post.pictures.len(), 1);
+        assert!(!format!("{post:?}").contains("Eva Ek"), "{account} publishes it");
+    }
+    let folder = world.dir().join("diarium");
+    world
+        .cli(&["log", "export", folder.to_str().unwrap()])
+        .await
+        .ended(0);
+    let records: String = std::fs::read_dir(&folder)
+        .unwrap()
+        .filter_map(|entry| std::fs::read_to_string(entry.unwrap().path()).ok())
+        .collect();
+    assert!(records.contains(CREDIT));
+}
+
+#[tokio::test]
+async fn a_picture_without_its_maker_can_be_stopped_or_let_through() {
+    let world = with_checks("picture_credit = \"block\"").await;
+    let _daemon = world.start().await;
+    let file = keep(&world, "karta.jpg", &photograph());
+    let send = [
+        "send",
+        "koka-vattnet",
+        "-f",
+        "omrade=Forserum",
+        "--yes",
+        "--picture",
+        file.to_str().unwrap(),
+        "--alt",
+        ALT,
+    ];
+    let said = world.cli(&send).await.ended(4);
+    assert!(said.stderr.contains("STOP [picture-credit]"), "{said:?}");
+    world
+        .cli(
+            &[
+                &send[..],
+                &["--override", "picture-credit=Fotografen ringer om en timme"],
+            ]
+            .concat(),
+        )
+        .await
+        .ended(0);
+    let off = with_checks("picture_credit = \"off\"").await;
+    let file = keep(&off, "karta.jpg", &photograph());
+    let what = [
+        "preview",
+        "koka-vattnet",
+        "-f",
+        "omrade=Forserum",
+        "--picture",
+        file.to_str().unwrap(),
+        "--alt",
+        ALT,
+    ];
+    let said = off.cli(&what).await.ended(0);
+    assert!(!said.stdout.contains("picture-credit"), "{said:?}");
 }

@@ -3,7 +3,7 @@
 use vardkase::model::{AlertState, Event, Kind, Mode, Purpose, Recipient, State};
 use vardkase::store::{StoreError, Under};
 
-use super::bed::{Bed, existing, get, ids, live, one, states};
+use super::bed::{Bed, existing, get, ids, live, one, rendering, states};
 use super::on_both_engines;
 
 on_both_engines!(
@@ -16,6 +16,7 @@ on_both_engines!(
     extras_are_added_once,
     a_broadcast_is_finished_once_and_only_when_nothing_is_open,
     a_rendering_that_is_not_there_is_refused_whole,
+    what_went_out_lately_is_known_with_its_texts_and_accounts,
 );
 
 async fn what_was_accepted_is_read_back_whole(bed: &Bed) {
@@ -369,4 +370,49 @@ async fn a_rendering_that_is_not_there_is_refused_whole(bed: &Bed) {
         "2026-0001",
         "no number is lost"
     );
+}
+
+async fn what_went_out_lately_is_known_with_its_texts_and_accounts(bed: &Bed) {
+    let store = bed.open().await;
+    let old = bed.now();
+    bed.initial(&store, &["a"]).await;
+    bed.later(60);
+    let since = bed.now();
+    let mut mail = bed.to("press");
+    mail.recipient = Some(Recipient::new("redaktion@tidning.example"));
+    let new = bed.acceptance(
+        Under::New { year: 2026 },
+        Kind::Initial,
+        vec![bed.to("a"), bed.to("b"), mail],
+    );
+    let accepted = store.accept(new).await.unwrap();
+    let b = ids(&store, &accepted.broadcast).await.remove(1);
+    bed.step(&store, &b, State::Queued, Event::Begin).await;
+    bed.step(&store, &b, State::Sending, Event::Refuse).await;
+    let mut drill = bed.acceptance(Under::New { year: 2026 }, Kind::Initial, vec![bed.to("a")]);
+    drill.mode = Mode::Drill;
+    store.accept(drill).await.unwrap();
+
+    let recent = store.recent(since).await.unwrap();
+    assert_eq!(recent.len(), 1, "no drill and nothing older: {recent:#?}");
+    let one = &recent[0];
+    assert_eq!(
+        (&one.broadcast, one.kind, one.at),
+        (&accepted.broadcast, Kind::Initial, since)
+    );
+    assert_eq!(
+        one.texts,
+        [
+            rendering("Koka vattnet.").text,
+            rendering("Koka allt dricksvatten i Nässjö.").text
+        ]
+    );
+    let mut accounts: Vec<&str> = one
+        .accounts
+        .iter()
+        .map(vardkase::model::AccountId::as_str)
+        .collect();
+    accounts.sort_unstable();
+    assert_eq!(accounts, ["a", "press"], "what was refused went nowhere");
+    assert_eq!(store.recent(old).await.unwrap().len(), 2);
 }

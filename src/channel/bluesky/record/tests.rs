@@ -12,18 +12,18 @@ fn a_post_is_the_record_that_the_lexicon_wants() {
     let record = of(&post).unwrap();
     assert_eq!(lexicon_fault(&record), None);
     insta::assert_snapshot!(serde_json::to_string_pretty(&record).unwrap());
-    let mut root = Receipt::of("at://did:plc:a/app.bsky.feed.post/3m");
-    root.version = Some("bafy1".to_owned());
+    let mut root = Receipt::of("at://did:plc:a/app.bsky.feed.post/3maaaaaaaaaa2");
+    root.version = Some("bafyreia1".to_owned());
     post.root = Some(root.clone());
-    assert_eq!(of(&post).unwrap()["reply"]["parent"]["cid"], "bafy1");
+    assert_eq!(of(&post).unwrap()["reply"]["parent"]["cid"], "bafyreia1");
     post.parent = Some(Receipt {
-        version: Some("bafy2".to_owned()),
+        version: Some("bafyreia2".to_owned()),
         ..root
     });
     let record = of(&post).unwrap();
     assert_eq!(lexicon_fault(&record), None);
-    assert_eq!(record["reply"]["root"]["cid"], "bafy1");
-    assert_eq!(record["reply"]["parent"]["cid"], "bafy2");
+    assert_eq!(record["reply"]["root"]["cid"], "bafyreia1");
+    assert_eq!(record["reply"]["parent"]["cid"], "bafyreia2");
 }
 
 #[test]

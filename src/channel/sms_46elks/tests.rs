@@ -254,7 +254,7 @@ async fn a_report_is_asked_for_at_an_address_of_its_own() {
         pairs["token"].clone()
     };
     assert!(one.as_str().starts_with(
-        "https://kris.nassjo.se/rapporter/sms?delivery=0193f5b0-0000-7000-8000-000000000001&token="
+        "https://kris.nassjo.se/reports/sms?delivery=0193f5b0-0000-7000-8000-000000000001&token="
     ));
     assert_eq!(token(&one).len(), 64);
     assert_ne!(token(&one), token(&two), "a leaked one is of no use for another");

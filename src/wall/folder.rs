@@ -29,6 +29,8 @@ struct Revision {
     text: String,
     link: String,
     #[serde(default)]
+    references: Vec<String>,
+    #[serde(default)]
     withdrawn: bool,
 }
 
@@ -39,6 +41,8 @@ struct Found {
     headline: String,
     text: String,
     links: Vec<String>,
+    /// What it stands under: the page as it was then.
+    in_reply_to: Option<String>,
 }
 
 /// Brings the book up to what the folder holds now.
@@ -70,7 +74,7 @@ pub(super) fn refresh(site: &Site, book: &mut Book, now: Timestamp) {
                 text: found.text,
                 links: found.links,
                 key: Some(found.key),
-                in_reply_to: None,
+                in_reply_to: found.in_reply_to,
                 recipient: None,
                 subject: Some(found.headline),
                 at: now,
@@ -131,6 +135,7 @@ fn from_json(folder: &Path, stem: &str) -> Vec<Found> {
             headline: revision.headline,
             text: revision.text,
             links: vec![revision.link],
+            in_reply_to: revision.references.last().cloned(),
         })
         .collect()
 }
@@ -150,6 +155,8 @@ fn from_html(folder: &Path, stem: &str) -> Option<Found> {
         headline: plain(&between("<h1>", "</h1>")?),
         links: super::page::links(&text),
         text,
+        // The page for residents shows one broadcast and names no other.
+        in_reply_to: None,
     })
 }
 

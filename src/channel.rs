@@ -3,7 +3,6 @@
 //! A channel knows neither the store nor the dispatcher. It makes exactly one attempt when told to, and says truly what
 //! it knows of the outcome. Pace, retries, order and the journal belong to `dispatch`.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -59,6 +58,7 @@ mod without;
 pub mod wordpress;
 pub mod x;
 
+pub use crate::model::{Identity, Latest, Profile, Rights};
 pub use secrets::Secrets;
 pub use shown::{Caveat, Shown};
 pub use transport::Transport;
@@ -103,6 +103,8 @@ pub struct Kind {
     pub secrets: &'static [SecretName],
     /// Pace as the service publishes it, with headroom; the account's `rate` key replaces it.
     pub pace: Pace,
+    /// The shortest time between two verifications on schedule: what a service counts or charges for is kept for a crisis.
+    pub verify_every: Duration,
     /// Reads the channel's own keys from `[account.<id>]`. Problems go to the section; `None` if any was found.
     pub read: fn(&mut Section<'_>) -> Option<Box<dyn Settings>>,
 }
@@ -156,6 +158,10 @@ pub struct Capabilities {
     pub recipients: bool,
     /// No attempt is made: the text goes to a person at once.
     pub by_hand: bool,
+    /// The account has a profile that can be read.
+    pub profile: bool,
+    /// A message can be published where the public cannot see, read back and taken away.
+    pub backstage: bool,
 }
 
 /// An account's own keys, read and valid, without its secrets.
@@ -335,15 +341,31 @@ pub trait Channel: Send + Sync + fmt::Debug {
 
     /// Proves that the account works. Publishes nothing. Returns who the service says we are.
     async fn verify(&self) -> Result<Identity, SendError>;
+
+    /// Reads how the account looks to its readers. Has no effect on it. `None` where there is no profile to read.
+    async fn profile(&self) -> Result<Option<Profile>, SendError> {
+        Ok(None)
+    }
+
+    /// Publishes where the public cannot see, reads it back, and takes it away again. Whatever comes of it, nothing stands
+    /// in public at any moment, and what could not be taken away is named in the error.
+    async fn backstage(&self, _post: &Post) -> Result<Backstage, SendError> {
+        Err(SendError::Refused(Reason::new(
+            "no-backstage",
+            "this channel has no place that the public cannot see",
+        )))
+    }
 }
 
-/// Who a service says that an account is.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Identity {
-    /// Its name there.
-    pub name: String,
-    /// What else is worth showing: version, limits, expiry.
-    pub facts: BTreeMap<String, String>,
+/// What a message backstage came to.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Backstage {
+    /// Where it stood, in an English phrase: `as an unpublished post`.
+    pub place: String,
+    /// Whether it was read back as it was written.
+    pub read_back: bool,
+    /// Whether it was taken away; `false` only where it vanishes by itself.
+    pub removed: bool,
 }
 
 impl Kind {

@@ -5,6 +5,7 @@ pub mod arrival;
 pub mod broadcast;
 pub mod cost;
 pub mod delivery;
+pub mod identity;
 pub mod ids;
 pub mod outcome;
 pub mod picture;
@@ -22,6 +23,7 @@ pub use cost::{Cost, Price};
 pub use delivery::{
     Delivery, ExpansionState, Post, Proof, Purpose, Question, Receipt, Recipient, Settled, Work,
 };
+pub use identity::{Identity, Latest, Profile, Rights};
 pub use ids::{AccountId, AlertId, BroadcastId, DeliveryId, GroupId, LaneId, ListId, MessageId};
 pub use outcome::{Busy, Reason, SendError};
 pub use picture::{Picture, PictureRef, PictureRule};

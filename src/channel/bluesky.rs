@@ -43,6 +43,8 @@ pub static KIND: Kind = Kind {
         link_card: true,
         recipients: false,
         by_hand: false,
+        profile: false,
+        backstage: false,
     },
     secrets: &[
         SecretName {
@@ -64,6 +66,7 @@ pub static KIND: Kind = Kind {
         burst: 5,
         parallel: 1,
     },
+    verify_every: Duration::from_mins(10),
     read: |section| {
         let service = section.address("service", false);
         let identifier: Option<String> = section.required(
@@ -527,6 +530,7 @@ impl Channel for Bluesky {
         Ok(Identity {
             name: text("handle").unwrap_or(did),
             facts,
+            ..Identity::default()
         })
     }
 }

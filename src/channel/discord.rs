@@ -41,6 +41,8 @@ pub static KIND: Kind = Kind {
         link_card: true,
         recipients: false,
         by_hand: false,
+        profile: false,
+        backstage: false,
     },
     secrets: {
         const SECRETS: &[SecretName] = &[SecretName {
@@ -57,6 +59,7 @@ pub static KIND: Kind = Kind {
         burst: 3,
         parallel: 1,
     },
+    verify_every: Duration::from_mins(10),
     read,
 };
 
@@ -248,6 +251,7 @@ impl Channel for Account {
         Ok(Identity {
             name: self.hook.conceal(&brief(name)),
             facts,
+            ..Identity::default()
         })
     }
 }

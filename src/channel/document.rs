@@ -430,6 +430,7 @@ impl Channel for Receiver {
         Ok(Identity {
             name: host.to_owned(),
             facts: BTreeMap::from([("answered".to_owned(), answer.status.to_string())]),
+            ..Identity::default()
         })
     }
 }

@@ -43,6 +43,8 @@ pub static KIND: Kind = Kind {
         link_card: false,
         recipients: true,
         by_hand: false,
+        profile: false,
+        backstage: false,
     },
     // The relays have log-ins, the account has none.
     secrets: {
@@ -60,6 +62,7 @@ pub static KIND: Kind = Kind {
         burst: 50,
         parallel: 8,
     },
+    verify_every: Duration::from_mins(10),
     read: |section| {
         let relay: Option<AccountId> = section.optional("relay", "the id of a [[relay]]");
         let from: Option<String> = section.required("from", "a mail address such as \"kris@nassjo.se\"");
@@ -258,6 +261,7 @@ impl Channel for Mail {
         Ok(Identity {
             name: self.letterhead.from.clone(),
             facts,
+            ..Identity::default()
         })
     }
 }

@@ -47,6 +47,8 @@ pub static KIND: Kind = Kind {
         link_card: true,
         recipients: false,
         by_hand: false,
+        profile: false,
+        backstage: false,
     },
     secrets: {
         const SECRETS: &[SecretName] = &[
@@ -70,6 +72,7 @@ pub static KIND: Kind = Kind {
         burst: 10,
         parallel: 1,
     },
+    verify_every: Duration::from_mins(10),
     read,
 };
 
@@ -308,6 +311,7 @@ impl Channel for Account {
         Ok(Identity {
             name: brief(name),
             facts,
+            ..Identity::default()
         })
     }
 }

@@ -46,6 +46,8 @@ pub static KIND: Kind = Kind {
         link_card: false,
         recipients: false,
         by_hand: false,
+        profile: false,
+        backstage: false,
     },
     // Of the server, private_key on SFTP only; a folder has none.
     secrets: {
@@ -74,6 +76,7 @@ pub static KIND: Kind = Kind {
         burst: 10,
         parallel: 1,
     },
+    verify_every: Duration::from_mins(10),
     read: |section| {
         let place = read_place(section);
         let formats: Option<Vec<String>> = section.optional(
@@ -422,6 +425,7 @@ impl Channel for Drop {
         Ok(Identity {
             name: self.store.shown(),
             facts: BTreeMap::from([("writable".to_owned(), "yes".to_owned())]),
+            ..Identity::default()
         })
     }
 }

@@ -27,6 +27,8 @@ pub static KIND: Kind = Kind {
         link_card: false,
         recipients: false,
         by_hand: false,
+        profile: false,
+        backstage: false,
     },
     // At least one of the two; `open` says so if both are missing.
     secrets: &[
@@ -47,6 +49,7 @@ pub static KIND: Kind = Kind {
         burst: 5,
         parallel: 1,
     },
+    verify_every: Duration::from_mins(10),
     read: |section| {
         let endpoint = section.address("endpoint", true);
         let by_status = section.one_of("answer", &["strict", "status"]) == Some("status");

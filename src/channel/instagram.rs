@@ -46,6 +46,8 @@ pub static KIND: Kind = Kind {
         link_card: false,
         recipients: false,
         by_hand: false,
+        profile: false,
+        backstage: false,
     },
     secrets: {
         const SECRETS: &[SecretName] = &[
@@ -74,6 +76,7 @@ pub static KIND: Kind = Kind {
         burst: 10,
         parallel: 1,
     },
+    verify_every: Duration::from_mins(10),
     read,
 };
 
@@ -445,6 +448,7 @@ impl Channel for Account {
         Ok(Identity {
             name: brief(name),
             facts,
+            ..Identity::default()
         })
     }
 }

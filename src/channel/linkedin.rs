@@ -46,6 +46,8 @@ pub static KIND: Kind = Kind {
         link_card: false,
         recipients: false,
         by_hand: false,
+        profile: false,
+        backstage: false,
     },
     secrets: {
         const fn secret(name: &'static str, required: bool) -> SecretName {
@@ -76,6 +78,7 @@ pub static KIND: Kind = Kind {
         burst: 10,
         parallel: 1,
     },
+    verify_every: Duration::from_mins(10),
     read,
 };
 
@@ -411,7 +414,11 @@ impl Channel for Account {
             );
         }
         self.introspect(&session, &mut facts).await?;
-        Ok(Identity { name, facts })
+        Ok(Identity {
+            name,
+            facts,
+            ..Identity::default()
+        })
     }
 }
 

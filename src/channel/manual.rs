@@ -26,6 +26,8 @@ pub static KIND: Kind = Kind {
         link_card: false,
         recipients: false,
         by_hand: true,
+        profile: false,
+        backstage: false,
     },
     secrets: &[],
     pace: Pace {
@@ -34,6 +36,7 @@ pub static KIND: Kind = Kind {
         burst: 5,
         parallel: 1,
     },
+    verify_every: Duration::from_mins(10),
     read: |section| {
         let instructions: Option<String> = section.required(
             "instructions",
@@ -103,6 +106,7 @@ impl Channel for Manual {
         Ok(Identity {
             name: "by hand".to_owned(),
             facts: BTreeMap::from([("instructions".to_owned(), self.instructions.clone())]),
+            ..Identity::default()
         })
     }
 }

@@ -44,6 +44,8 @@ pub static KIND: Kind = Kind {
         link_card: true,
         recipients: false,
         by_hand: false,
+        profile: false,
+        backstage: false,
     },
     secrets: {
         const SECRETS: &[SecretName] = &[SecretName {
@@ -60,6 +62,7 @@ pub static KIND: Kind = Kind {
         burst: 20,
         parallel: 1,
     },
+    verify_every: Duration::from_mins(10),
     read,
 };
 
@@ -277,6 +280,7 @@ impl Channel for Account {
         Ok(Identity {
             name: brief(acct),
             facts,
+            ..Identity::default()
         })
     }
 }

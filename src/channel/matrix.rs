@@ -44,6 +44,8 @@ pub static KIND: Kind = Kind {
         link_card: false,
         recipients: false,
         by_hand: false,
+        profile: false,
+        backstage: false,
     },
     secrets: {
         const SECRETS: &[SecretName] = &[
@@ -67,6 +69,7 @@ pub static KIND: Kind = Kind {
         burst: 4,
         parallel: 1,
     },
+    verify_every: Duration::from_mins(10),
     read,
 };
 

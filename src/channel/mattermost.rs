@@ -38,6 +38,8 @@ pub static KIND: Kind = Kind {
         link_card: true,
         recipients: false,
         by_hand: false,
+        profile: false,
+        backstage: false,
     },
     secrets: {
         const SECRETS: &[SecretName] = &[SecretName {
@@ -54,6 +56,7 @@ pub static KIND: Kind = Kind {
         burst: 5,
         parallel: 1,
     },
+    verify_every: Duration::from_mins(10),
     read,
 };
 
@@ -181,6 +184,7 @@ impl Channel for Account {
         Ok(Identity {
             name: format!("webhook at {}", self.hook.host()),
             facts: BTreeMap::from([("hook".to_owned(), "the server knows it".to_owned())]),
+            ..Identity::default()
         })
     }
 }

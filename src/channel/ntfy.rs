@@ -42,6 +42,8 @@ pub static KIND: Kind = Kind {
         link_card: false,
         recipients: false,
         by_hand: false,
+        profile: false,
+        backstage: false,
     },
     secrets: {
         const SECRETS: &[SecretName] = &[SecretName {
@@ -59,6 +61,7 @@ pub static KIND: Kind = Kind {
         burst: 10,
         parallel: 1,
     },
+    verify_every: Duration::from_mins(10),
     read,
 };
 
@@ -323,6 +326,7 @@ impl Channel for Account {
                 ("may_read".to_owned(), reads.to_owned()),
                 ("access_token".to_owned(), token.to_owned()),
             ]),
+            ..Identity::default()
         })
     }
 }
@@ -337,6 +341,7 @@ impl Account {
         Ok(Identity {
             name: format!("{host}/{}", self.settings.topic),
             facts: BTreeMap::from([("answered".to_owned(), answer.status.to_string())]),
+            ..Identity::default()
         })
     }
 

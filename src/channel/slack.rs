@@ -33,6 +33,8 @@ pub static KIND: Kind = Kind {
         link_card: true,
         recipients: false,
         by_hand: false,
+        profile: false,
+        backstage: false,
     },
     secrets: {
         const SECRETS: &[SecretName] = &[SecretName {
@@ -49,6 +51,7 @@ pub static KIND: Kind = Kind {
         burst: 3,
         parallel: 1,
     },
+    verify_every: Duration::from_mins(10),
     read,
 };
 
@@ -171,6 +174,7 @@ impl Channel for Account {
         Ok(Identity {
             name: format!("webhook at {}", self.hook.host()),
             facts,
+            ..Identity::default()
         })
     }
 }

@@ -50,6 +50,8 @@ pub static KIND: Kind = Kind {
         link_card: false,
         recipients: true,
         by_hand: false,
+        profile: false,
+        backstage: false,
     },
     secrets: {
         const SECRETS: &[SecretName] = &[
@@ -73,6 +75,7 @@ pub static KIND: Kind = Kind {
         burst: 10,
         parallel: 4,
     },
+    verify_every: Duration::from_mins(10),
     read,
 };
 
@@ -352,6 +355,7 @@ impl Channel for Account {
         Ok(Identity {
             name: name.unwrap_or_else(|| "46elks".to_owned()),
             facts,
+            ..Identity::default()
         })
     }
 }

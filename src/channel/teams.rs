@@ -39,6 +39,8 @@ pub static KIND: Kind = Kind {
         link_card: false,
         recipients: false,
         by_hand: false,
+        profile: false,
+        backstage: false,
     },
     secrets: {
         const SECRETS: &[SecretName] = &[SecretName {
@@ -55,6 +57,7 @@ pub static KIND: Kind = Kind {
         burst: 3,
         parallel: 1,
     },
+    verify_every: Duration::from_mins(10),
     read,
 };
 
@@ -195,6 +198,7 @@ impl Channel for Account {
                     "not proven: only a message that somebody sees in the channel proves it".to_owned(),
                 ),
             ]),
+            ..Identity::default()
         })
     }
 }

@@ -38,6 +38,8 @@ pub static KIND: Kind = Kind {
         link_card: true,
         recipients: false,
         by_hand: false,
+        profile: false,
+        backstage: false,
     },
     secrets: {
         const SECRETS: &[SecretName] = &[
@@ -61,6 +63,7 @@ pub static KIND: Kind = Kind {
         burst: 30,
         parallel: 1,
     },
+    verify_every: Duration::from_mins(10),
     read,
 };
 
@@ -346,6 +349,7 @@ impl Channel for Account {
         Ok(Identity {
             name: brief(name),
             facts,
+            ..Identity::default()
         })
     }
 }

@@ -53,6 +53,8 @@ pub static KIND: Kind = Kind {
         link_card: false,
         recipients: true,
         by_hand: false,
+        profile: false,
+        backstage: false,
     },
     secrets: {
         const SECRETS: &[SecretName] = &[SecretName {
@@ -69,6 +71,7 @@ pub static KIND: Kind = Kind {
         burst: 100,
         parallel: 16,
     },
+    verify_every: Duration::from_mins(10),
     read,
 };
 
@@ -379,6 +382,7 @@ impl Channel for Account {
         Ok(Identity {
             name: self.settings.subject.clone(),
             facts: BTreeMap::from(facts.map(|(name, value)| (name.to_owned(), value))),
+            ..Identity::default()
         })
     }
 }

@@ -25,6 +25,8 @@ pub static KIND: Kind = Kind {
         link_card: false,
         recipients: false,
         by_hand: false,
+        profile: false,
+        backstage: false,
     },
     secrets: &[
         SecretName {
@@ -44,6 +46,7 @@ pub static KIND: Kind = Kind {
         burst: 20,
         parallel: 1,
     },
+    verify_every: Duration::from_mins(10),
     read: |section| {
         let endpoint = section.address("endpoint", true);
         let header: Option<String> = section.optional(

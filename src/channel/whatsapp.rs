@@ -42,6 +42,8 @@ pub static KIND: Kind = Kind {
         link_card: false,
         recipients: true,
         by_hand: false,
+        profile: false,
+        backstage: false,
     },
     secrets: {
         const SECRETS: &[SecretName] = &[SecretName {
@@ -58,6 +60,7 @@ pub static KIND: Kind = Kind {
         burst: 40,
         parallel: 8,
     },
+    verify_every: Duration::from_mins(10),
     read,
 };
 
@@ -366,6 +369,7 @@ impl Channel for Account {
         Ok(Identity {
             name: verdict::brief(name),
             facts,
+            ..Identity::default()
         })
     }
 }

@@ -49,6 +49,8 @@ pub static KIND: Kind = Kind {
         link_card: false,
         recipients: false,
         by_hand: false,
+        profile: false,
+        backstage: false,
     },
     secrets: {
         const SECRETS: &[SecretName] = &[
@@ -72,6 +74,7 @@ pub static KIND: Kind = Kind {
         burst: 5,
         parallel: 1,
     },
+    verify_every: Duration::from_mins(10),
     read,
 };
 
@@ -333,6 +336,7 @@ impl Channel for Account {
         Ok(Identity {
             name: page::brief(name),
             facts,
+            ..Identity::default()
         })
     }
 }

@@ -49,6 +49,8 @@ pub static KIND: Kind = Kind {
         link_card: true,
         recipients: false,
         by_hand: false,
+        profile: false,
+        backstage: false,
     },
     secrets: {
         const fn required(name: &'static str) -> SecretName {
@@ -73,6 +75,7 @@ pub static KIND: Kind = Kind {
         burst: 20,
         parallel: 1,
     },
+    verify_every: Duration::from_mins(60),
     read,
 };
 
@@ -358,6 +361,7 @@ impl Channel for Account {
         Ok(Identity {
             name: format!("@{}", brief(name)),
             facts,
+            ..Identity::default()
         })
     }
 }

@@ -96,6 +96,8 @@ async fn every_wish_that_a_channel_cannot_fulfil_is_told() {
             link_card: _,
             proof: _,
             recipients: _,
+            profile: _,
+            backstage: _,
             by_hand,
         } = kind.can;
         // What is configured is refused with the configuration.

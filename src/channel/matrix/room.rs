@@ -158,6 +158,7 @@ impl Account {
         Ok(Identity {
             name: brief(&me),
             facts,
+            ..Identity::default()
         })
     }
 

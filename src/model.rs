@@ -3,6 +3,7 @@
 pub mod address;
 pub mod arrival;
 pub mod broadcast;
+pub mod condition;
 pub mod cost;
 pub mod delivery;
 pub mod identity;
@@ -19,6 +20,7 @@ pub use arrival::{Arrival, Arrivals, Arrived};
 pub use broadcast::{
     Actor, AlertState, Broadcast, BroadcastState, Kind, Lang, Mode, Recent, Rendering, Unit, Variant,
 };
+pub use condition::{Condition, Look, Notice, Observation, Phase, Reach, Seen, Sign, Subject, Trouble};
 pub use cost::{Cost, Price};
 pub use delivery::{
     Delivery, ExpansionState, Post, Proof, Purpose, Question, Receipt, Recipient, Settled, Work,

@@ -25,6 +25,7 @@ mod accept;
 mod arrival;
 mod backup;
 mod change;
+mod condition;
 mod data;
 mod db;
 mod expand;
@@ -46,6 +47,7 @@ mod suppress;
 mod tally;
 mod writer;
 
+pub use condition::{Keep, Kept, Told};
 pub use data::{
     Acceptance, Accepted, Alert, Attempt, AttemptChange, ChainReport, Change, Changed, Destination, Entry,
     Expanded, Expansion, Extra, FIRST, LaneNotes, Lease, Listed, Opened, Record, Stage, StagedList, Standing,

@@ -8,8 +8,8 @@ use super::db::{Conn, Engine};
 use super::journal::Chain;
 use super::{
     Acceptance, Accepted, Change, Changed, Entry, Expanded, Extra, Forgotten, LaneNotes, Lease, ListDecision,
-    Opened, Recall, Stage, StepMade, StoreError, accept, arrival, expand, extra, lanes, recall, restore, sql,
-    suppress, tally,
+    Opened, Recall, Stage, StepMade, StoreError, accept, arrival, condition, expand, extra, lanes, recall,
+    restore, sql, suppress, tally,
 };
 use crate::clock::{SharedClock, Timestamp};
 use crate::failpoint;
@@ -63,6 +63,9 @@ pub(super) enum Request {
     ),
     Record(Entry, Reply<i64>),
     Suppress(Recipient, Option<Reason>, Entry, Reply<bool>),
+    Keep(Box<condition::Keep>, Reply<condition::Kept>),
+    Noticed(Vec<i64>, Timestamp, condition::Told, Reply<()>),
+    ForgetObservations(Timestamp, Reply<u64>),
     StageList(String, u64, Vec<String>, Timestamp, Reply<()>),
     Expand(Timestamp, Reply<Expanded>),
     Forget(Timestamp, Reply<Forgotten>),
@@ -100,6 +103,9 @@ impl Request {
             | Self::Release(..)
             | Self::Record(..)
             | Self::Suppress(..)
+            | Self::Keep(..)
+            | Self::Noticed(..)
+            | Self::ForgetObservations(..)
             | Self::Ping(_)
             | Self::Close(_) => 1,
         }
@@ -378,7 +384,10 @@ fn refuse(group: Vec<Request>, error: &StoreError, answers: &mut Vec<Answer>) {
             | Request::Renew { reply, .. } => answer(reply, Err(error.clone())),
             Request::Take { reply, .. } => answer(reply, Err(error.clone())),
             Request::Change(changes, reply) => answer_changes(reply, vec![Err(error.clone()); changes.len()]),
+            Request::Keep(_, reply) => answer(reply, Err(error.clone())),
+            Request::ForgetObservations(_, reply) => answer(reply, Err(error.clone())),
             Request::Note(.., reply)
+            | Request::Noticed(.., reply)
             | Request::Inherit { reply, .. }
             | Request::Step(_, reply)
             | Request::StageList(.., reply)
@@ -524,6 +533,14 @@ async fn single(tx: &mut Tx<'_>, request: Request, answers: &mut Vec<Answer>) ->
         Request::Suppress(recipient, reason, entry, reply) => {
             let changed = suppress::decide(tx, &recipient, reason.as_ref(), entry).await;
             keep(reply, changed, answers)
+        }
+        Request::Keep(asked, reply) => keep(reply, condition::keep(tx, &asked).await, answers),
+        Request::Noticed(notices, at, result, reply) => {
+            let noticed = condition::noticed(tx, &notices, at, &result).await;
+            keep(reply, noticed, answers)
+        }
+        Request::ForgetObservations(before, reply) => {
+            keep(reply, condition::forget(tx, before).await, answers)
         }
         Request::StageList(list, first, bodies, at, reply) => {
             let staged = expand::stage(tx, &list, first, bodies, at).await;

@@ -14,6 +14,7 @@ use crate::compose::PreparedMessage;
 use crate::model::{AccountId, GroupId, Lang, ListId, MessageId, Recipient};
 
 pub use crate::model::AddressKind;
+pub use watch::{Alarm, Fact, Heartbeat, Pattern, Quiet, Verification};
 pub use lists::{Fault, Files, Reader, Survey, survey};
 
 mod accounts;
@@ -25,6 +26,7 @@ pub mod section;
 pub mod source;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 /// Everything that `config.toml` and the prepared messages say, valid as a whole.
 #[derive(Debug, Clone)]
@@ -41,6 +43,10 @@ pub struct Config {
     pub vault: VaultFiles,
     /// `[confirmation]`.
     pub confirmation: Confirmation,
+    /// `[verification]`.
+    pub verification: Verification,
+    /// `[alarm]`.
+    pub alarm: Alarm,
     /// `[checks]`.
     pub checks: Checks,
     /// `[[relay]]`, most preferred first.

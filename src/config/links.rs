@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::accounts::{Accounts, EVERYONE, Relays};
+use super::accounts::{Accounts, EVERYONE, Reference, Relays};
 use super::drills::Drills;
 use super::lists::Lists;
 use super::section::quoted;
@@ -12,6 +12,8 @@ use crate::compose::messages::Target;
 
 /// The name under which the confirmation's own deliveries stand in store and log.
 const RESERVED: &str = "confirmation";
+/// The name of the daemon among those whose health is watched.
+const DAEMON: &str = "daemon";
 
 /// Reports every reference that leads nowhere and every name that is taken twice.
 pub fn check(
@@ -21,6 +23,7 @@ pub fn check(
     relays: &Relays,
     lists: &Lists,
     drills: &Drills,
+    told: &[Reference],
 ) {
     names(source, accounts, relays);
     if let Some(daemon) = daemon {
@@ -34,13 +37,18 @@ pub fn check(
         .map(|relay| relay.name.value.as_str())
         .collect();
     let kinds = [
-        ("relay", &accounts.relays, relay_names),
+        ("relay", accounts.relays.as_slice(), relay_names),
+        (
+            "account",
+            told,
+            accounts.names.iter().map(|one| one.name.value.as_str()).collect(),
+        ),
         (
             "list",
-            &accounts.lists,
+            accounts.lists.as_slice(),
             lists.names.iter().map(String::as_str).collect(),
         ),
-        ("account or group", &drills.targets, targets(accounts)),
+        ("account or group", drills.targets.as_slice(), targets(accounts)),
     ];
     for (what, references, known) in kinds {
         // That there is no relay at all is told already.
@@ -96,6 +104,7 @@ fn targets(accounts: &Accounts) -> Vec<&str> {
 fn names(source: &Source, accounts: &Accounts, relays: &Relays) {
     let mut taken: BTreeMap<&str, &str> = BTreeMap::new();
     taken.insert(RESERVED, "the confirmation");
+    taken.insert(DAEMON, "the daemon itself");
     taken.insert(EVERYONE, "the group of all accounts");
     let all = relays
         .names

@@ -13,8 +13,8 @@ use toml::de::DeTable;
 use super::section::{Section, quoted};
 use super::source::Source;
 use super::{
-    Checks, Config, Confirmation, Daemon, Database, Municipality, PictureCredit, Problem, Problems,
-    VaultFiles, accounts, drills, links, lists, secret_url,
+    Alarm, Checks, Config, Confirmation, Daemon, Database, Municipality, PictureCredit, Problem, Problems,
+    VaultFiles, Verification, accounts, drills, links, lists, secret_url, watch,
 };
 use crate::compose::messages;
 use crate::model::{AddressKind, Lang};
@@ -99,16 +99,29 @@ fn read_file(source: &Source, folder: &Path, running: Option<&Config>) -> Read {
     let mut accounts = accounts::accounts(&mut root);
     let mail_timeout = daemon.as_ref().map_or(2 * MINUTE, |d| d.mail_timeout);
     accounts::be_patient(source, &mut relays, &accounts.read, mail_timeout);
-    for later in ["approval", "verification"] {
-        root.not_here(later, "is not part of this version yet; remove the section");
+    let mut told = Vec::new();
+    let (mut verification, mut alarm) = (None, None);
+    let (watched, alarmed) = (root.table("verification"), root.table("alarm"));
+    if let Some(municipality) = &municipality {
+        verification = watched.map_or_else(
+            || Some(Verification::of(municipality)),
+            |section| watch::verification(section, municipality),
+        );
     }
+    if let Some(confirmation) = &confirmation {
+        alarm = alarmed.map_or_else(
+            || Some(Alarm::of(confirmation)),
+            |section| watch::alarm(section, confirmation, &mut told),
+        );
+    }
+    root.not_here("approval", "is not part of this version yet; remove the section");
 
     let own = daemon.as_ref().and_then(|d| d.messages.clone());
     let prepared = messages::load(own.as_deref());
     let drills = drills::drills(&mut root, &prepared.messages);
     let mut message_problems = prepared.problems;
     if !source.is_damaged() {
-        links::check(source, daemon.as_ref(), &accounts, &relays, &lists, &drills);
+        links::check(source, daemon.as_ref(), &accounts, &relays, &lists, &drills, &told);
         message_problems.extend(links::check_messages(&accounts, prepared.targets));
     }
     for account in accounts.read.values_mut() {
@@ -130,6 +143,8 @@ fn read_file(source: &Source, folder: &Path, running: Option<&Config>) -> Read {
             daemon: daemon?,
             vault: vault?,
             confirmation: confirmation?,
+            verification: verification?,
+            alarm: alarm?,
             checks: checks?,
             relays: relays.read,
             lists: lists.lists,

@@ -14,8 +14,8 @@ use crate::compose::PreparedMessage;
 use crate::model::{AccountId, GroupId, Lang, ListId, MessageId, Recipient};
 
 pub use crate::model::AddressKind;
-pub use watch::{Alarm, Fact, Heartbeat, Pattern, Quiet, Verification};
 pub use lists::{Fault, Files, Reader, Survey, survey};
+pub use watch::{Alarm, Fact, Heartbeat, Pattern, Quiet, Verification};
 
 mod accounts;
 mod drills;

@@ -26,4 +26,5 @@ pub mod serve;
 pub mod store;
 pub mod telemetry;
 pub mod vault;
+pub mod verify;
 pub mod wall;

@@ -121,7 +121,15 @@ fn read_file(source: &Source, folder: &Path, running: Option<&Config>) -> Read {
     let drills = drills::drills(&mut root, &prepared.messages);
     let mut message_problems = prepared.problems;
     if !source.is_damaged() {
-        links::check(source, daemon.as_ref(), &accounts, &relays, &lists, &drills, &told);
+        links::check(
+            source,
+            daemon.as_ref(),
+            &accounts,
+            &relays,
+            &lists,
+            &drills,
+            &told,
+        );
         message_problems.extend(links::check_messages(&accounts, prepared.targets));
     }
     for account in accounts.read.values_mut() {

@@ -124,7 +124,11 @@ fn usual_facts(municipality: &Municipality) -> Vec<Fact> {
         .join("|");
     let sender = regex::escape(&municipality.name);
     let facts: [(&str, &str, Vec<String>); 5] = [
-        ("avsandare", "att kontot är kommunens", vec![sender, "kommunens".to_owned()]),
+        (
+            "avsandare",
+            "att kontot är kommunens",
+            vec![sender, "kommunens".to_owned()],
+        ),
         (
             "syfte",
             "vad kontot är till för",
@@ -143,7 +147,10 @@ fn usual_facts(municipality: &Municipality) -> Vec<Fact> {
         (
             "regler",
             "vad som gäller för kommentarer och att de blir allmän handling",
-            vec![r"\b(regler|riktlinje|kommentar|allmän handling|allmänna handlingar|diarie|tas bort)".to_owned()],
+            vec![
+                r"\b(regler|riktlinje|kommentar|allmän handling|allmänna handlingar|diarie|tas bort)"
+                    .to_owned(),
+            ],
         ),
     ];
     facts
@@ -152,7 +159,10 @@ fn usual_facts(municipality: &Municipality) -> Vec<Fact> {
             id: id.to_owned(),
             text: text.to_owned(),
             // Written here and by a test: they compile.
-            patterns: patterns.iter().filter_map(|text| Pattern::new(text).ok()).collect(),
+            patterns: patterns
+                .iter()
+                .filter_map(|text| Pattern::new(text).ok())
+                .collect(),
             channels: Vec::new(),
         })
         .collect()

@@ -1,0 +1,146 @@
+//! When people are told of what is amiss, and in which words.
+
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use crate::clock::{Timestamp, later};
+use crate::config::{Municipality, Quiet};
+use crate::confirm::words;
+use crate::model::{Notice, Phase, Reach, Subject, Trouble};
+
+/// Waits between tries, the last one again and again: an alarm is never given up.
+const AGAIN: &[Duration] = &[
+    Duration::from_secs(10),
+    Duration::from_secs(30),
+    Duration::from_mins(1),
+    Duration::from_mins(5),
+    Duration::from_mins(15),
+];
+
+/// Until when a notice has to wait; `None` if it may be told now.
+pub fn held_until(trouble: Trouble, quiet: Option<&Quiet>, now: Timestamp, zone: &str) -> Option<Timestamp> {
+    let quiet = quiet.filter(|quiet| quiet.troubles.contains(&trouble))?;
+    let zone = TimeZone::get(zone).unwrap_or(TimeZone::UTC);
+    let local = now.to_zoned_datetime(zone.clone());
+    let (time, today) = (local.time(), local.date());
+    let is_over_midnight = quiet.until <= quiet.from;
+    let is_quiet = if is_over_midnight {
+        time >= quiet.from || time < quiet.until
+    } else {
+        time >= quiet.from && time < quiet.until
+    };
+    if !is_quiet {
+        return None;
+    }
+    let day = if is_over_midnight && time >= quiet.from {
+        today.tomorrow().unwrap_or(today)
+    } else {
+        today
+    };
+    // An hour that the clock skips in spring is the one after it.
+    let ends = day.to_datetime(quiet.until).to_zoned_datetime(zone).ok()?;
+    Some(ends.timestamp())
+}
+
+/// When a notice that nobody took is tried again.
+pub fn again(tries: u32, now: Timestamp) -> Timestamp {
+    let at = usize::try_from(tries).unwrap_or(usize::MAX).min(AGAIN.len() - 1);
+    later(now, AGAIN.get(at).copied().unwrap_or(Duration::from_mins(15)))
+}
+
+/// What is told: one message for all that is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Words {
+    /// One line that says it all on a locked phone.
+    pub headline: String,
+    /// The whole text.
+    pub text: String,
+}
+
+/// Words the notices, the worst first.
+pub fn compose(notices: &[Notice], municipality: &Municipality, now: Timestamp) -> Words {
+    let mut ordered: Vec<&Notice> = notices.iter().collect();
+    ordered.sort_by_key(|notice| {
+        let reach = notice.condition.sign.trouble.reach();
+        (notice.phase == Phase::End, std::cmp::Reverse(reach), notice.id)
+    });
+    let headline = match ordered.as_slice() {
+        [] => String::new(),
+        [one] => headline(one),
+        [first, rest @ ..] => format!("{} (och {} till)", headline(first), rest.len()),
+    };
+    let mut text = String::new();
+    for notice in &ordered {
+        text.push_str(&paragraph(notice, &municipality.time_zone));
+        text.push('\n');
+    }
+    text.push_str(&format!(
+        "Läget {}. Se allt: vardkase status\n{}\n",
+        words::moment(now, &municipality.time_zone),
+        municipality.name
+    ));
+    Words { headline, text }
+}
+
+fn whose(notice: &Notice) -> String {
+    match &notice.condition.subject {
+        Subject::Daemon => "Vårdkase".to_owned(),
+        Subject::Account(account) => account.to_string(),
+    }
+}
+
+fn headline(notice: &Notice) -> String {
+    let whose = whose(notice);
+    let trouble = notice.condition.sign.trouble;
+    match (notice.phase, trouble.reach()) {
+        (Phase::End, _) => format!("Över: {whose}: {}", label(trouble)),
+        (Phase::Begin, Reach::Unreachable) => format!("LARM: {whose}: {}", label(trouble)),
+        (Phase::Begin, Reach::Degraded | Reach::Reachable) => format!("Varning: {whose}: {}", label(trouble)),
+    }
+}
+
+fn paragraph(notice: &Notice, zone: &str) -> String {
+    let condition = &notice.condition;
+    let since = words::moment(condition.since, zone);
+    match (notice.phase, condition.ended_at) {
+        (Phase::Begin, _) => format!(
+            "{}\n{}\nSedan {since}.\nGör så här: {}\n",
+            headline(notice),
+            condition.sign.text,
+            condition.sign.remedy
+        ),
+        (Phase::End, ended) => format!(
+            "{}\nDet började {since} och är över sedan {}.\n",
+            headline(notice),
+            words::moment(ended.unwrap_or(condition.seen_at), zone)
+        ),
+    }
+}
+
+/// A trouble in a few words.
+pub fn label(trouble: Trouble) -> &'static str {
+    match trouble {
+        Trouble::NoAnswer => "svarar inte",
+        Trouble::Credential => "inloggningen fungerar inte",
+        Trouble::WrongAccount => "fel konto",
+        Trouble::Disabled => "taget ur bruk",
+        Trouble::Expiring => "inloggningen går snart ut",
+        Trouble::RightMissing => "rättigheter saknas",
+        Trouble::RightSurplus => "för många rättigheter",
+        Trouble::Quota => "lite kvar av vad tjänsten tar emot",
+        Trouble::Flaw => "något är fel på kontot",
+        Trouble::ProfileFact => "uppgifter saknas i profilen",
+        Trouble::Logo => "fel profilbild",
+        Trouble::Stale => "inget publicerat på länge",
+        Trouble::ForeignPost => "främmande inlägg under ett larm",
+        Trouble::ProfileChanged => "profilen har ändrats",
+        Trouble::Link => "sidan som allt länkar till svarar inte",
+        Trouble::Relay => "en e-postserver tar inte emot",
+        Trouble::Disk => "disken är nästan full",
+        Trouble::Clock => "klockan hoppade",
+        Trouble::Vault => "valvet kan inte läsas",
+        Trouble::Restart => "startade om utan att någon bett om det",
+        Trouble::Heartbeat => "livstecknet når inte fram",
+    }
+}

@@ -174,7 +174,7 @@ fn configure(
     let text = format!(
         "[municipality]\nname = \"Nässjö kommun\"\nsite = \"http://{}/site\"\nlanguages = [\"sv\"]\n\n\
          [daemon]\ndata_dir = \"{}/data\"\n\n[vault]\nkey_file = \"vault.key\"\n\n\
-         [confirmation]\nto = [\"krisledning@nassjo.se\"]\nfrom = \"vardkase@nassjo.se\"\n\n\
+         [verification]\nevery = \"24h\"\n\n[confirmation]\nto = [\"krisledning@nassjo.se\"]\nfrom = \"vardkase@nassjo.se\"\n\n\
          [[relay]]\nid = \"relay\"\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\n\n\
          [list.lista]\nkind = \"{}\"\nfile = \"lista.csv\"\ncolumn = \"adress\"\n\n\
          [account.lista]\nchannel = \"{}\"\nlist = \"lista\"\nrate = \"100000/1s\"\nburst = 1000\n\

@@ -2,7 +2,7 @@
 CREATE TABLE observation (
     id      BIGINT PRIMARY KEY,
     subject TEXT NOT NULL,
-    look    TEXT NOT NULL CHECK (look IN ('reach', 'profile', 'backstage')),
+    look    TEXT NOT NULL CHECK (look IN ('reach', 'profile', 'backstage', 'event')),
     reach   TEXT NOT NULL CHECK (reach IN ('reachable', 'degraded', 'unreachable')),
     since   BIGINT NOT NULL,
     at      BIGINT NOT NULL,

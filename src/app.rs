@@ -15,8 +15,7 @@ use crate::clock::{SharedClock, Timestamp};
 use crate::config::{Account, Config, Database, Problems};
 use crate::dispatch::{Dispatcher, LanePlan};
 use crate::model::{
-    AccountId, Actor, AlertId, Broadcast, BroadcastId, BroadcastReport, DeliveryId, LaneId, Proof, Reason,
-    State,
+    Actor, AlertId, Broadcast, BroadcastId, BroadcastReport, DeliveryId, LaneId, Proof, Reason, State,
 };
 use crate::store::{ChainReport, Changed, Entry, Record, Store, StoreError};
 use crate::vault::Vault;
@@ -30,6 +29,7 @@ pub mod decisions;
 pub mod expansion;
 pub mod lanes;
 pub mod lists;
+pub mod notices;
 pub mod order;
 pub mod pictures;
 pub mod plan;
@@ -38,8 +38,9 @@ pub mod request;
 pub mod retract;
 pub mod send;
 pub mod stage;
+pub mod verification;
 
-use request::{AccountView, ChannelView, ReloadRequest, Status, Verification};
+use request::{AccountView, ChannelView, ReloadRequest, Status};
 
 /// The account id of the confirmation's lane; no configured account may have it.
 pub const CONFIRMATION: &str = "confirmation";
@@ -93,6 +94,10 @@ pub struct App {
     /// Held from the look at what went out lately until the command is accepted, so that of two at once the second sees the
     /// first. Another node may accept meanwhile: the guard is against slips, not against two people who agree.
     guarding: tokio::sync::Mutex<()>,
+    /// Something began or ended that people are to be told of.
+    notices_wanted: tokio::sync::Notify,
+    /// Why nobody outside hears that we live.
+    heartbeat_trouble: Mutex<Option<crate::model::Sign>>,
     own_uid: u32,
     since: Timestamp,
 }
@@ -126,6 +131,8 @@ impl App {
             surveys: Mutex::new(BTreeMap::new()),
             lists_wanted: tokio::sync::Notify::new(),
             guarding: tokio::sync::Mutex::new(()),
+            notices_wanted: tokio::sync::Notify::new(),
+            heartbeat_trouble: Mutex::new(None),
             own_uid: rustix::process::geteuid().as_raw(),
             since,
         })
@@ -425,76 +432,6 @@ impl App {
         })
     }
 
-    /// Asks accounts whether they answer, all at once; all of them if none is named. Publishes nothing. The journal says who
-    /// asked, and which credentials were used.
-    pub async fn verify(&self, wanted: &[AccountId], actor: Actor) -> Result<Vec<Verification>, AppError> {
-        let config = self.config();
-        if let Some(unknown) = wanted.iter().find(|id| !config.accounts.contains_key(*id)) {
-            return Err(AppError::Invalid(format!("there is no account {unknown}")));
-        }
-        let accounts = config
-            .accounts
-            .values()
-            .filter(|a| wanted.is_empty() || wanted.contains(&a.id))
-            .map(|a| self.ask(a));
-        let answers = futures::future::join_all(accounts).await;
-        let asked: Vec<_> = answers
-            .iter()
-            .map(|one| {
-                let error = one.error.as_ref().map(|reason| &reason.code);
-                let used = self.held_by(&one.account);
-                json!({
-                    "account": one.account, "reachable": one.reachable, "error": error, "credentials": &*used,
-                })
-            })
-            .collect();
-        self.record(actor, "verify", json!({ "accounts": asked })).await?;
-        Ok(answers)
-    }
-
-    async fn ask(&self, account: &Account) -> Verification {
-        let lane = LaneId {
-            account: account.id.clone(),
-            mode: crate::model::Mode::Live,
-        };
-        let started = tokio::time::Instant::now();
-        let answer = match self.lane_plan(&lane) {
-            None => Err(Reason::new(
-                "no-account",
-                "the configuration does not have this account",
-            )),
-            Some(LanePlan {
-                channel: Err(reason), ..
-            }) => Err(reason),
-            Some(LanePlan {
-                channel: Ok(channel),
-                attempt_timeout,
-                ..
-            }) => match tokio::time::timeout(attempt_timeout, channel.verify()).await {
-                Ok(Ok(identity)) => Ok(identity),
-                Ok(Err(error)) => Err(error.reason().clone()),
-                Err(_) => Err(Reason::new(
-                    "timeout",
-                    format!("no answer within {attempt_timeout:?}"),
-                )),
-            },
-        };
-        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let (identity, facts, error) = match answer {
-            Ok(identity) => (Some(identity.name), identity.facts, None),
-            Err(reason) => (None, BTreeMap::new(), Some(reason)),
-        };
-        Verification {
-            account: account.id.clone(),
-            channel: account.channel.id.to_owned(),
-            reachable: error.is_none(),
-            identity,
-            facts,
-            error,
-            duration_ms,
-        }
-    }
-
     /// Journal records after a number.
     pub async fn journal(
         &self,
@@ -525,7 +462,9 @@ impl App {
         let (waiting_for_person, open) = (sum(State::needs_person), sum(State::is_open));
         let config_problems = lock(&self.config_problems).clone();
         let broadcasts = self.reports(20).await?;
+        let go = self.go().await?;
         Ok(Status {
+            go,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             since: self.since,

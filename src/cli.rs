@@ -21,6 +21,7 @@ pub mod client;
 pub mod correct;
 pub mod credentials;
 pub mod demo;
+pub mod go;
 pub mod log;
 pub mod preview;
 pub mod recipients;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use sd_notify::NotifyState;
 use serde_json::json;
@@ -158,6 +159,16 @@ async fn open(config: Config, clock: SharedClock, options: Options) -> anyhow::R
         watcher.await;
         Ok(())
     });
+    for watch in [
+        Arc::clone(&app).watch_accounts(fronts.clone()).boxed(),
+        Arc::clone(&app).watch_notices(fronts.clone()).boxed(),
+        Arc::clone(&app).watch_heartbeat(fronts.clone()).boxed(),
+    ] {
+        spawn(&tasks, &options.stop, async move {
+            watch.await;
+            Ok(())
+        });
+    }
     if options.signals
         && let Some(interval) = sd_notify::watchdog_enabled()
     {

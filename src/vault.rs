@@ -199,6 +199,14 @@ impl Vault {
         Ok(true)
     }
 
+    /// Whether file and key could be read again now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self) -> Result<(), VaultError> {
+        State::read(&self.0.file, &self.0.key).map(drop)
+    }
+
     /// The value of a secret; `None` if the vault holds none.
     pub fn get(&self, owner: &AccountId, name: &str) -> Result<Option<SecretString>, VaultError> {
         self.state().contents.get(owner.as_str(), name)

@@ -11,7 +11,7 @@ use crate::check::Finding;
 use crate::clock::Timestamp;
 use crate::model::{
     AccountId, AlertId, BroadcastId, BroadcastReport, Cost, DeliveryId, GroupId, Kind, Lang, MessageId, Mode,
-    Proof, Reason, State, Unit, Variant,
+    Proof, Reach, Reason, Sign, State, Unit, Variant,
 };
 
 /// Publish a prepared message. The body of `POST /api/v1/broadcasts` and of `…/previews`.
@@ -424,8 +424,19 @@ pub struct Verification {
     pub channel: String,
     /// Whether it answered and took our credential.
     pub reachable: bool,
+    /// How well a message would get out.
+    pub reach: Reach,
     /// Who the service says we are.
     pub identity: Option<String>,
+    /// Its own id of the account.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// When the credential ends, where that is known.
+    #[serde(default)]
+    pub expires_at: Option<Timestamp>,
+    /// What is amiss, each with its remedy.
+    #[serde(default)]
+    pub signs: Vec<Sign>,
     /// What else it told.
     #[serde(default)]
     pub facts: BTreeMap<String, String>,
@@ -438,6 +449,8 @@ pub struct Verification {
 /// How the daemon does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
+    /// Whether to go: which accounts would succeed now.
+    pub go: crate::verify::go::GoPage,
     /// The daemon's version.
     pub version: String,
     /// Process id.

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::client::Client;
 use super::{Exit, Failure, Outcome};
 use crate::app::request::{AccountView, Verification};
-use crate::model::AccountId;
+use crate::model::{AccountId, Seen};
 
 /// Arguments of `accounts`.
 #[derive(Debug, clap::Args)]
@@ -110,37 +110,77 @@ pub struct VerifyArgs {
     /// Only this account.
     #[arg(long, value_name = "ACCOUNT")]
     account: Vec<AccountId>,
+    /// The account that answers now is the right one, though it is another than before.
+    #[arg(long, requires = "account")]
+    accept: bool,
+    /// Ask nobody: show what was seen before, newest first.
+    #[arg(long, requires = "account", conflicts_with = "accept")]
+    history: bool,
     /// Print a JSON list.
     #[arg(long)]
     json: bool,
 }
 
+/// Shows what was seen of accounts.
+async fn history(client: &Client, args: &VerifyArgs) -> Outcome {
+    let mut all: Vec<Seen> = Vec::new();
+    for account in &args.account {
+        let path = format!("/api/v1/accounts/{account}/observations");
+        all.extend(client.get::<Vec<Seen>>(&path).await?);
+    }
+    if args.json {
+        super::print_json(&all)?;
+        return Ok(Exit::Ok);
+    }
+    for one in &all {
+        let observation = &one.observation;
+        outln!(
+            "{:<22} {:<8} {:<11} {} – {}",
+            observation.subject,
+            observation.look,
+            super::go::word(Some(observation.reach)),
+            one.since,
+            one.at
+        );
+        for sign in &observation.signs {
+            outln!("    {}", sign.text);
+        }
+    }
+    Ok(Exit::Ok)
+}
+
 /// Runs `verify`. Ends with 3 if an account cannot be reached.
 pub async fn verify(config: &Path, args: &VerifyArgs) -> Outcome {
     let client = Client::of(config)?;
+    if args.history {
+        return history(&client, args).await;
+    }
     let results: Vec<Verification> = client
-        .post("/api/v1/verifications", &json!({ "accounts": args.account }))
+        .post(
+            "/api/v1/verifications",
+            &json!({ "accounts": args.account, "accept": args.accept }),
+        )
         .await?;
     if args.json {
         super::print_json(&results)?;
     } else {
         for result in &results {
-            let word = if result.reachable {
-                "reachable"
-            } else {
-                "UNREACHABLE"
-            };
-            let what = match (&result.identity, &result.error) {
-                (_, Some(error)) => error.to_string(),
-                (Some(identity), None) => identity.clone(),
-                (None, None) => String::new(),
-            };
+            let word = super::go::word(Some(result.reach));
+            let until = result
+                .expires_at
+                .map(|at| format!(" · until {at}"))
+                .unwrap_or_default();
             outln!(
-                "{:<22} {:<14} {word:<11} {:>6} ms  {what}",
+                "{:<22} {:<14} {word:<11} {:>6} ms  {}{until}",
                 result.account,
                 result.channel,
-                result.duration_ms
+                result.duration_ms,
+                result.identity.as_deref().unwrap_or_default()
             );
+            for sign in &result.signs {
+                outln!("    {}", sign.text);
+                outln!("    → {}", sign.remedy);
+            }
         }
     }
     Ok(if results.iter().all(|r| r.reachable) {

@@ -75,6 +75,7 @@ async fn daemon(client: &Client, json: bool) -> Outcome {
         status.journal_seq
     );
     outln!("wall     {}", status.wall);
+    super::go::show(&status.go);
     outln!(
         "open     {} · waiting for a person {}",
         status.open,

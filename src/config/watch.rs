@@ -14,7 +14,7 @@ use super::{Confirmation, Municipality};
 use crate::model::{AccountId, Recipient, Trouble};
 
 const MINUTE: Duration = Duration::from_mins(1);
-const HOUR: Duration = Duration::from_hours(1);
+const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_hours(24);
 
 /// A pattern may compile to so many bytes: it is run on what services send.
@@ -227,9 +227,9 @@ impl Alarm {
 /// Reads `[verification]`.
 pub fn verification(mut s: Section<'_>, municipality: &Municipality) -> Option<Verification> {
     let usual = Verification::of(municipality);
-    let every = s.duration_within("every", MINUTE, DAY).unwrap_or(usual.every);
+    let every = s.duration_within("every", SECOND, DAY).unwrap_or(usual.every);
     let profile_every = s
-        .duration_within("profile_every", HOUR, 30 * DAY)
+        .duration_within("profile_every", SECOND, 30 * DAY)
         .unwrap_or(usual.profile_every);
     let patience = s
         .duration_within("patience", Duration::ZERO, DAY)
@@ -461,7 +461,7 @@ fn quiet(mut s: Section<'_>) -> Option<Quiet> {
 
 fn heartbeat(mut s: Section<'_>) -> Option<Heartbeat> {
     let url = s.address("url", true);
-    let every = s.duration_within("every", MINUTE, DAY).unwrap_or(5 * MINUTE);
+    let every = s.duration_within("every", SECOND, DAY).unwrap_or(5 * MINUTE);
     let broken = s.is_broken();
     s.finish();
     if broken {

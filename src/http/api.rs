@@ -26,6 +26,9 @@ const KEY_CAP: usize = 200;
 /// Most journal records in one answer.
 const JOURNAL_PAGE: usize = 1000;
 
+/// Observations in one answer, if the caller does not say.
+const OBSERVATIONS: usize = 100;
+
 type Answer<T> = Result<Json<T>, Problem>;
 
 /// Every route of the API.
@@ -44,6 +47,8 @@ pub fn router(shared: Shared) -> Router {
         .route("/api/v1/previews", post(preview).layer(pictured))
         .route("/api/v1/accounts", get(accounts))
         .route("/api/v1/channels", get(channels))
+        .route("/api/v1/accounts/{id}/observations", get(observations))
+        .route("/api/v1/go", get(go))
         .route("/api/v1/verifications", post(verify))
         .route("/api/v1/recipients/suppressed", get(suppressed))
         .route("/api/v1/recipients/suppress", post(suppress))
@@ -267,6 +272,9 @@ async fn channels() -> Json<Vec<crate::app::request::ChannelView>> {
 struct VerifyRequest {
     #[serde(default)]
     accounts: Vec<AccountId>,
+    /// The account that answers now is the right one, though it is another than before.
+    #[serde(default)]
+    accept: bool,
 }
 
 async fn verify(
@@ -274,7 +282,30 @@ async fn verify(
     Extension(actor): Extension<Actor>,
     request: Result<Json<VerifyRequest>, JsonRejection>,
 ) -> Answer<Vec<crate::app::request::Verification>> {
-    Ok(Json(shared.app.verify(&body(request)?.accounts, actor).await?))
+    let asked: VerifyRequest = body(request)?;
+    Ok(Json(
+        shared.app.verify(&asked.accounts, asked.accept, actor).await?,
+    ))
+}
+
+/// How many of something.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Limit {
+    limit: Option<usize>,
+}
+
+async fn go(State(shared): State<Shared>) -> Answer<crate::verify::go::GoPage> {
+    Ok(Json(shared.app.go().await?))
+}
+
+async fn observations(
+    State(shared): State<Shared>,
+    Segment(text): Segment,
+    page: Result<Query<Limit>, QueryRejection>,
+) -> Answer<Vec<crate::model::Seen>> {
+    let limit = query(page)?.limit.unwrap_or(OBSERVATIONS).min(JOURNAL_PAGE);
+    Ok(Json(shared.app.history(&id(&text)?, limit).await?))
 }
 
 #[derive(Debug, Deserialize)]

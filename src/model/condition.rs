@@ -146,6 +146,8 @@ words! {
         Profile = "profile",
         /// A message where the public cannot see.
         Backstage = "backstage",
+        /// Something that happened, and is over.
+        Event = "event",
     }
 }
 
@@ -176,7 +178,7 @@ impl Look {
                 Trouble::Stale,
                 Trouble::ForeignPost,
             ],
-            Self::Backstage => &[],
+            Self::Backstage | Self::Event => &[],
         }
     }
 }
@@ -278,6 +280,18 @@ pub struct Observation {
 }
 
 impl Observation {
+    /// Whether it says the same: facts for people's eyes change with every answer and say nothing new.
+    pub fn says_the_same_as(&self, other: &Self) -> bool {
+        let plain = |one: &Self| {
+            let mut plain = one.clone();
+            if let Some(identity) = &mut plain.identity {
+                identity.facts.clear();
+            }
+            plain
+        };
+        plain(self) == plain(other)
+    }
+
     /// An observation with the reach that its signs give.
     pub fn new(subject: impl Into<Subject>, look: Look, signs: Vec<Sign>) -> Self {
         let reach = signs

@@ -13,7 +13,9 @@ use super::step::to_json;
 use super::writer::{Request, Tx};
 use super::{Entry, Store, StoreError, sql};
 use crate::clock::{Timestamp, later};
-use crate::model::{Actor, Condition, Look, Notice, Observation, Phase, Reach, Seen, Sign, Subject, Trouble};
+use crate::model::{
+    AccountId, Actor, Condition, Look, Notice, Observation, Phase, Reach, Seen, Sign, Subject, Trouble,
+};
 
 /// What was seen, to be kept.
 #[derive(Debug, Clone)]
@@ -43,6 +45,17 @@ pub struct Kept {
 pub type Told = Result<String, (String, Timestamp)>;
 
 impl Store {
+    /// Since when an alert is active that went to the account, of those that began after then.
+    pub async fn alert_since(
+        &self,
+        account: &AccountId,
+        after: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let values = vec![account.as_str().into(), after.into()];
+        let rows = self.inner.readers.fetch(sql::ALERT_SINCE, values).await?;
+        rows.first().map_or(Ok(None), |row| row.time_or_null(0))
+    }
+
     /// Keeps what was seen, begins and ends conditions by it, and writes the notices that follow.
     pub async fn keep(&self, keep: Keep) -> Result<Kept, StoreError> {
         self.ask(|reply| Request::Keep(Box::new(keep), reply)).await
@@ -141,12 +154,13 @@ async fn look_back(tx: &mut Tx<'_>, observation: &Observation) -> Result<Option<
 async fn write(tx: &mut Tx<'_>, keep: &Keep, before: Option<&Seen>) -> Result<(), StoreError> {
     let took = i64::try_from(keep.took.as_millis()).unwrap_or(i64::MAX);
     let observation = &keep.observation;
-    if before.is_some_and(|before| before.observation == *observation) {
+    if before.is_some_and(|before| before.observation.says_the_same_as(observation)) {
         let values = vec![
             observation.subject.as_str().into(),
             observation.look.as_str().into(),
             keep.at.into(),
             took.into(),
+            Value::Text(Some(to_json(observation)?)),
         ];
         tx.conn.execute(sql::OBSERVATION_AGAIN, values).await?;
         return Ok(());

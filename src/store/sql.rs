@@ -120,13 +120,16 @@ statements! {
     OBSERVATION_LAST = observed!(), " WHERE subject = $1 AND look = $2 ORDER BY id DESC LIMIT 1";
     OBSERVATION_NEW = "INSERT INTO observation (id, subject, look, reach, since, at, took_ms, body) \
                        VALUES ($1, $2, $3, $4, $5, $5, $6, $7)";
-    OBSERVATION_AGAIN = "UPDATE observation SET at = $3, took_ms = $4 WHERE id = \
+    OBSERVATION_AGAIN = "UPDATE observation SET at = $3, took_ms = $4, body = $5 WHERE id = \
                          (SELECT MAX(id) FROM observation WHERE subject = $1 AND look = $2)";
     OBSERVATIONS_LATEST = observed!(), " WHERE id IN (SELECT MAX(id) FROM observation GROUP BY subject, look) \
                           ORDER BY subject, look";
     OBSERVATIONS_OF = observed!(), " WHERE subject = $1 ORDER BY id DESC LIMIT $2";
     OBSERVATIONS_FORGET = "DELETE FROM observation WHERE at < $1 AND id NOT IN \
                            (SELECT MAX(id) FROM observation GROUP BY subject, look)";
+    ALERT_SINCE = "SELECT MIN(b.accepted_at) FROM broadcast b JOIN alert a ON a.id = b.alert WHERE a.state = 'active' \
+                   AND a.mode = 'live' AND b.accepted_at > $2 AND EXISTS \
+                   (SELECT 1 FROM delivery d WHERE d.broadcast = b.id AND d.account = $1)";
     CONDITIONS_OF = "SELECT ", condition_columns!(), " FROM condition c WHERE c.subject = $1 AND c.ended_at IS NULL";
     CONDITIONS_OPEN = "SELECT ", condition_columns!(), " FROM condition c WHERE c.ended_at IS NULL ORDER BY c.since, c.id";
     CONDITIONS_ENDED = "SELECT ", condition_columns!(), " FROM condition c WHERE c.ended_at >= $1 \

@@ -299,6 +299,7 @@ async fn what_the_daemon_answers_is_what_the_document_describes() {
         ),
         ("post", "/api/v1/reload", None),
         ("post", "/api/v1/verifications", Some(json!({}))),
+        ("get", "/api/v1/go", None),
         (
             "post",
             "/api/v1/backup",
@@ -307,6 +308,14 @@ async fn what_the_daemon_answers_is_what_the_document_describes() {
     ] {
         ask(method, route, route.to_owned(), body).await;
     }
+
+    ask(
+        "get",
+        "/api/v1/accounts/{id}/observations",
+        "/api/v1/accounts/intranat/observations".to_owned(),
+        None,
+    )
+    .await;
 
     // Nothing that answers JSON was left out; the others are asked below, and the pictures in e2e/picture.rs.
     let text = [

@@ -5,6 +5,7 @@ mod command;
 mod correct;
 mod door;
 mod guard;
+mod health;
 mod life;
 mod lists;
 mod main_job;

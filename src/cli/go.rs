@@ -20,7 +20,11 @@ pub fn show(page: &GoPage) {
         Verdict::GoWithGaps => "GO, WITH GAPS",
         Verdict::NoGo => "NO GO",
     };
-    outln!("{verdict} · {} of {} accounts would succeed now", page.ready, page.all);
+    outln!(
+        "{verdict} · {} of {} accounts would succeed now",
+        page.ready,
+        page.all
+    );
     subject(&page.daemon);
     for account in &page.accounts {
         subject(account);

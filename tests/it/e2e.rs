@@ -5,7 +5,7 @@ mod command;
 mod correct;
 mod door;
 mod guard;
-mod health;
+
 mod life;
 mod lists;
 mod main_job;
@@ -13,6 +13,7 @@ mod order;
 mod picture;
 mod practice;
 mod preview;
+mod reach;
 mod record;
 mod retract;
 mod terminal;

@@ -20,10 +20,11 @@ pub use broadcast::{
 };
 pub use cost::{Cost, Price};
 pub use delivery::{
-    Delivery, ExpansionState, Post, Proof, Purpose, Question, Receipt, Recipient, Settled, Work,
+    Delivery, ExpansionState, Need, Post, Primary, Proof, Purpose, Question, Receipt, Recipient, Settled,
+    Work,
 };
 pub use ids::{AccountId, AlertId, BroadcastId, DeliveryId, GroupId, LaneId, ListId, MessageId};
-pub use outcome::{Busy, Reason, SendError};
+pub use outcome::{Busy, DRY_RUN, Outcome, Reason, STOOD_IN_FOR, SendError};
 pub use picture::{Picture, PictureRef, PictureRule};
 pub use quota::Quota;
 pub use report::{BroadcastReport, DeliveryReport, RecipientsReport};

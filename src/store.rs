@@ -17,8 +17,8 @@ use self::writer::{Reply, Request, Writer};
 use crate::clock::{SharedClock, Timestamp, from_micros};
 use crate::config::Database;
 use crate::model::{
-    AccountId, AlertId, Arrival, Arrivals, Broadcast, BroadcastId, Delivery, DeliveryId, LaneId, Mode,
-    Recent, Rendering, State, Work, WrongTransition,
+    AccountId, AlertId, Arrival, Arrivals, Broadcast, BroadcastId, Delivery, DeliveryId, Event, LaneId, Mode,
+    Outcome, Recent, Rendering, State, Work, WrongTransition,
 };
 
 mod accept;
@@ -40,6 +40,7 @@ mod read;
 mod recall;
 mod restore;
 mod sql;
+mod stand_in;
 mod step;
 mod summary;
 mod suppress;
@@ -49,7 +50,7 @@ mod writer;
 pub use data::{
     Acceptance, Accepted, Alert, Attempt, AttemptChange, ChainReport, Change, Changed, Destination, Entry,
     Expanded, Expansion, Extra, FIRST, LaneNotes, Lease, Listed, Opened, Record, Stage, StagedList, Standing,
-    StepMade, Suppressed, Target, Under,
+    StandsFor, StepMade, Suppressed, Target, Under,
 };
 pub use expand::{CHUNK, Forgotten, ListDecision};
 pub use recall::Recall;
@@ -83,6 +84,14 @@ pub enum StoreError {
     /// The change is not in the table of states.
     #[error(transparent)]
     Transition(#[from] WrongTransition),
+    /// The event cannot follow from an attempt that ended so.
+    #[error("an attempt that ended {outcome} cannot be followed by {event}")]
+    Outcome {
+        /// How it ended.
+        outcome: Outcome,
+        /// What was to follow.
+        event: Event,
+    },
     /// The same idempotency key came with another body.
     #[error("the idempotency key {0:?} was used before with another request")]
     KeyReused(String),
@@ -398,7 +407,16 @@ impl Store {
         read::answered(&self.inner.readers, key, digest).await
     }
 
-    /// The lanes in which something stands in for one of these deliveries.
+    /// Accounts whose post stands in an alert, or may, because they stood in for others.
+    pub async fn stood_in(
+        &self,
+        alert: &AlertId,
+    ) -> Result<std::collections::BTreeSet<AccountId>, StoreError> {
+        read::stood_in(&self.inner.readers, alert).await
+    }
+
+    /// The lanes in which something stands in for one of these deliveries, of those that have come to rest or stand in
+    /// themselves.
     pub async fn stand_ins_of(&self, deliveries: &[DeliveryId]) -> Result<Vec<LaneId>, StoreError> {
         read::stand_ins_of(&self.inner.readers, deliveries).await
     }

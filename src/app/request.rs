@@ -122,6 +122,9 @@ pub struct AccountPreview {
     /// The account that it stands in for: it gets nothing unless that one does not get out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stands_in_for: Option<AccountId>,
+    /// Further accounts that it stands in for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also_for: Vec<AccountId>,
     /// How surely a second post is avoided.
     pub proof: Proof,
     /// How many recipients, on list channels.
@@ -294,6 +297,9 @@ pub struct Outlook {
     pub how: How,
     /// Why, in a sentence.
     pub why: String,
+    /// The account only stood in for others: those whom it reached so get the sequel without its being named.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stood_in: bool,
 }
 
 /// What is done on an account.

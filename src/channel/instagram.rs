@@ -349,7 +349,7 @@ impl Channel for Account {
                 note: note(post, receipt.note.clone()),
                 ..receipt
             }),
-            other @ (Settled::Absent | Settled::Unclear(_)) => other,
+            other @ (Settled::Failed(_) | Settled::Absent | Settled::Unclear(_)) => other,
         })
     }
 

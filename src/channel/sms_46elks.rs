@@ -27,7 +27,7 @@ use crate::compose::{TextRule, sms};
 use crate::config::section::Section;
 use crate::model::AddressKind;
 use crate::model::{
-    Arrival, Cost, DeliveryId, Kind as Does, ListId, Post, Price, Proof, Question, Reason, Receipt,
+    Arrival, Cost, DRY_RUN, DeliveryId, Kind as Does, ListId, Post, Price, Proof, Question, Reason, Receipt,
     Recipient, Rendering, SendError, Settled, Unit,
 };
 
@@ -247,8 +247,7 @@ impl Channel for Account {
         }
         let id = history::id(&body).ok_or_else(|| verdict::unreadable(&answer))?;
         if body["status"] == "failed" {
-            let text = "46elks took the message and says at once that it failed; is the number right?";
-            return Err(SendError::Refused(Reason::new("failed", text)));
+            return Err(SendError::Refused(failed()));
         }
         Ok(Receipt {
             note,
@@ -278,6 +277,7 @@ impl Channel for Account {
             }
             match self.search(&wanted, question.now).await {
                 Ok(Search::Found(receipt)) => return Ok(Settled::Found(receipt)),
+                Ok(Search::Failed) => return Ok(Settled::Failed(failed())),
                 Ok(Search::NotThere) => hidden = false,
                 Ok(Search::Hidden) => hidden = true,
                 Ok(Search::TooMuch(what)) => {
@@ -449,6 +449,13 @@ impl Account {
     }
 }
 
+fn failed() -> Reason {
+    Reason::new(
+        "failed",
+        "46elks took the message and says that it failed; is the number right?",
+    )
+}
+
 /// What a dry run came to. Nothing was sent, so it is never called published.
 fn dry_run(body: &Value, note: Option<&str>) -> SendError {
     if !body.is_object() {
@@ -461,7 +468,7 @@ fn dry_run(body: &Value, note: Option<&str>) -> SendError {
         "46elks would take the message ({}), but nothing was sent: dryrun = true in config.toml",
         note.unwrap_or("no cost given")
     );
-    SendError::Refused(Reason::new("dryrun", text))
+    SendError::Refused(Reason::new(DRY_RUN, text))
 }
 
 fn money(ten_thousandths: i64, currency: &str) -> String {

@@ -67,10 +67,13 @@ pub async fn run(config: &Path, args: &Args) -> Outcome {
         .accounts
         .retain(|one| args.account.is_empty() || args.account.contains(&one.account));
     let goes = |one: &&Outlook| !matches!(one.how, How::Nothing | How::Cannot);
+    // Who only stood in for another is reached through that one, unless it alone is meant.
+    let named = |one: &&Outlook| !one.stood_in || !args.account.is_empty();
     let to: Vec<String> = correcting
         .accounts
         .iter()
         .filter(goes)
+        .filter(named)
         .map(|one| one.account.to_string())
         .collect();
     if to.is_empty() {

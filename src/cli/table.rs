@@ -380,21 +380,24 @@ fn pins(report: &BroadcastReport) -> Vec<String> {
     lines
 }
 
-/// Which accounts stood ready for others.
+/// Which accounts stood in for others, or stood ready to.
 fn stand_ins(report: &BroadcastReport) -> Vec<String> {
     let mut lines = BTreeSet::new();
-    for stand_in in &report.stand_ins {
-        let served = report
-            .deliveries
+    for delivery in report.deliveries.iter().chain(&report.stand_ins) {
+        if delivery.stands_in_for.is_empty() {
+            continue;
+        }
+        let served: Vec<&str> = delivery.stands_in_for.iter().map(|id| id.as_str()).collect();
+        let idle = report
+            .stand_ins
             .iter()
-            .find(|delivery| Some(&delivery.delivery) == stand_in.target.as_ref())
-            .map_or("another account", |delivery| delivery.account.as_str());
-        let word = if stand_in.state.is_open() {
-            "stands by for"
-        } else {
-            "was not needed for"
+            .any(|other| other.delivery == delivery.delivery);
+        let word = match (idle, delivery.state.is_open()) {
+            (false, _) => "stands in for",
+            (true, true) => "stands by for",
+            (true, false) => "was not needed for",
         };
-        lines.insert(format!("{} {word} {served}", stand_in.account));
+        lines.insert(format!("{} {word} {}", delivery.account, served.join(", ")));
     }
     lines.into_iter().collect()
 }

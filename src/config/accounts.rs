@@ -263,6 +263,7 @@ fn account(mut s: Section<'_>, id: Option<AccountId>, all: &mut Accounts) -> Opt
     let fallback_after = s
         .duration_within("fallback_after", Duration::from_secs(1), Duration::from_hours(24))
         .unwrap_or(FALLBACK_AFTER);
+    let keeps_going = s.one_of("fallback_then", &["stop", "send"]) == Some("send");
     let corrects_by_edit = s.one_of("correction", &["reply", "edit"]) == Some("edit");
     let pins: bool = s.optional("pin", "true or false").unwrap_or(false);
     let unproven = match s.one_of("unproven", &["hold", "resend"]) {
@@ -346,6 +347,7 @@ fn account(mut s: Section<'_>, id: Option<AccountId>, all: &mut Accounts) -> Opt
         stage,
         fallback,
         fallback_after,
+        keeps_going,
         corrects_by_edit,
         pins,
         pace: Pace {

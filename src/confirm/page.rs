@@ -106,6 +106,7 @@ fn value(row: Row) -> Value {
         account => row.account,
         channel => row.channel,
         word => row.word,
+        serves => row.serves,
         link => row.link,
         took => row.took,
         next => row.next,

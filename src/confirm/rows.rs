@@ -39,6 +39,8 @@ pub struct Tally {
     pub person: usize,
     /// Taken over by a newer broadcast.
     pub replaced: usize,
+    /// Not sent, because another account stood in and was faster.
+    pub stood_in_for: usize,
 }
 
 impl Tally {
@@ -49,7 +51,11 @@ impl Tally {
             let states = states(&deliveries, report.recipients_of(account));
             let standing = standing(&states);
             if standing == Standing::Replaced {
-                tally.replaced += 1;
+                if deliveries.iter().any(|d| words::is_stood_in_for(d)) {
+                    tally.stood_in_for += 1;
+                } else {
+                    tally.replaced += 1;
+                }
                 continue;
             }
             tally.all += 1;
@@ -97,6 +103,8 @@ pub struct Row {
     pub standing: Standing,
     /// The same in Swedish: a state, or how many recipients were reached.
     pub word: String,
+    /// Which accounts it stands in for: `ersätter whatsapp-krisgrupp`.
+    pub serves: Option<String>,
     /// Where residents find it.
     pub link: Option<String>,
     /// How long after acceptance it came to rest.
@@ -155,6 +163,7 @@ fn unmade(counted: &RecipientsReport) -> Row {
         channel: counted.channel.clone(),
         standing: standing(&states(&[], Some(counted))),
         word: String::new(),
+        serves: None,
         link: None,
         took: None,
         next: None,
@@ -222,6 +231,7 @@ fn row(
         channel: told.channel.clone(),
         standing,
         word: words::standing(told).to_owned(),
+        serves: serves(deliveries),
         link: told.url.as_deref().map(shown_link),
         took: finished
             .filter(|_| standing == Standing::Out || (is_list && standing != Standing::Open))
@@ -246,6 +256,17 @@ fn row(
         sum_up(&mut row, deliveries, counted);
     }
     Some(row)
+}
+
+/// Which accounts these deliveries stand in for.
+fn serves(deliveries: &[&DeliveryReport]) -> Option<String> {
+    let mut names: Vec<&str> = Vec::new();
+    for account in deliveries.iter().flat_map(|d| &d.stands_in_for) {
+        if !names.contains(&account.as_str()) {
+            names.push(account.as_str());
+        }
+    }
+    (!names.is_empty()).then(|| format!("ersätter {}", words::listed(&names)))
 }
 
 fn sum_up(row: &mut Row, deliveries: &[&DeliveryReport], counted: Option<&RecipientsReport>) {
@@ -355,6 +376,7 @@ pub(crate) mod examples {
             recipient: None,
             purpose: Purpose::Publish,
             target: None,
+            stands_in_for: Vec::new(),
             state,
             attempts: 1,
             remote_id: None,

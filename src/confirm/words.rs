@@ -3,7 +3,7 @@
 use jiff::tz::TimeZone;
 
 use crate::clock::{self, Timestamp};
-use crate::model::{DeliveryReport, Kind, Proof, Purpose, State};
+use crate::model::{DeliveryReport, Kind, Proof, Purpose, STOOD_IN_FOR, State};
 
 /// Where a delivery stands.
 pub fn state(state: State) -> &'static str {
@@ -23,9 +23,25 @@ pub fn state(state: State) -> &'static str {
     }
 }
 
+/// Whether it was not sent because an account that stands in for it was faster.
+pub fn is_stood_in_for(delivery: &DeliveryReport) -> bool {
+    let code = delivery.error.as_ref().map(|error| error.code.as_str());
+    delivery.state == State::Superseded && code == Some(STOOD_IN_FOR)
+}
+
+/// Names as they stand in a sentence: `a`, `a och b`, `a, b och c`.
+pub fn listed(names: &[&str]) -> String {
+    match names.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, rest)) => format!("{} och {last}", rest.join(", ")),
+        None => String::new(),
+    }
+}
+
 /// How a delivery stands: its state, told for what the delivery is for.
 pub fn standing(delivery: &DeliveryReport) -> &'static str {
     match (delivery.purpose, delivery.state) {
+        (_, State::Superseded) if is_stood_in_for(delivery) => "ersatt av ett annat konto",
         (Purpose::Edit, State::Published) => "ändrat",
         (Purpose::Edit, State::Sending) => "ändras nu",
         (Purpose::Pin, State::Published) => "fäst överst",
@@ -108,6 +124,12 @@ fn in_zone(at: Timestamp, zone: &str) -> (jiff::ZonedDateTime, &'static str) {
         Ok(zone) => (at.to_zoned_datetime(zone), ""),
         Err(_) => (at.to_zoned_datetime(TimeZone::UTC), " (UTC)"),
     }
+}
+
+/// How long something takes: `1,4 s`, `3 min 20 s`.
+pub fn span(length: std::time::Duration) -> String {
+    let from = clock::from_micros(0);
+    duration(from, clock::later(from, length))
 }
 
 /// `1,4 s`, `3 min 20 s`, `2 tim 5 min`; rounded down, zero if `to` lies before `from`.

@@ -438,6 +438,7 @@ impl Lane {
             // A person was faster.
             StoreError::Moved { .. } => {}
             StoreError::Transition(_)
+            | StoreError::Outcome { .. }
             | StoreError::NotFound(_)
             | StoreError::KeyReused(_)
             | StoreError::Migration(_) => {

@@ -89,7 +89,7 @@ pub struct RecipientsReport {
     /// Addresses that had stood in the list before.
     #[serde(default)]
     pub repeated: u64,
-    /// Addresses that the account that is stood in for does not serve.
+    /// Addresses that no account that is stood in for serves.
     #[serde(default)]
     pub unpaired: u64,
     /// Lines of the list that could not be read.
@@ -146,9 +146,12 @@ pub struct DeliveryReport {
     pub recipient: Option<String>,
     /// What it is for.
     pub purpose: Purpose,
-    /// The delivery that it acts on or stands in for.
+    /// The delivery that it acts on; the first of those that it stands in for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<DeliveryId>,
+    /// The accounts that it stands in for: it goes only if one of them does not get out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stands_in_for: Vec<AccountId>,
     /// Where it stands.
     pub state: State,
     /// Attempts begun.
@@ -185,6 +188,7 @@ impl DeliveryReport {
             recipient: delivery.recipient.as_ref().map(super::Recipient::masked),
             purpose: delivery.purpose,
             target: delivery.target.clone(),
+            stands_in_for: delivery.stands_in_for.clone(),
             state: delivery.state,
             attempts: delivery.attempts,
             remote_id: delivery.receipt.as_ref().map(|r| r.remote_id.clone()),

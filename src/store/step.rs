@@ -8,8 +8,8 @@ use super::writer::Tx;
 use super::{StoreError, sql, tally};
 use crate::clock::Timestamp;
 use crate::model::{
-    AccountId, BroadcastId, DeliveryId, Event, Kind, LaneId, Mode, Purpose, Reason, Receipt, Recipient,
-    State, WrongTransition,
+    AccountId, BroadcastId, DeliveryId, Event, Kind, LaneId, Mode, Outcome, Purpose, Reason, Receipt,
+    Recipient, State, WrongTransition,
 };
 
 /// A delivery as the writer sees it.
@@ -31,6 +31,12 @@ pub(super) struct Current {
     pub epoch: Option<i64>,
     /// Since when it is called off, whatever the attempt under way gives.
     pub recalled_at: Option<Timestamp>,
+    /// The accounts that it stands in for.
+    pub stands_in_for: Vec<AccountId>,
+    /// From when on it was to go.
+    pub due_at: Timestamp,
+    /// An account that stands in for it has published, and when.
+    pub replaced: Option<(Timestamp, AccountId)>,
 }
 
 /// The row that follows.
@@ -108,6 +114,9 @@ impl Current {
             finished_at: row.time_or_null(12)?,
             epoch: row.int_or_null(13)?,
             recalled_at: row.time_or_null(14)?,
+            stands_in_for: row.json_or_null(15)?.unwrap_or_default(),
+            due_at: row.time(16)?,
+            replaced: row.time_or_null(17)?.zip(row.word_or_null(18)?),
         })
     }
 
@@ -161,6 +170,9 @@ impl Current {
         }
         if self.purpose != Purpose::Publish {
             body.insert("purpose".to_owned(), json!(self.purpose));
+        }
+        if !self.stands_in_for.is_empty() {
+            body.insert("stands_in_for".to_owned(), json!(self.stands_in_for));
         }
         body.insert("event".to_owned(), json!(event));
         body.insert("from".to_owned(), json!(self.state));
@@ -229,7 +241,7 @@ impl Update {
 }
 
 /// The end of an attempt: delivery, number, when its outcome was on disk, outcome, error.
-pub(super) type End = (DeliveryId, u32, Option<Timestamp>, &'static str, Option<Reason>);
+pub(super) type End = (DeliveryId, u32, Option<Timestamp>, Outcome, Option<Reason>);
 
 /// Closes attempts.
 pub(super) async fn end_attempts(conn: &mut Conn, ends: Vec<End>) -> Result<(), StoreError> {
@@ -238,7 +250,7 @@ pub(super) async fn end_attempts(conn: &mut Conn, ends: Vec<End>) -> Result<(), 
             delivery.as_str().into(),
             i64::from(number).into(),
             at.into(),
-            outcome.into(),
+            outcome.as_str().into(),
             json_or_null(error.as_ref())?,
         ])
     });

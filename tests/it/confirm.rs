@@ -25,6 +25,7 @@ fn delivery(account: &str, channel: &str, state: State) -> DeliveryReport {
         recipient: None,
         purpose: Purpose::Publish,
         target: None,
+        stands_in_for: Vec::new(),
         state,
         attempts: u32::from(state != State::Manual),
         remote_id: None,

@@ -2,6 +2,7 @@
 
 mod accept;
 mod bed;
+mod chain;
 mod change;
 mod journal;
 mod keep;

@@ -72,7 +72,7 @@ async fn carried_through(practice: &Practice, mut post: Post) -> (Receipt, usize
             match channel.settle(&question).await {
                 Ok(Settled::Found(receipt)) => return (receipt, settled + 1),
                 Ok(Settled::Absent) => unknown = false,
-                Ok(Settled::Unclear(reason)) => panic!("{reason}"),
+                Ok(Settled::Unclear(reason) | Settled::Failed(reason)) => panic!("{reason}"),
                 Err(_) => continue,
             }
             settled += 1;

@@ -29,6 +29,8 @@ pub(super) struct Wanted<'a> {
 #[derive(Debug)]
 pub(super) enum Search {
     Found(Receipt),
+    /// It is there, and 46elks says that it failed.
+    Failed,
     /// Everything since then was seen.
     NotThere,
     /// Everything was seen; one message fits but for its words, which the history does not keep.
@@ -43,6 +45,8 @@ pub(super) struct Walk {
     /// The oldest moment seen so far.
     oldest: Option<Timestamp>,
     hidden: bool,
+    /// One that failed was seen. An earlier one may have arrived all the same.
+    failed: bool,
 }
 
 impl Walk {
@@ -52,6 +56,7 @@ impl Walk {
             pages: 0,
             oldest: latest,
             hidden: false,
+            failed: false,
         }
     }
 
@@ -92,12 +97,10 @@ impl Walk {
             }
             match message["message"].as_str() {
                 Some(text) if normal(text) == normal(wanted.text) => {
-                    let failed =
-                        (message["status"] == "failed").then(|| "46elks reports it as failed".to_owned());
-                    return Ok(Some(Search::Found(Receipt {
-                        note: failed,
-                        ..Receipt::of(id)
-                    })));
+                    if message["status"] != "failed" {
+                        return Ok(Some(Search::Found(Receipt::of(id))));
+                    }
+                    self.failed = true;
                 }
                 Some(_) => {}
                 None => self.hidden = true,
@@ -113,6 +116,8 @@ impl Walk {
         if is_last {
             return Ok(Some(if self.hidden {
                 Search::Hidden
+            } else if self.failed {
+                Search::Failed
             } else {
                 Search::NotThere
             }));

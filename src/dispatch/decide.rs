@@ -437,3 +437,88 @@ fn supersede(cause: Option<&Reason>) -> Verdict {
     };
     Verdict::because(Event::Supersede, Reason::new("superseded", text))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::from_micros;
+    use crate::dispatch::tests::memory::work;
+    use crate::model::{AccountId, BroadcastId, DRY_RUN, Kind, LaneId};
+
+    fn primary(state: State, code: Option<&str>) -> Primary {
+        Primary {
+            account: "whatsapp".parse().unwrap(),
+            state,
+            error: code.map(|code| Reason::new(code, "")),
+            until: Some(from_micros(500)),
+        }
+    }
+
+    fn standing_in(primaries: Vec<Primary>) -> Work {
+        let lane = LaneId {
+            account: "sms".parse::<AccountId>().unwrap(),
+            mode: Mode::Live,
+        };
+        let broadcast: BroadcastId = "2026-0001.1".parse().unwrap();
+        let mut work = work(&lane, &broadcast, Kind::Initial, from_micros(0), SETTLE_LATE);
+        work.delivery.target = Some("d-1".parse().unwrap());
+        work.primaries = primaries;
+        work
+    }
+
+    #[test]
+    fn every_state_of_what_is_stood_in_for_is_decided() {
+        for state in State::ALL {
+            let found = stand_in(&standing_in(vec![primary(state, Some("http-400"))]));
+            let expected = match state {
+                State::Queued | State::Sending | State::Unknown => StandIn::Waits(Some(from_micros(500))),
+                State::Refused | State::Held | State::Manual | State::Expired => StandIn::Now,
+                State::Published
+                | State::Edited
+                | State::Retracted
+                | State::Superseded
+                | State::Cancelled => StandIn::NotNeeded,
+            };
+            assert_eq!(found, expected, "{state}");
+        }
+    }
+
+    #[test]
+    fn a_trial_makes_nobody_stand_in_and_a_person_gets_their_time() {
+        let of = |state, code| stand_in(&standing_in(vec![primary(state, code)]));
+        assert_eq!(of(State::Refused, Some(DRY_RUN)), StandIn::NotNeeded);
+        assert_eq!(of(State::Manual, None), StandIn::Waits(Some(from_micros(500))));
+        assert_eq!(of(State::Manual, Some("busy-past-validity")), StandIn::Now);
+        assert_eq!(
+            stand_in(&standing_in(Vec::new())),
+            StandIn::NotNeeded,
+            "all called off"
+        );
+    }
+
+    #[test]
+    fn of_several_the_first_that_fails_or_is_late_decides() {
+        let late = |at| Primary {
+            until: Some(from_micros(at)),
+            ..primary(State::Queued, None)
+        };
+        let out = || primary(State::Published, None);
+        let unknown = || Primary {
+            until: None,
+            ..primary(State::Queued, None)
+        };
+        let of = |primaries| stand_in(&standing_in(primaries));
+        assert_eq!(of(vec![out(), late(9)]), StandIn::Waits(Some(from_micros(9))));
+        assert_eq!(
+            of(vec![late(20), late(9), unknown()]),
+            StandIn::Waits(Some(from_micros(9)))
+        );
+        assert_eq!(of(vec![unknown()]), StandIn::Waits(None));
+        assert_eq!(of(vec![late(9), primary(State::Refused, None)]), StandIn::Now);
+        assert_eq!(of(vec![out(), out()]), StandIn::NotNeeded);
+        // Once it has been tried, its own waits count: a service that is down is not stormed.
+        let mut tried = standing_in(vec![primary(State::Refused, None)]);
+        tried.delivery.attempts = 1;
+        assert_eq!(stand_in(&tried), StandIn::Due);
+    }
+}

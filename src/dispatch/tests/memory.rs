@@ -451,7 +451,7 @@ fn overtakes(newer: &Delivery, older: &Delivery) -> bool {
 }
 
 /// A delivery with all that goes with it.
-pub(super) fn work(
+pub(in crate::dispatch) fn work(
     lane: &LaneId,
     broadcast: &BroadcastId,
     kind: Kind,

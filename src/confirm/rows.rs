@@ -427,3 +427,31 @@ pub(crate) mod examples {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::examples::{delivery, report};
+    use super::*;
+    use crate::model::{Reason, STOOD_IN_FOR};
+
+    #[test]
+    fn what_stands_in_says_for_whom_and_what_it_was_faster_than_is_no_newer_message() {
+        let mut sms = delivery("sms", State::Published);
+        sms.stands_in_for = ["whatsapp", "mail"].map(|id| id.parse().unwrap()).to_vec();
+        assert_eq!(serves(&[&sms]).as_deref(), Some("ersätter whatsapp och mail"));
+        assert_eq!(serves(&[&delivery("whatsapp", State::Refused)]), None);
+
+        let mut late = delivery("whatsapp", State::Superseded);
+        assert_eq!(words::standing(&late), "ersatt av ett nyare meddelande");
+        late.error = Some(Reason::new(
+            STOOD_IN_FOR,
+            "sms stands in for it and has published",
+        ));
+        assert_eq!(words::standing(&late), "ersatt av ett annat konto");
+        let tally = Tally::of(&report(vec![sms, late, delivery("mail", State::Superseded)]));
+        assert_eq!(
+            (tally.all, tally.out, tally.replaced, tally.stood_in_for),
+            (1, 1, 1, 1)
+        );
+    }
+}

@@ -135,7 +135,8 @@ statements! {
     RELEASE = "UPDATE delivery SET not_before = $2, due_at = $2 WHERE broadcast = $1 AND (purpose IN ('edit', 'pin', 'unpin') \
                OR (purpose = 'publish' AND target IS NULL)) AND urgency IS NOT NULL AND state = 'queued' \
                AND attempts = 0 AND not_before > $2";
-    RELEASE_LISTS = "UPDATE expansion SET not_before = $2 WHERE broadcast = $1 AND stands_in_for IS NULL \
+    /// Also of those that stand in: it is the time of whom they go to on their own.
+    RELEASE_LISTS = "UPDATE expansion SET not_before = $2 WHERE broadcast = $1 \
                      AND state IN ('open', 'held') AND not_before > $2";
     RELEASE_LISTS_TEXT = "UPDATE expansion SET alternative = NULL WHERE broadcast = $1 AND alternative IS NOT NULL \
                           AND state IN ('open', 'held')";
@@ -200,7 +201,8 @@ statements! {
     TALLY = "SELECT account, state, n, latest FROM tally WHERE broadcast = $1 AND n <> 0 ORDER BY account";
     ACCOUNTS_OF = "SELECT DISTINCT account FROM tally WHERE broadcast = $1 ORDER BY account";
     STAND_INS = "SELECT DISTINCT d.account, d.mode FROM delivery d JOIN stand_in s ON s.delivery = d.id \
-                 JOIN delivery t ON t.id = s.target WHERE d.broadcast = $1 AND d.target IS NOT NULL AND d.urgency IS NOT NULL AND d.purpose = 'publish' \
+                 JOIN delivery t ON t.id = s.target WHERE d.broadcast = $1 AND d.target IS NOT NULL \
+                 AND d.urgency IS NOT NULL AND d.purpose = 'publish' \
                  AND d.state = 'queued' AND d.attempts = 0 AND t.urgency IS NULL";
     HAS_STAND_INS = "SELECT id FROM delivery WHERE broadcast = $1 AND target IS NOT NULL AND urgency IS NOT NULL \
                      AND purpose = 'publish' AND state = 'queued' LIMIT 1";
@@ -245,7 +247,8 @@ statements! {
               AND state IN ('queued', 'cancelled', 'superseded') THEN 1 ELSE 0 END AS BIGINT), \
               CAST(CASE WHEN unknown_since IS NOT NULL \
               AND state IN ('queued', 'refused', 'held', 'manual', 'expired', 'superseded') THEN 1 ELSE 0 END AS BIGINT), \
-              CAST(CASE WHEN stands_in_for IS NULL THEN 0 ELSE 1 END AS BIGINT), COUNT(*), MIN(id) FROM delivery WHERE broadcast = $1 AND purpose IN ('publish', 'edit') \
+              CAST(CASE WHEN stands_in_for IS NULL THEN 0 ELSE 1 END AS BIGINT), COUNT(*), MIN(id) FROM delivery \
+              WHERE broadcast = $1 AND purpose IN ('publish', 'edit') \
               GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY MIN(seq)";
     WORDS_OF = "SELECT id, state FROM delivery WHERE broadcast = $1 AND recipient = '' AND purpose IN ('publish', 'edit')";
     LATEST_EDIT = "SELECT id FROM delivery WHERE alert = $1 AND target = $2 AND purpose = 'edit' \

@@ -246,7 +246,7 @@ async fn a_chain_goes_on_to_the_next_link_until_one_gets_out() {
     assert_eq!(of("reserv"), serde_json::json!(["intranat"]));
     assert_eq!(of("sist"), serde_json::json!(["reserv"]));
     let broadcast = report["broadcast"].as_str().unwrap();
-    let shown = world.cli(&["status", broadcast]).await.ended(0);
+    let shown = world.cli(&["status", broadcast]).await.ended(3);
     for line in ["reserv stands in for intranat", "sist stands in for reserv"] {
         assert!(shown.stdout.contains(line), "{line}: {}", shown.stdout);
     }

@@ -387,7 +387,11 @@ fn stand_ins(report: &BroadcastReport) -> Vec<String> {
         if delivery.stands_in_for.is_empty() {
             continue;
         }
-        let served: Vec<&str> = delivery.stands_in_for.iter().map(|id| id.as_str()).collect();
+        let served: Vec<&str> = delivery
+            .stands_in_for
+            .iter()
+            .map(crate::model::AccountId::as_str)
+            .collect();
         let idle = report
             .stand_ins
             .iter()

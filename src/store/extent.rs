@@ -6,6 +6,10 @@ use crate::model::{AccountId, AlertId, BroadcastId, DeliveryId, State};
 
 /// Deliveries of one account that stand alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is an answer of its own, and any of them go together"
+)]
 pub struct Extent {
     /// The account.
     pub account: AccountId,

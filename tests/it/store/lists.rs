@@ -214,7 +214,7 @@ async fn a_list_stands_in_for_another_by_address(bed: &Bed) {
     // On the first account the number 3 gets nothing more.
     let code = "no-such-recipient";
     suppress(bed, &store, "whatsapp", &number(3), code).await;
-    let stand_in = Destination {
+    let stand_in = || Destination {
         target: Some(Target::InsteadOf(vec![serves("whatsapp", 300)])),
         ..bed.to("sms")
     };
@@ -227,7 +227,7 @@ async fn a_list_stands_in_for_another_by_address(bed: &Bed) {
             Some(own) => stage(bed, &store, "d", own).await,
             None => list.clone(),
         };
-        let lists = vec![listed(bed.to("whatsapp"), list), listed(stand_in.clone(), other)];
+        let lists = vec![listed(bed.to("whatsapp"), list), listed(stand_in(), other)];
         let accepted = send(bed, &store, NEW, Kind::Initial, lists).await;
         expand(bed, &store).await;
         let deliveries = store.deliveries(&accepted.broadcast).await.unwrap();

@@ -128,7 +128,9 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
         .open(path)
         .with_context(|| shown(path))?;
     let mut whole = |text: &str| std::io::Write::write_all(&mut file, text.as_bytes());
-    whole(MARK).and_then(|()| whole(text)).with_context(|| shown(path))
+    whole(MARK)
+        .and_then(|()| whole(text))
+        .with_context(|| shown(path))
 }
 
 /// The shipped text, comments and all, with other addresses.

@@ -96,16 +96,16 @@ async fn open(config: Config, clock: SharedClock, mut options: Options) -> anyho
     let signals = options.signals.then(Signals::hear).transpose()?;
     // Everything that may fail comes before the other daemon is set aside, or is undone: else nobody would run.
     let doors = Doors::open(&config, options.take_over).await;
-    let (doors, vault) = if options.take_over {
-        (Ok(doors?), Ok(Vault::open(&config.vault, Arc::clone(&clock))?))
-    } else {
-        (doors, Vault::open(&config.vault, Arc::clone(&clock)))
-    };
+    let doors = if options.take_over { Ok(doors?) } else { doors };
     let data_dir = match options.data_dir.take() {
         Some(held) => held,
         None => lock::hold(&config.daemon.data_dir, clock.now(), options.take_over)?,
     };
-    let (doors, vault) = (doors?, vault?);
+    let doors = doors?;
+    let (vault, problem) = Vault::open_or_closed(&config.vault, Arc::clone(&clock));
+    if let Some(error) = problem {
+        tracing::error!(%error, "the vault is not open: what needs no credential works, everything else is held");
+    }
     let socket = config.daemon.socket.clone();
     let metrics = crate::telemetry::start_metrics();
     let (app, listener) = match Box::pin(begin(config, clock, vault, &data_dir, &options)).await {

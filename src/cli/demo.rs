@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -16,9 +15,6 @@ use crate::demo::{Demo, open};
 use crate::model::{BroadcastReport, Mode, State};
 use crate::serve::Options;
 use crate::wall::Wall;
-
-/// How long the confirmation mails may take after the broadcast has finished.
-const MAIL_WAIT: Duration = Duration::from_secs(20);
 
 /// Arguments of `demo`.
 #[derive(Debug, clap::Args)]
@@ -180,7 +176,7 @@ async fn show(config: &crate::config::Config, json: bool) -> Outcome {
             }
         })
         .await?;
-    let report = mailed(&client, &path).await?;
+    let report = super::send::confirmed(&client, client.get(&path).await?).await;
     if let Some(table) = &mut table {
         table.end(&report);
     }
@@ -188,28 +184,6 @@ async fn show(config: &crate::config::Config, json: bool) -> Outcome {
         super::print_json(&report)?;
     } else {
         summary(&report);
-        let mails = report
-            .confirmations
-            .iter()
-            .filter(|mail| mail.state == State::Published)
-            .count();
-        outln!(
-            "confirmation: {mails} of {} mails taken by the relay",
-            report.confirmations.len()
-        );
     }
-    Ok(super::send::exit_of(report.state))
-}
-
-/// The report once the confirmation mails have come to rest too.
-async fn mailed(client: &Client, path: &str) -> Result<BroadcastReport, Failure> {
-    let patience = tokio::time::Instant::now() + MAIL_WAIT;
-    loop {
-        let report: BroadcastReport = client.get(path).await?;
-        let open = report.confirmations.iter().any(|mail| mail.state.is_open());
-        if (report.finished_at.is_some() && !open) || tokio::time::Instant::now() >= patience {
-            return Ok(report);
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    Ok(super::send::exit_after_wait(&report))
 }

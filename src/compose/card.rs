@@ -424,12 +424,7 @@ mod tests {
             "Bakterier har hittats i dricksvattnet i Nässjö tätort. Koka allt vatten som du dricker eller lagar mat med.",
             "Vatten delas ut vid Stortorget kl. 15 i dag.",
         ];
-        let card = draw(
-            &words("ÖVNING: Koka vattnet i Nässjö tätort", &body),
-            LOOK,
-            FONT,
-        )
-        .unwrap();
+        let card = draw(&words("ÖVNING: Koka vattnet i Nässjö tätort", &body), LOOK, FONT).unwrap();
         assert_eq!(card.shown.len(), 5, "{:?}", card.shown);
         assert!(card.jpeg.starts_with(&[0xff, 0xd8]) && card.jpeg.len() < 1_000_000);
         assert!(margin_is_empty(&card.jpeg));

@@ -112,7 +112,7 @@ fn tell(wall: &Wall, config: &Path) {
     outln!();
     outln!("wall          http://{}/", wall.address());
     outln!(
-        "confirmation  http://{}/#confirmation (the mails, as the crisis organisation gets them)",
+        "confirmation  http://{}/#confirmation:drill (the mails, as the crisis organisation gets them)",
         wall.address()
     );
     outln!("log           vardkase --config {config} log show");

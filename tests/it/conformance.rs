@@ -13,6 +13,7 @@ use vardkase::wall::{CutAt, How};
 
 mod alone;
 mod can;
+mod cuts;
 mod lab;
 
 use lab::{LETTERS, LINK, Lab, SENDER};
@@ -65,6 +66,15 @@ const PROPERTIES: &[(&str, Check)] = &[
     }),
     ("pins and unpins, and again", |http, kind| {
         Box::pin(can::pins(http, kind))
+    }),
+    ("edits after a cut at each point", |http, kind| {
+        Box::pin(cuts::edits(http, kind))
+    }),
+    ("retracts after a cut at each point", |http, kind| {
+        Box::pin(cuts::retracts(http, kind))
+    }),
+    ("pins after a cut at each point", |http, kind| {
+        Box::pin(cuts::pins(http, kind))
     }),
     ("an answer stands under the first", |http, kind| {
         Box::pin(can::answers(http, kind))

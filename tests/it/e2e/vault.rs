@@ -132,7 +132,9 @@ async fn without_a_vault_the_daemon_starts_and_what_needs_none_works() {
     .await;
     // The relays' log-ins are in it too: nobody could be told.
     let report = world.report(&broadcast).await;
-    assert_eq!(report["confirmation"]["state"], "failing", "{report:#}");
+    assert_eq!(report["confirmation"]["state"], "failed", "{report:#}");
+    let why = report["confirmation"]["error"]["text"].as_str().unwrap();
+    assert!(why.contains("relay-kommun"), "{why}");
     let status = world.get("/api/v1/status").await;
     let owners: Vec<&Value> = list(&status, "not_ready")
         .iter()

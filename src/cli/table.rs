@@ -337,7 +337,9 @@ pub fn confirmation(report: &BroadcastReport) -> Vec<String> {
              for a day"
         )],
         ConfirmationState::Failed => vec![format!(
-            "confirmation: NOT SENT, and not tried any more{why}. Tell the crisis organisation in another way"
+            "confirmation: NOT SENT, and not tried any more{why}. Tell the crisis organisation in another way; when the cause \
+             is mended, `vardkase retry {}` sends it",
+            report.broadcast
         )],
     };
     for mail in confirmation::latest(&report.confirmations) {

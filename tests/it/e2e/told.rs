@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use vardkase::model::Mode;
 
+use crate::postgres::TestDatabase;
 use crate::support::{CRISIS, Plan, Said, World, list, webhooks};
 
 /// A port where nobody listens.
@@ -13,7 +14,14 @@ fn nobody() -> u16 {
 
 /// A world with two relays; of each, whether anybody is there.
 async fn world(first: bool, second: bool) -> World {
-    let world = World::open(Plan::of(webhooks(2))).await;
+    world_on(None, first, second).await
+}
+
+/// The same on an engine: PostgreSQL at an address, SQLite without one.
+async fn world_on(database: Option<String>, first: bool, second: bool) -> World {
+    let mut plan = Plan::of(webhooks(2));
+    plan.database = database;
+    let world = World::open(plan).await;
     let sink = world.wall.smtp().port();
     let port = |there: bool| if there { sink } else { nobody() };
     let text = std::fs::read_to_string(&world.config).unwrap();
@@ -52,7 +60,20 @@ fn value(metrics: &str, line: &str) -> f64 {
 
 #[tokio::test]
 async fn when_no_relay_works_the_command_says_so_and_ends_with_3() {
-    let world = world(false, false).await;
+    nobody_can_be_told(&world(false, false).await).await;
+}
+
+#[tokio::test]
+async fn when_no_relay_works_the_command_says_so_with_postgresql_too() {
+    let Some(database) = TestDatabase::create().await else {
+        return;
+    };
+    let world = world_on(Some(database.url()), false, false).await;
+    nobody_can_be_told(&world).await;
+    database.drop_it().await;
+}
+
+async fn nobody_can_be_told(world: &World) {
     let _daemon = world.start().await;
     let said: Said = world.cli(&SEND).await.ended(3);
     assert!(said.stdout.contains("2 of 2 published, completed"), "{said:?}");
@@ -90,7 +111,7 @@ async fn when_no_relay_works_the_command_says_so_and_ends_with_3() {
     assert!(said.stdout.contains("confirmation: NOT SENT"), "{said:?}");
     let board = world.cli(&["status", "--json"]).await.ended(0).json();
     assert_eq!(list(&board, "broadcasts")[0]["confirmation"]["state"], "failing");
-    let metrics = metrics(&world).await;
+    let metrics = metrics(world).await;
     assert!(
         value(&metrics, "vardkase_confirmations_unsent") >= 4.0,
         "{metrics}"

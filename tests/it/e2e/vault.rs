@@ -144,6 +144,7 @@ async fn without_a_vault_the_daemon_starts_and_what_needs_none_works() {
     private(&vault, &kept);
     reloaded(&world).await;
     goes_now(&world, &broadcast).await;
+    world.told(&broadcast, crate::support::CRISIS.len()).await;
 }
 
 #[tokio::test]

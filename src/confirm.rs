@@ -17,7 +17,7 @@ use crate::model::{
 pub mod advice;
 pub mod due;
 mod page;
-mod rows;
+pub(crate) mod rows;
 pub mod words;
 
 pub use advice::advice;

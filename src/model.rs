@@ -3,6 +3,7 @@
 pub mod address;
 pub mod arrival;
 pub mod broadcast;
+pub mod confirmation;
 pub mod cost;
 pub mod delivery;
 pub mod ids;
@@ -18,6 +19,7 @@ pub use arrival::{Arrival, Arrivals, Arrived};
 pub use broadcast::{
     Actor, AlertState, Broadcast, BroadcastState, Kind, Lang, Mode, Recent, Rendering, Unit, Variant,
 };
+pub use confirmation::{Confirmation, ConfirmationState};
 pub use cost::{Cost, Price};
 pub use delivery::{
     Delivery, ExpansionState, Need, Post, Primary, Proof, Purpose, Question, Receipt, Recipient, Settled,

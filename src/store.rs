@@ -361,6 +361,13 @@ impl Store {
         self.ask(Request::Ping).await
     }
 
+    /// How many confirmation mails are in which state, of broadcasts that are open or younger than `age`.
+    pub async fn confirmations(&self, age: Duration) -> Result<Vec<(State, u64)>, StoreError> {
+        let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
+        let since = self.inner.clock.now().as_microsecond().saturating_sub(age);
+        read::confirmations(&self.inner.readers, from_micros(since)).await
+    }
+
     /// Keeps what a service tells later of a message that it took. Returns whether it was new.
     pub async fn record_arrival(&self, arrival: Arrival, at: Timestamp) -> Result<bool, StoreError> {
         self.ask(|reply| Request::Arrival(arrival, at, reply)).await

@@ -441,6 +441,17 @@ pub struct Verification {
     pub duration_ms: u64,
 }
 
+/// An account or a relay that lacks something on this machine, mostly a credential.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotReady {
+    /// Its id.
+    pub owner: AccountId,
+    /// Its channel; `relay` for a relay.
+    pub channel: String,
+    /// What it lacks, and what to do.
+    pub problem: Reason,
+}
+
 /// How the daemon does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -460,6 +471,9 @@ pub struct Status {
     pub database: String,
     /// Where the practice wall is.
     pub wall: String,
+    /// Accounts that cannot publish for want of something here, and relays without their log-in.
+    #[serde(default)]
+    pub not_ready: Vec<NotReady>,
     /// Last journal record.
     pub journal_seq: i64,
     /// Its hash.

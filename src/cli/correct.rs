@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::client::Client;
-use super::send::{Fields, WithPicture, exit_of, key_of, permitted, wait_for};
+use super::send::{Fields, WithPicture, confirmed, exit_after_wait, key_of, permitted, wait_for};
 use super::{Exit, Failure, Outcome};
 use crate::app::request::{Correcting, How, Outlook, SendRequest, Sent};
 use crate::model::{AccountId, AlertId, Kind, Lang, MessageId};
@@ -113,7 +113,8 @@ pub async fn run(config: &Path, args: &Args) -> Outcome {
     let mut exit = Exit::Ok;
     if args.wait {
         let report = wait_for(&client, &sent.broadcast, |_| {}).await?;
-        exit = exit_of(report.state);
+        let report = confirmed(&client, report).await;
+        exit = exit_after_wait(&report);
         whole["report"] = json!(report);
     }
     super::print_json(&whole)?;

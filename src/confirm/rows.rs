@@ -422,6 +422,7 @@ pub(crate) mod examples {
             pins: Vec::new(),
             stand_ins: Vec::new(),
             retractions: Vec::new(),
+            confirmation: crate::model::Confirmation::default(),
             confirmations: Vec::new(),
             arrivals: std::collections::BTreeMap::new(),
         }

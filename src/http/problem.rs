@@ -13,7 +13,7 @@ use crate::store::StoreError;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// What kind: `urn:vardkase:bad-request`, `…:checks`, `…:config`, `…:conflict`, `…:forbidden`, `…:key-reused`,
-    /// `…:method`, `…:not-found`, `…:stopping`, `…:unavailable`.
+    /// `…:method`, `…:not-found`, `…:not-healthy`, `…:not-ready`, `…:stopping`, `…:unavailable`.
     #[serde(rename = "type")]
     pub kind: String,
     /// The kind in words.
@@ -22,6 +22,9 @@ pub struct Problem {
     pub status: u16,
     /// What happened, and what to do.
     pub detail: String,
+    /// Of the daemon's health: which part is not well (`daemon`, `database`, `dispatch`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
     /// What the checks found, if they stopped the command.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
@@ -35,6 +38,7 @@ impl Problem {
             title: status.canonical_reason().unwrap_or("Error").to_owned(),
             status: status.as_u16(),
             detail: detail.into(),
+            part: None,
             findings: Vec::new(),
         }
     }

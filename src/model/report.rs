@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountId, AlertId, Arrivals, Broadcast, BroadcastId, BroadcastState, Delivery, DeliveryId, Kind,
-    MessageId, Mode, Proof, Purpose, Reason, State,
+    AccountId, AlertId, Arrivals, Broadcast, BroadcastId, BroadcastState, Confirmation, Delivery, DeliveryId,
+    Kind, MessageId, Mode, Proof, Purpose, Reason, State,
 };
 use crate::clock::Timestamp;
 
@@ -50,6 +50,9 @@ pub struct BroadcastReport {
     /// Retractions, if any.
     #[serde(default)]
     pub retractions: Vec<DeliveryReport>,
+    /// Whether the crisis organisation has been told.
+    #[serde(default)]
+    pub confirmation: Confirmation,
     /// The mails that tell the crisis organisation.
     #[serde(default)]
     pub confirmations: Vec<DeliveryReport>,
@@ -223,6 +226,7 @@ impl BroadcastReport {
         let counted = |delivery: &&DeliveryReport| recipients.iter().any(|r| r.account == delivery.account);
         let single = published.iter().filter(|d| !counted(d)).map(|d| d.state);
         let state = overall(single.chain(recipients.iter().flat_map(RecipientsReport::standing)));
+        let confirmations = pick(Purpose::is_confirmation);
         Self {
             alert: broadcast.alert.clone(),
             broadcast: broadcast.id.clone(),
@@ -244,7 +248,8 @@ impl BroadcastReport {
                 .map(DeliveryReport::of)
                 .collect(),
             retractions: pick(|p| p == Purpose::Retract),
-            confirmations: pick(Purpose::is_confirmation),
+            confirmation: Confirmation::of(&confirmations),
+            confirmations,
             arrivals: BTreeMap::new(),
         }
     }

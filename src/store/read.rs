@@ -476,6 +476,16 @@ pub(super) async fn attempts(readers: &Readers, id: &DeliveryId) -> Result<Vec<A
         .collect()
 }
 
+pub(super) async fn confirmations(
+    readers: &Readers,
+    since: Timestamp,
+) -> Result<Vec<(State, u64)>, StoreError> {
+    let rows = readers.fetch(sql::CONFIRMATIONS, vec![since.into()]).await?;
+    rows.iter()
+        .map(|row| Ok((row.word(0)?, u64::from(unsigned(row.int(1)?)?))))
+        .collect()
+}
+
 pub(super) async fn counts(
     readers: &Readers,
     since: Timestamp,

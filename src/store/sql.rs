@@ -259,6 +259,9 @@ statements! {
     FIRST_RENDERING = "SELECT body FROM rendering WHERE broadcast = $1 ORDER BY id LIMIT 1";
     ATTEMPTS = "SELECT number, started_at, finished_at, outcome, error FROM attempt WHERE delivery = $1 \
                 ORDER BY number";
+    CONFIRMATIONS = "SELECT d.state, COUNT(*) FROM broadcast b JOIN delivery d ON d.broadcast = b.id \
+                     AND d.purpose <> 'publish' AND d.purpose IN ('confirm-interim', 'confirm-final', 'confirm-closing') \
+                     WHERE b.finished_at IS NULL OR b.accepted_at >= $1 GROUP BY d.state";
     COUNTS = "SELECT x.mode, x.state, CAST(SUM(x.n) AS BIGINT) FROM (\
               SELECT d.mode AS mode, d.state AS state, COUNT(*) AS n FROM broadcast b JOIN delivery d \
               ON d.broadcast = b.id AND d.recipient = '' \

@@ -84,6 +84,7 @@ fn report(mode: Mode, deliveries: Vec<DeliveryReport>) -> BroadcastReport {
         pins: Vec::new(),
         stand_ins: Vec::new(),
         retractions: Vec::new(),
+        confirmation: vardkase::model::Confirmation::default(),
         confirmations: Vec::new(),
         arrivals: std::collections::BTreeMap::new(),
     }

@@ -3,8 +3,10 @@
 mod alert;
 mod command;
 mod correct;
+mod demo;
 mod door;
 mod guard;
+mod health;
 mod life;
 mod lists;
 mod main_job;
@@ -16,4 +18,6 @@ mod record;
 mod retract;
 mod terminal;
 mod time;
+mod told;
 mod trouble;
+mod vault;

@@ -128,6 +128,40 @@ async fn an_edit_cut_at_any_request_is_made_again_and_the_message_stands_correct
 }
 
 #[tokio::test]
+async fn a_message_taken_away_with_a_cut_at_any_request_is_gone_and_the_others_stand() {
+    for number in 0..EXCHANGE {
+        for how in [
+            How::Cut,
+            How::DoneThenCut(CutAt::BeforeHeaders),
+            How::DoneThenCut(CutAt::MidHeaders),
+        ] {
+            for others in [0, 1] {
+                let practice = practice().await;
+                let first = practice.channel.publish(&post(TEXT)).await.unwrap();
+                if others > 0 {
+                    let update = reply("Nytt. Nässjö kommun.", &first);
+                    practice.channel.publish(&update).await.unwrap();
+                }
+                practice.strike_at(number, how.clone());
+                match practice.channel.retract(&first).await {
+                    Ok(()) => {}
+                    Err(SendError::NotSent(_) | SendError::Unknown(_)) => {
+                        practice.channel.retract(&first).await.unwrap();
+                    }
+                    Err(other) => panic!("{how:?} at {number}: {other}"),
+                }
+                let standing = practice.standing();
+                assert_eq!(standing.len(), others, "{how:?} at {number}: {standing:#?}");
+                assert!(
+                    standing.iter().all(|posted| posted.text != TEXT),
+                    "{how:?} at {number}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_password_is_told_apart_and_shown_nowhere() {
     let practice = practice().await;
     let stranger = practice.with_secret("password", "hemlig-men-fel");

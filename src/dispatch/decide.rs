@@ -305,6 +305,10 @@ pub(super) fn after_settling(
             note: Some(json!({"settled": "found", "tries": tries})),
             ..Verdict::of(Event::Find)
         })),
+        Ok(Settled::Refused(reason)) => {
+            let note = json!({"settled": "refused", "tries": tries});
+            Settling::Done(Box::new(Verdict::because(Event::Refuse, reason).noting(note)))
+        }
         Ok(Settled::Absent) => {
             let note = json!({"settled": "absent", "tries": tries});
             Settling::Done(Box::new(not_there(delivery, with, None).noting(note)))

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use super::service::{Act, Call, Service};
 use super::town::{HOUR, Town, lane};
 use crate::config::Unproven;
-use crate::model::{Busy, Proof, Reason, SendError, State};
+use crate::model::{Busy, Proof, Reason, SendError, Settled, State};
 
 fn calls(service: &Service) -> Vec<Call> {
     service.requests().iter().map(|request| request.call).collect()
@@ -163,5 +163,22 @@ async fn an_absent_attempt_past_its_deadline_expires() {
         (town.memory.state(&id), service.posts().len()),
         (State::Expired, 0)
     );
+    town.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_got_through_and_failed_there_is_refused_and_not_sent_again() {
+    let mut town = Town::new();
+    let account = lane("one");
+    let service = town.account(&account, Proof::ReadBack, Act::Take, &[Act::Cut { taken: true }]);
+    service.next_settled(Settled::Refused(Reason::new("failed", "as told")));
+    let id = town.send(&[account], HOUR).remove(0);
+    let _dispatcher = town.dispatcher().await;
+    town.quiet(HOUR).await;
+    assert_eq!(
+        (town.memory.state(&id), town.memory.error(&id).as_str()),
+        (State::Refused, "failed")
+    );
+    assert_eq!(calls(&service), [Call::Publish, Call::Settle]);
     town.check();
 }

@@ -20,8 +20,8 @@ use super::patience::Patience;
 use super::phone::{self, is_e164};
 use super::transport::{Answer, Effect, Transport, below};
 use super::{
-    Capabilities, Caveat, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, Shown,
-    WallSite,
+    Call, Capabilities, Caveat, Channel, Heard, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings,
+    Shown, WallSite,
 };
 use crate::compose::{TextRule, sms};
 use crate::config::section::Section;
@@ -298,27 +298,29 @@ impl Channel for Account {
         verdict
     }
 
-    fn arrival(&self, query: &[(String, String)], form: &[(String, String)]) -> Result<Arrival, Reason> {
+    fn hears(&self) -> bool {
+        self.settings.whendelivered.is_some()
+    }
+
+    fn hear(&self, call: &Call<'_>) -> Result<Heard, Reason> {
         let refused = |text: &str| Reason::new("report-refused", text);
-        let one = |fields: &[(String, String)], name: &str| {
-            let mut found = fields.iter().filter(|(key, _)| key == name);
-            let value = found.next().map(|(_, value)| value.clone());
-            value.filter(|_| found.next().is_none())
-        };
-        let delivery: DeliveryId = one(query, "delivery")
+        if call.asks {
+            return Err(refused("46elks asks nothing"));
+        }
+        let delivery: DeliveryId = Call::one(call.query, "delivery")
             .and_then(|id| id.parse().ok())
             .ok_or_else(|| refused("it names no delivery"))?;
-        let token = one(query, "token").and_then(|token| hex::decode(token).ok());
+        let token = Call::one(call.query, "token").and_then(|token| hex::decode(token).ok());
         let proof = self.proof_of(&delivery)?;
         if token.is_none_or(|token| proof.verify_slice(&token).is_err()) {
             return Err(refused("its token is not that of the delivery"));
         }
         // Words that 46elks may add later say nothing to us.
-        let arrived = one(form, "status").and_then(|status| status.parse().ok());
-        Ok(Arrival {
+        let arrived = Call::one(call.form, "status").and_then(|status| status.parse().ok());
+        Ok(Heard::Arrivals(vec![Arrival {
             delivery,
             arrived: arrived.ok_or_else(|| refused("its status is not sent, delivered or failed"))?,
-        })
+        }]))
     }
 
     async fn verify(&self) -> Result<Identity, SendError> {

@@ -276,16 +276,9 @@ impl Sms {
 /// What is reported of a message: that it went, and that it arrived. A number that ends in 99 has no telephone.
 fn reports(url: &url::Url, message: &Message) -> [Callback; 2] {
     let report = |status: &str, at: Option<String>| {
-        let fields = [("id", message.id.clone()), ("status", status.to_owned())];
-        let delivered = at.map(|at| ("delivered", at));
-        Callback {
-            url: url.clone(),
-            form: fields
-                .into_iter()
-                .chain(delivered)
-                .map(|(key, value)| (key.to_owned(), value))
-                .collect(),
-        }
+        let mut fields = vec![("id", message.id.as_str()), ("status", status)];
+        fields.extend(at.as_deref().map(|at| ("delivered", at)));
+        Callback::form(url, &fields)
     };
     let sent = report("sent", None);
     if message.has_no_phone() {

@@ -471,10 +471,12 @@ impl App {
 
     async fn report_of(&self, broadcast: &Broadcast, named: usize) -> Result<BroadcastReport, AppError> {
         let summary = self.store.summary(&broadcast.id, named).await?;
-        Ok(BroadcastReport {
+        let mut report = BroadcastReport {
             arrivals: self.store.arrivals(&broadcast.id).await?,
             ..expansion::report(broadcast, &summary)
-        })
+        };
+        self.expect_arrivals(&mut report);
+        Ok(report)
     }
 
     /// One delivery whole: its report, its exact text, its attempts, and for a handed-over one what the person does.

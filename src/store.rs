@@ -369,8 +369,14 @@ impl Store {
     }
 
     /// Keeps what a service tells later of a message that it took. Returns whether it was new.
-    pub async fn record_arrival(&self, arrival: Arrival, at: Timestamp) -> Result<bool, StoreError> {
-        self.ask(|reply| Request::Arrival(arrival, at, reply)).await
+    pub async fn record_arrival(
+        &self,
+        account: AccountId,
+        arrival: Arrival,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.ask(|reply| Request::Arrival(account, arrival, at, reply))
+            .await
     }
 
     /// How many messages of a broadcast have come how far, by account; only accounts that something was reported of.

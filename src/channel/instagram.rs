@@ -345,7 +345,7 @@ impl Channel for Account {
                 note: note(post, receipt.note.clone()),
                 ..receipt
             }),
-            other @ (Settled::Failed(_) | Settled::Absent | Settled::Unclear(_)) => other,
+            other @ (Settled::Absent | Settled::Refused(_) | Settled::Unclear(_)) => other,
         })
     }
 

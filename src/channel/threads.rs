@@ -275,7 +275,7 @@ impl Channel for Account {
             }
             // There are more parts to come: the next attempt finds this one again and goes on behind it.
             Settled::Found(_) | Settled::Absent => Ok(Settled::Absent),
-            settled @ (Settled::Failed(_) | Settled::Unclear(_)) => Ok(settled),
+            other @ (Settled::Refused(_) | Settled::Unclear(_)) => Ok(other),
         }
     }
 

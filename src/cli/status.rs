@@ -112,6 +112,7 @@ fn show(report: &BroadcastReport) {
         report.headline
     );
     super::table::LiveTable::new().end(report);
+    super::table::arrivals(report);
     if report.state != BroadcastState::Running {
         super::table::summary(report);
     }

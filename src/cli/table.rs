@@ -383,6 +383,22 @@ pub fn summary(report: &BroadcastReport) {
     }
 }
 
+/// How many of an account's messages have come to their recipients, as far as the service has told.
+pub fn arrivals(report: &BroadcastReport) {
+    for (account, arrivals) in &report.arrivals {
+        let out = report.out_on(account);
+        let mut said = vec![format!("{account}: arrived {} of {out}", arrivals.delivered)];
+        if arrivals.failed > 0 {
+            said.push(format!("{} will not arrive", arrivals.failed));
+        }
+        match arrivals.unknown(out) {
+            0 => {}
+            unknown => said.push(format!("{unknown} not known yet")),
+        }
+        outln!("  {}", said.join(", "));
+    }
+}
+
 /// What of a list got nothing, and why; and how much of it is not shown.
 fn left_out(counted: &RecipientsReport) -> Option<String> {
     let stopped = counted.stopped_as.map(|state| format!("stopped: {state}"));

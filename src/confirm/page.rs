@@ -117,6 +117,7 @@ fn value(row: Row) -> Value {
         text => row.text,
         instructions => row.instructions,
         counts => row.counts,
+        arrived => row.arrived,
         missed => row.missed,
         note => row.note,
         missed_more => row.missed_more,

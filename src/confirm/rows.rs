@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Facts, advice, words};
-use crate::model::{AccountId, BroadcastReport, DeliveryReport, RecipientsReport, State};
+use crate::model::{AccountId, BroadcastReport, DeliveryReport, Purpose, RecipientsReport, State};
 
 /// Most recipients of one list that are named.
 const NAMED_RECIPIENTS: usize = 50;
@@ -127,6 +127,8 @@ pub struct Row {
     pub instructions: Option<String>,
     /// On list channels, how many recipients stand how: `98 publicerat`.
     pub counts: Vec<String>,
+    /// How many of them it has come to, where the service tells: `framme: 812 av 900`.
+    pub arrived: Option<String>,
     /// On list channels, who was not reached and why, masked.
     pub missed: Vec<String>,
     /// How many more were not reached than are named.
@@ -177,6 +179,7 @@ fn unmade(counted: &RecipientsReport) -> Row {
         text: None,
         instructions: None,
         counts: Vec::new(),
+        arrived: None,
         missed: Vec::new(),
         missed_more: 0,
     };
@@ -249,6 +252,12 @@ fn row(
         text: facts.texts.get(&told.delivery).filter(|_| by_hand).cloned(),
         instructions: facts.instructions.get(account).filter(|_| by_hand).cloned(),
         counts: Vec::new(),
+        arrived: deliveries
+            .iter()
+            .any(|d| d.purpose == Purpose::Publish)
+            .then(|| report.arrivals.get(account))
+            .flatten()
+            .map(|arrivals| words::arrived(arrivals, report.out_on(account))),
         missed: Vec::new(),
         missed_more: 0,
     };

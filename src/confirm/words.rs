@@ -3,7 +3,7 @@
 use jiff::tz::TimeZone;
 
 use crate::clock::{self, Timestamp};
-use crate::model::{DeliveryReport, Kind, Proof, Purpose, STOOD_IN_FOR, State};
+use crate::model::{Arrivals, DeliveryReport, Kind, Proof, Purpose, STOOD_IN_FOR, State};
 
 /// Where a delivery stands.
 pub fn state(state: State) -> &'static str {
@@ -71,6 +71,19 @@ pub fn kind(kind: Kind) -> &'static str {
         Kind::Correction => "rättelse",
         Kind::AllClear => "faran över",
     }
+}
+
+/// How many of those that a message went out to have it: `framme: 812 av 900, 3 kommer inte fram, 85 vet vi inte än`.
+pub fn arrived(arrivals: &Arrivals, out: u64) -> String {
+    let mut said = vec![format!("framme: {} av {out}", arrivals.delivered)];
+    if arrivals.failed > 0 {
+        said.push(format!("{} kommer inte fram", arrivals.failed));
+    }
+    match arrivals.unknown(out) {
+        0 => {}
+        unknown => said.push(format!("{unknown} vet vi inte än")),
+    }
+    said.join(", ")
 }
 
 const WEEKDAYS: [&str; 7] = [
@@ -179,6 +192,21 @@ mod tests {
             moment(at("2026-01-01T09:03:00Z"), "Mars/Olympus"),
             "torsdag 1 januari 2026 kl. 09.03 (UTC)"
         );
+    }
+
+    #[test]
+    fn what_nobody_knows_is_said_so() {
+        let mut arrivals = Arrivals {
+            sent: 85,
+            delivered: 812,
+            failed: 3,
+        };
+        let told = arrived(&arrivals, 900);
+        assert_eq!(told, "framme: 812 av 900, 3 kommer inte fram, 85 vet vi inte än");
+        arrivals = Arrivals::default();
+        assert_eq!(arrived(&arrivals, 2), "framme: 0 av 2, 2 vet vi inte än");
+        arrivals.delivered = 2;
+        assert_eq!(arrived(&arrivals, 2), "framme: 2 av 2");
     }
 
     #[test]

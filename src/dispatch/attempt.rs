@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use super::shared::Shared;
 use crate::channel::Channel;
-use crate::clock::Timestamp;
+use crate::clock::{self, Timestamp};
 use crate::model::{
     DeliveryId, LaneId, Notebook, Post, Purpose, Question, Reason, Receipt, SendError, Settled, State, Work,
 };
@@ -128,6 +128,8 @@ pub(super) async fn settle(
     let question = Question {
         post: post.unwrap_or_else(|| work.post.clone()),
         since,
+        // As it is configured now; an attempt of before a reload may have had longer, which adapters leave room for.
+        until: clock::later(delivery.started_at.unwrap_or(since).max(since), limit),
         now: shared.clock.now(),
         taken,
     };
@@ -136,7 +138,7 @@ pub(super) async fn settle(
         Settled::Found(receipt) if work.post.steps.get(WITHOUT_PICTURE).is_some() => {
             Settled::Found(without_picture(receipt))
         }
-        other @ (Settled::Found(_) | Settled::Failed(_) | Settled::Absent | Settled::Unclear(_)) => other,
+        other @ (Settled::Found(_) | Settled::Refused(_) | Settled::Absent | Settled::Unclear(_)) => other,
     })
 }
 

@@ -340,8 +340,8 @@ pub(super) fn after_settling(
             note: Some(json!({"settled": "found", "tries": tries})),
             ..Verdict::of(Event::Find)
         })),
-        Ok(Settled::Failed(reason)) => {
-            let note = json!({"settled": "failed", "tries": tries});
+        Ok(Settled::Refused(reason)) => {
+            let note = json!({"settled": "refused", "tries": tries});
             Settling::Done(Box::new(Verdict::because(Event::Refuse, reason).noting(note)))
         }
         Ok(Settled::Absent) => {

@@ -333,6 +333,8 @@ pub struct Question {
     pub post: Post,
     /// When the first attempt of unknown outcome began.
     pub since: Timestamp,
+    /// When the latest attempt was given up, at the latest: nothing of ours reaches the service long after it.
+    pub until: Timestamp,
     /// Now, by the daemon's clock.
     pub now: Timestamp,
     /// Ids of posts on the account that belong to other deliveries: never the answer.
@@ -344,8 +346,8 @@ pub struct Question {
 pub enum Settled {
     /// It got through.
     Found(Receipt),
-    /// It got to the service, which says that nobody will see it.
-    Failed(Reason),
+    /// It got through, and the service has said since that it goes nowhere: refused after all.
+    Refused(Reason),
     /// It is not there, or a repeat under the same key has no second effect.
     Absent,
     /// Nothing can tell. The account's policy decides.

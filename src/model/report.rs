@@ -261,6 +261,16 @@ impl BroadcastReport {
         self.recipients.iter().find(|r| r.account == *account)
     }
 
+    /// How many deliveries of an account got out.
+    pub fn out_on(&self, account: &AccountId) -> u64 {
+        let named = || {
+            let got = |d: &&DeliveryReport| d.account == *account && d.state.got_out();
+            self.deliveries.iter().filter(got).count() as u64
+        };
+        self.recipients_of(account)
+            .map_or_else(named, RecipientsReport::out)
+    }
+
     /// How many deliveries got out, and how many there are, recipients that are still on their way included.
     pub fn out_of(&self) -> (u64, u64) {
         let single = || {

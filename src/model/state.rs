@@ -94,7 +94,6 @@ const TABLE: &[(State, Event, State)] = {
         (S::Sending, E::Supersede, S::Superseded),
         (S::Unknown, E::Find, S::Published),
         (S::Unknown, E::Miss, S::Queued),
-        // Settled: the service has it, and says that nobody will see it.
         (S::Unknown, E::Refuse, S::Refused),
         (S::Unknown, E::Hold, S::Held),
         (S::Unknown, E::Expire, S::Expired),

@@ -52,7 +52,7 @@ pub(super) enum Request {
     Change(Vec<Change>, oneshot::Sender<Vec<Result<State, StoreError>>>),
     Note(LaneId, i64, LaneNotes, Reply<()>),
     Step(StepMade, Reply<()>),
-    Arrival(Arrival, Timestamp, Reply<bool>),
+    Arrival(AccountId, Arrival, Timestamp, Reply<bool>),
     Release(BroadcastId, Stage, Timestamp, Entry, Reply<Vec<LaneId>>),
     Finish(
         BroadcastId,
@@ -62,7 +62,7 @@ pub(super) enum Request {
         Reply<Option<Vec<LaneId>>>,
     ),
     Record(Entry, Reply<i64>),
-    Suppress(Recipient, Option<Reason>, Entry, Reply<bool>),
+    Suppress(Recipient, Option<AccountId>, Option<Reason>, Entry, Reply<bool>),
     StageList(String, u64, Vec<String>, Timestamp, Reply<()>),
     Expand(Timestamp, Reply<Expanded>),
     Forget(Timestamp, Reply<Forgotten>),
@@ -512,7 +512,10 @@ async fn single(tx: &mut Tx<'_>, request: Request, answers: &mut Vec<Answer>) ->
             extra::release(tx, &broadcast, stage, at, entry).await,
             answers,
         ),
-        Request::Arrival(arrival, at, reply) => keep(reply, arrival::record(tx, &arrival, at).await, answers),
+        Request::Arrival(account, arrival, at, reply) => {
+            let recorded = arrival::record(tx, &account, &arrival, at).await;
+            keep(reply, recorded, answers)
+        }
         Request::Step(made, reply) => keep(reply, change::made(tx, &made).await, answers),
         Request::Note(lane, epoch, notes, reply) => {
             keep(reply, lanes::note(tx.conn, &lane, epoch, &notes).await, answers)
@@ -521,8 +524,8 @@ async fn single(tx: &mut Tx<'_>, request: Request, answers: &mut Vec<Answer>) ->
             let finished = extra::finish(tx, &broadcast, at, &confirmations, entry).await;
             keep(reply, finished, answers)
         }
-        Request::Suppress(recipient, reason, entry, reply) => {
-            let changed = suppress::decide(tx, &recipient, reason.as_ref(), entry).await;
+        Request::Suppress(recipient, account, reason, entry, reply) => {
+            let changed = suppress::decide(tx, &recipient, account.as_ref(), reason.as_ref(), entry).await;
             keep(reply, changed, answers)
         }
         Request::StageList(list, first, bodies, at, reply) => {

@@ -242,7 +242,7 @@ async fn resolve(lab: &Lab, post: &Post, since: Timestamp) -> Result<&'static st
                 Ok(receipt) => return the_one(lab, &receipt).map(|()| "replayed"),
                 Err(error) => last = format!("a replay gave: {error}"),
             },
-            Ok(Settled::Failed(reason)) => return Err(format!("says that it failed: {reason}")),
+            Ok(Settled::Refused(reason)) => return Err(format!("taken, and called refused: {reason}")),
             Ok(Settled::Unclear(_)) if lab.proof() == Proof::Unproven => return Ok("says unknown"),
             Ok(Settled::Unclear(reason)) => return Err(format!("cannot tell, but claims to: {reason}")),
             Err(error) => last = format!("settling gave: {error}"),

@@ -11,6 +11,7 @@ mod life;
 mod lists;
 mod main_job;
 mod order;
+mod outside;
 mod picture;
 mod practice;
 mod preview;

@@ -335,7 +335,7 @@ async fn at_last(account: &dyn Channel, post: &Post) -> (Receipt, String) {
                 match account.settle(&question(post)).await.unwrap() {
                     Settled::Found(receipt) => return (receipt, way + "found"),
                     Settled::Absent => way.push_str("absent "),
-                    Settled::Unclear(reason) | Settled::Failed(reason) => panic!("{reason}"),
+                    Settled::Refused(reason) | Settled::Unclear(reason) => panic!("{reason}"),
                 }
             }
             Err(other) => panic!("{other}"),

@@ -1,6 +1,7 @@
 //! The store's promises, each one asked of both engines by the same test.
 
 mod accept;
+mod arrivals;
 mod bed;
 mod chain;
 mod change;

@@ -178,7 +178,7 @@ async fn cut_at_any_request_a_long_text_with_picture_is_out_once() {
                     Settled::Unclear(_) if *how == How::Cut => {
                         outcome = practice.channel.publish(&post).await;
                     }
-                    other @ (Settled::Failed(_) | Settled::Absent | Settled::Unclear(_)) => {
+                    other @ (Settled::Absent | Settled::Refused(_) | Settled::Unclear(_)) => {
                         panic!("{request} {how:?}: {other:?}")
                     }
                 }

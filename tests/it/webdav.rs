@@ -78,7 +78,7 @@ async fn cut_at_any_request_before_or_after_its_effect_both_files_come_to_stand_
                 Ok(Err(SendError::Unknown(_))) | Err(_) => match practice.settle(&post).await {
                     Settled::Found(receipt) => receipt,
                     Settled::Absent => practice.channel.publish(&post).await.unwrap(),
-                    Settled::Unclear(reason) | Settled::Failed(reason) => {
+                    Settled::Refused(reason) | Settled::Unclear(reason) => {
                         panic!("{how:?} at {number}: {reason}")
                     }
                 },
@@ -258,6 +258,7 @@ async fn a_real_server_takes_the_files_and_gives_them_back() {
     // Over the old files, which an ordinary rename of some servers refuses.
     assert_eq!(account.publish(&post).await.unwrap(), receipt);
     let question = Question {
+        until: post.accepted_at,
         since: post.accepted_at,
         now: post.accepted_at,
         taken: Vec::new(),

@@ -498,7 +498,7 @@ impl Exchange<'_> {
         }
         match patience.absent(question)? {
             Settled::Absent if published => Ok(Settled::Found(nameless(&container))),
-            settled @ (Settled::Found(_) | Settled::Failed(_) | Settled::Absent | Settled::Unclear(_)) => {
+            settled @ (Settled::Found(_) | Settled::Absent | Settled::Refused(_) | Settled::Unclear(_)) => {
                 Ok(settled)
             }
         }

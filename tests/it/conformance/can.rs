@@ -282,7 +282,7 @@ async fn at_last(lab: &Lab, post: &Post) -> Result<Option<Receipt>, String> {
                 let now = later(SystemClock.now(), Duration::from_mins(minutes + 10));
                 match lab.settle(post, since, now).await {
                     Ok(Settled::Found(receipt)) => return Ok(Some(receipt)),
-                    Ok(Settled::Failed(_) | Settled::Unclear(_)) => return Ok(None),
+                    Ok(Settled::Refused(_) | Settled::Unclear(_)) => return Ok(None),
                     Ok(Settled::Absent) => {}
                     Err(error) => last = error.to_string(),
                 }

@@ -121,7 +121,7 @@ pub struct SecretName {
 /// How fast an account may be written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    /// At most this many attempts …
+    /// At most this many attempts (0: no limit) …
     pub attempts: u32,
     /// … in this time, spread evenly after the burst.
     pub per: Duration,

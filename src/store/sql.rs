@@ -448,6 +448,16 @@ pub(super) static STAND_INS_NEW: Many = Many {
     most: 512,
 };
 
+/// An attempt begins: nothing changes of what an index orders by, so no index is written.
+pub(super) static DELIVERIES_BEGIN: Many = Many {
+    name: "DELIVERIES_BEGIN",
+    before: "WITH v (id, was, state, attempts, started_at, error) AS (VALUES ",
+    columns: &[T, T, T, I, I, T],
+    after: ") UPDATE delivery SET state = v.state, attempts = v.attempts, started_at = v.started_at, error = v.error \
+            FROM v WHERE delivery.id = v.id AND delivery.state = v.was",
+    most: 512,
+};
+
 macro_rules! attempts_start {
     () => {
         "delivery, number, account, mode, started_at"
@@ -568,6 +578,7 @@ pub(super) fn every(placeholders: Placeholders) -> Vec<(String, String)> {
         &RENDERINGS_NEW,
         &DELIVERIES_NEW,
         &DELIVERIES_STEP,
+        &DELIVERIES_BEGIN,
         &ATTEMPTS_START,
         &ATTEMPTS_END,
         &JOURNAL_NEW,

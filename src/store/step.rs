@@ -53,6 +53,8 @@ pub(super) struct Update {
     pub finished_at: Option<Timestamp>,
     pub receipt: Option<Receipt>,
     pub error: Option<Reason>,
+    /// Whether an attempt begins.
+    pub begins: bool,
     /// Where a recipient is counted.
     pub counted: Option<Counted>,
 }
@@ -151,6 +153,7 @@ impl Current {
             finished_at: rest(to, self.finished_at, at),
             receipt: None,
             error: None,
+            begins,
             counted: (self.purpose == Purpose::Publish && self.recipient.is_some()).then(|| Counted {
                 broadcast: self.broadcast.clone(),
                 account: self.lane.account.clone(),
@@ -207,9 +210,17 @@ pub(super) async fn write(tx: &mut Tx<'_>, updates: &[Update]) -> Result<(), Sto
             }
         }
     }
-    let rows: Vec<_> = updates.iter().map(Update::values).collect::<Result<_, _>>()?;
-    let expected = rows.len() as u64;
-    let touched = sql::DELIVERIES_STEP.run(tx.conn, rows).await?;
+    let (mut begins, mut others) = (Vec::new(), Vec::with_capacity(updates.len()));
+    for update in updates {
+        if update.only_begins() {
+            begins.push(update.values_of_begin()?);
+        } else {
+            others.push(update.values()?);
+        }
+    }
+    let expected = updates.len() as u64;
+    let touched =
+        sql::DELIVERIES_STEP.run(tx.conn, others).await? + sql::DELIVERIES_BEGIN.run(tx.conn, begins).await?;
     if touched != expected {
         return Err(StoreError::Engine(format!(
             "{touched} of {expected} deliveries took their step"
@@ -219,6 +230,22 @@ pub(super) async fn write(tx: &mut Tx<'_>, updates: &[Update]) -> Result<(), Sto
 }
 
 impl Update {
+    /// The start of an attempt leaves the delivery's place, times and receipt as they are.
+    fn only_begins(&self) -> bool {
+        self.begins && self.not_before.is_none() && self.receipt.is_none()
+    }
+
+    fn values_of_begin(&self) -> Result<Vec<Value>, StoreError> {
+        Ok(vec![
+            self.id.as_str().into(),
+            self.from.as_str().into(),
+            self.to.as_str().into(),
+            i64::from(self.attempts).into(),
+            self.started_at.into(),
+            json_or_null(self.error.as_ref())?,
+        ])
+    }
+
     fn values(&self) -> Result<Vec<Value>, StoreError> {
         Ok(vec![
             self.id.as_str().into(),

@@ -277,21 +277,8 @@ impl Writer {
             let Some(first) = self.inbox.recv().await else {
                 break;
             };
-            let (mut group, mut rows) = (Vec::new(), 0);
-            let mut next = Some(first);
-            while let Some(request) = next {
-                if let Request::Close(done) = request {
-                    closing = Some(done);
-                    break;
-                }
-                rows += request.rows();
-                group.push(request);
-                next = if group.len() < GROUP && rows < GROUP_ROWS {
-                    self.inbox.try_recv().ok()
-                } else {
-                    None
-                };
-            }
+            let (group, close) = self.gather(first).await;
+            closing = close;
             if !group.is_empty() && self.commit(group).await.is_err() {
                 break;
             }
@@ -308,6 +295,29 @@ impl Writer {
         if let Some(done) = closing {
             done.send(()).ok();
         }
+    }
+
+    /// Takes what waits, and what those who are about to run ask for meanwhile: whoever comes a moment after a group has
+    /// begun waits for two flushes. When nobody runs that costs nothing; nothing is ever waited for.
+    async fn gather(&mut self, first: Request) -> (Vec<Request>, Option<oneshot::Sender<()>>) {
+        let (mut group, mut rows) = (Vec::new(), 0);
+        let mut next = Some(first);
+        while let Some(request) = next {
+            if let Request::Close(done) = request {
+                return (group, Some(done));
+            }
+            rows += request.rows();
+            group.push(request);
+            if group.len() >= GROUP || rows >= GROUP_ROWS {
+                break;
+            }
+            next = self.inbox.try_recv().ok();
+            if next.is_none() {
+                tokio::task::yield_now().await;
+                next = self.inbox.try_recv().ok();
+            }
+        }
+        (group, None)
     }
 
     /// Commits a group and answers everybody. An error means that the writer must stop.

@@ -442,13 +442,13 @@ impl App {
 
     /// How a broadcast stands.
     pub async fn report(&self, id: &BroadcastId) -> Result<BroadcastReport, AppError> {
-        self.report_of(&self.store.broadcast(id).await?, NAMED).await
+        Ok(self.report_of(&self.store.broadcast(id).await?, NAMED).await?)
     }
 
     /// The same for those who read it again and again as it changes: of a long list fewer recipients are named.
     pub async fn brief_report(&self, id: &BroadcastId) -> Result<BroadcastReport, AppError> {
-        self.report_of(&self.store.broadcast(id).await?, NAMED_IN_BRIEF)
-            .await
+        let broadcast = self.store.broadcast(id).await?;
+        Ok(self.report_of(&broadcast, NAMED_IN_BRIEF).await?)
     }
 
     /// How the latest broadcasts stand, newest first.
@@ -469,7 +469,7 @@ impl App {
         Ok(reports)
     }
 
-    async fn report_of(&self, broadcast: &Broadcast, named: usize) -> Result<BroadcastReport, AppError> {
+    async fn report_of(&self, broadcast: &Broadcast, named: usize) -> Result<BroadcastReport, StoreError> {
         let summary = self.store.summary(&broadcast.id, named).await?;
         let mut report = BroadcastReport {
             arrivals: self.store.arrivals(&broadcast.id).await?,

@@ -118,7 +118,7 @@ async fn whatsapp_reports_are_believed_only_with_the_apps_signature() {
         mac.update(body.as_bytes());
         format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
     };
-    let post = async |signature: Option<String>| {
+    let report = async |signature: Option<String>| {
         let mut request = client.post(&url).header("content-type", "application/json");
         if let Some(signature) = signature {
             request = request.header("x-hub-signature-256", signature);
@@ -132,10 +132,10 @@ async fn whatsapp_reports_are_believed_only_with_the_apps_signature() {
         Some(sign(&token)),
         Some(sign("")),
     ] {
-        assert_eq!(post(forged.clone()).await, (403, String::new()), "{forged:?}");
+        assert_eq!(report(forged.clone()).await, (403, String::new()), "{forged:?}");
     }
     assert_eq!(world.report(broadcast).await["arrivals"]["wa"], none);
-    assert_eq!(post(Some(sign(&app_secret))).await.0, 200);
+    assert_eq!(report(Some(sign(&app_secret))).await.0, 200);
     assert_eq!(world.report(broadcast).await["arrivals"]["wa"]["delivered"], 1);
 
     // Subscribed, the service reports by itself: twice, out of order, and signed.
@@ -170,9 +170,16 @@ async fn whatsapp_reports_are_believed_only_with_the_apps_signature() {
 #[tokio::test]
 async fn a_reader_leaves_with_one_click_and_is_taken_in_again() {
     let port = free_port();
-    let lists = "[list.press]\nrecipients = [\"redaktion@hoglandsnytt.example\", \"tips@smalandsposten.example\"]\n\
+    let lists = "[list.utskick]\nrecipients = [\"redaktion@hoglandsnytt.example\", \"tips@smalandsposten.example\"]\n\
                  unsubscribe = \"https://kris.nassjo.se/unsubscribe/press/{token}\"";
-    let world = World::open(listening(vec![Account::new("press", "email")], port).list(lists)).await;
+    let world = World::open(
+        listening(
+            vec![Account::new("press", "email").with("list = \"utskick\"")],
+            port,
+        )
+        .list(lists),
+    )
+    .await;
     world
         .cli_with(
             &["credentials", "set", "press"],
@@ -220,7 +227,7 @@ async fn a_reader_leaves_with_one_click_and_is_taken_in_again() {
         "{page}"
     );
     assert_eq!(click(&mine, "").await, 400);
-    let forged = format!("{}x", mine);
+    let forged = format!("{mine}x");
     assert_eq!(click(&forged, "List-Unsubscribe=One-Click").await, 403);
     assert_eq!(client.get(&forged).send().await.unwrap().status().as_u16(), 403);
     let elsewhere = mine.replace("/press/", "/annat/");

@@ -1,4 +1,5 @@
-//! What Vårdkase adds to the bare work, measured in the same run as the bare work. Prints; judges nothing.
+//! What Vårdkase adds to the bare work, measured in the same run as the bare work. Prints, and fails if memory grows with
+//! the list.
 //!
 //! `scripts/bench [--json] [--million] [--sizes=10000,100000] [alert|deliveries|recipients|start …]`
 
@@ -19,6 +20,9 @@ fn main() -> anyhow::Result<()> {
         .map(String::as_str)
         .filter(|argument| !argument.starts_with('-'))
         .collect();
+    if arguments.iter().any(|argument| argument == endpoint::ARGUMENT) {
+        return endpoint::serve();
+    }
     let sizes = sizes(&arguments)?;
     let wanted = |name: &str| named.is_empty() || named.contains(&name);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -43,6 +47,8 @@ fn main() -> anyhow::Result<()> {
     } else {
         table::print(&figures);
     }
+    let beyond: Vec<_> = figures.iter().filter_map(table::Figure::beyond).collect();
+    anyhow::ensure!(beyond.is_empty(), "{}", beyond.join("; "));
     Ok(())
 }
 

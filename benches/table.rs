@@ -12,6 +12,8 @@ pub struct Figure {
     value: f64,
     unit: &'static str,
     floor: Option<f64>,
+    /// What the ratio must not go beyond.
+    most: Option<f64>,
 }
 
 impl Figure {
@@ -22,6 +24,7 @@ impl Figure {
             value,
             unit,
             floor: None,
+            most: None,
         }
     }
 
@@ -37,6 +40,20 @@ impl Figure {
             floor: Some(floor),
             ..Self::alone(key, about, value, unit)
         }
+    }
+
+    /// The same, and the run has failed if it is more than `most` times its floor.
+    pub fn at_most(self, most: f64) -> Self {
+        Self {
+            most: Some(most),
+            ..self
+        }
+    }
+
+    /// What is wrong with it.
+    pub fn beyond(&self) -> Option<String> {
+        let (ratio, most) = (self.ratio()?, self.most?);
+        (ratio > most).then(|| format!("{}: {ratio:.2} times the first, at most {most}", self.about))
     }
 
     fn ratio(&self) -> Option<f64> {

@@ -19,7 +19,7 @@ pub async fn measure(runs: usize) -> anyhow::Result<Vec<Figure>> {
     let (mut rates, mut floors, mut peaks) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..runs {
         let dir = bed::folder()?;
-        let endpoint = Endpoint::start()?;
+        let mut endpoint = Endpoint::start()?;
         let url = bed::slow(&endpoint, 0);
         let hooks = Hooks::open(dir.path(), ACCOUNTS, &url)?;
         let store = bed::store(dir.path()).await?;
@@ -43,7 +43,7 @@ pub async fn measure(runs: usize) -> anyhow::Result<Vec<Figure>> {
         rates.push(rate(began));
         peaks.push(peak()?);
         anyhow::ensure!(
-            endpoint.answered() == ALL as u64,
+            endpoint.answered()?.posts == ALL as u64,
             "not every delivery was posted once"
         );
         dispatcher.stop(bed::PATIENCE).await;
@@ -70,7 +70,7 @@ pub async fn measure(runs: usize) -> anyhow::Result<Vec<Figure>> {
         ),
         Figure::alone(
             "deliveries_peak_memory",
-            "peak memory of that run, the endpoint included",
+            "peak memory of that run",
             median(&mut peaks),
             "MiB",
         ),

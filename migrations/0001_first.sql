@@ -72,7 +72,10 @@ CREATE TABLE delivery (
     recipient     TEXT NOT NULL,
     purpose       TEXT NOT NULL CHECK (purpose IN
                   ('publish', 'edit', 'pin', 'unpin', 'retract', 'confirm-interim', 'confirm-final', 'confirm-closing')),
+    -- What it acts on. Of what stands in for other accounts, the first delivery of theirs: see `stand_in`.
     target        TEXT,
+    -- The accounts that it stands in for, a JSON array.
+    stands_in_for TEXT,
     rendering     BIGINT NOT NULL REFERENCES rendering (id),
     -- What goes instead while the first stage has not been seen to answer.
     alternative   BIGINT REFERENCES rendering (id),
@@ -85,12 +88,17 @@ CREATE TABLE delivery (
     attempts      BIGINT NOT NULL,
     queued_at     BIGINT NOT NULL,
     not_before    BIGINT NOT NULL,
+    -- From when on it was to go, whatever its attempts gave: what stands in for it counts from here.
+    due_at        BIGINT NOT NULL,
     deadline      BIGINT NOT NULL,
     started_at    BIGINT,
     unknown_since BIGINT,
     finished_at   BIGINT,
     -- Called off while an attempt was under way: what comes back of it unsent goes no more.
     recalled_at   BIGINT,
+    -- An account that stands in for it has published: what comes back unsent of an attempt begun before goes no more.
+    replaced_at   BIGINT,
+    replaced_by   TEXT,
     remote_id     TEXT,
     receipt       TEXT,
     error         TEXT,
@@ -108,6 +116,17 @@ CREATE INDEX delivery_stand_in ON delivery (broadcast) WHERE target IS NOT NULL 
 CREATE INDEX delivery_target ON delivery (target) WHERE target IS NOT NULL;
 CREATE INDEX delivery_of_alert ON delivery (alert, account, recipient);
 CREATE INDEX delivery_remote ON delivery (account, finished_at) WHERE remote_id IS NOT NULL;
+
+-- Which delivery stands in for which: it goes once one of them will not get out, or has taken longer than `wait`
+-- microseconds. A primary that is kept goes as well when its stand-in has published.
+CREATE TABLE stand_in (
+    delivery TEXT NOT NULL,
+    target   TEXT NOT NULL,
+    wait     BIGINT NOT NULL,
+    keeps    BIGINT NOT NULL,
+    PRIMARY KEY (delivery, target)
+) /*sqlite WITHOUT ROWID*/;
+CREATE INDEX stand_in_target ON stand_in (target);
 
 CREATE TABLE attempt (
     delivery    TEXT NOT NULL,
@@ -205,7 +224,7 @@ CREATE TABLE expansion (
     account       TEXT NOT NULL,
     channel       TEXT NOT NULL,
     proof         TEXT NOT NULL,
-    -- The account that it stands in for.
+    -- The accounts that it stands in for, and on which terms: a JSON array.
     stands_in_for TEXT,
     rendering     BIGINT NOT NULL,
     alternative   BIGINT,

@@ -40,13 +40,15 @@ pub mod send;
 pub mod stage;
 pub mod verification;
 
-use request::{AccountView, ChannelView, ReloadRequest, Status};
+use request::{AccountView, ChannelView, NotReady, ReloadRequest, Status};
 
 /// The account id of the confirmation's lane; no configured account may have it.
 pub const CONFIRMATION: &str = "confirmation";
 
 /// Recipients of one account that a report names, at most.
 const NAMED: usize = 1000;
+/// How long the writer may take to answer a monitor.
+const WRITER_PATIENCE: Duration = Duration::from_secs(2);
 /// The same where many reports are made.
 const NAMED_IN_BRIEF: usize = 100;
 
@@ -203,6 +205,58 @@ impl App {
         self.store.ping().await
     }
 
+    /// Which part keeps the daemon from taking a command now, if one does, and why.
+    pub async fn unready(&self) -> Option<(&'static str, String)> {
+        if let Err(stopping) = self.must_run() {
+            return Some(("daemon", stopping.to_string()));
+        }
+        match tokio::time::timeout(WRITER_PATIENCE, self.ready()).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(("database", error.to_string())),
+            Err(_) => Some((
+                "database",
+                format!("the writer has not answered for {} s", WRITER_PATIENCE.as_secs()),
+            )),
+        }
+    }
+
+    /// Which part has failed for good, if one has, and why: the daemon ends.
+    pub fn ill(&self) -> Option<(&'static str, String)> {
+        let why = futures::FutureExt::now_or_never(self.failed())?;
+        Some(("dispatch", why))
+    }
+
+    /// The accounts that cannot publish for want of something here, and the relays without their log-in.
+    pub fn not_ready(&self) -> Vec<NotReady> {
+        let config = self.config();
+        let mut all = Vec::new();
+        for account in config.accounts.values() {
+            let lane = LaneId {
+                account: account.id.clone(),
+                mode: crate::model::Mode::Live,
+            };
+            if let Some(problem) = self.lane_plan(&lane).and_then(|plan| plan.channel.err()) {
+                all.push(NotReady {
+                    owner: account.id.clone(),
+                    channel: account.channel.id.to_owned(),
+                    problem,
+                });
+            }
+        }
+        for relay in config.relays.iter().filter(|relay| relay.login) {
+            let secrets = self.vault.secrets_for(&relay.id);
+            let missing = ["username", "password"].map(|name| secrets.require(name).err());
+            if let Some(problem) = missing.into_iter().flatten().next() {
+                all.push(NotReady {
+                    owner: relay.id.clone(),
+                    channel: "relay".to_owned(),
+                    problem,
+                });
+            }
+        }
+        all
+    }
+
     /// Brings the gauges up to date.
     pub async fn measure(&self) {
         const DAY: Duration = Duration::from_hours(24);
@@ -227,7 +281,35 @@ impl App {
             clippy::cast_precision_loss,
             reason = "a gauge is a float; counts are far below 2^52"
         )]
-        metrics::gauge!("vardkase_log_lines_dropped").set(crate::telemetry::dropped_lines() as f64);
+        let set = |gauge: metrics::Gauge, n: u64| gauge.set(n as f64);
+        set(
+            metrics::gauge!("vardkase_log_lines_dropped"),
+            crate::telemetry::dropped_lines(),
+        );
+        set(
+            metrics::gauge!("vardkase_not_ready"),
+            self.not_ready().len() as u64,
+        );
+        if let Ok((seq, _)) = self.store.journal_head().await {
+            set(
+                metrics::gauge!("vardkase_journal_sequence"),
+                u64::try_from(seq).unwrap_or(0),
+            );
+        }
+        if let Ok(mails) = self.store.confirmations(DAY).await {
+            let unsent = mails.iter().filter(|(state, _)| *state != State::Published);
+            set(
+                metrics::gauge!("vardkase_confirmations_unsent"),
+                unsent.map(|(_, n)| n).sum(),
+            );
+            for state in State::ALL {
+                let n = mails.iter().find(|(s, _)| *s == state).map_or(0, |(_, n)| *n);
+                set(
+                    metrics::gauge!("vardkase_confirmation_mails", "state" => state.as_str()),
+                    n,
+                );
+            }
+        }
     }
 
     pub(crate) fn wake(&self, lanes: &[LaneId]) {
@@ -312,6 +394,18 @@ impl App {
         let known = before.as_ref().and_then(|body| body.get("secrets"));
         let known: Option<BTreeMap<String, String>> =
             known.and_then(|known| serde_json::from_value(known.clone()).ok());
+        if let Some(problem) = self.vault.problem() {
+            // What it holds is not known; the next start that can open it compares with what was known before.
+            let body = json!({
+                "version": env!("CARGO_PKG_VERSION"),
+                "config": self.config().digest,
+                "node": node,
+                "secrets": known,
+                "vault": problem,
+            });
+            self.record(Actor::daemon(), "start", body).await?;
+            return Ok(());
+        }
         let (mut set, mut removed) = (Vec::new(), Vec::new());
         if let Some(known) = &known {
             set.extend(
@@ -355,13 +449,13 @@ impl App {
 
     /// How a broadcast stands.
     pub async fn report(&self, id: &BroadcastId) -> Result<BroadcastReport, AppError> {
-        self.report_of(&self.store.broadcast(id).await?, NAMED).await
+        Ok(self.report_of(&self.store.broadcast(id).await?, NAMED).await?)
     }
 
     /// The same for those who read it again and again as it changes: of a long list fewer recipients are named.
     pub async fn brief_report(&self, id: &BroadcastId) -> Result<BroadcastReport, AppError> {
-        self.report_of(&self.store.broadcast(id).await?, NAMED_IN_BRIEF)
-            .await
+        let broadcast = self.store.broadcast(id).await?;
+        Ok(self.report_of(&broadcast, NAMED_IN_BRIEF).await?)
     }
 
     /// How the latest broadcasts stand, newest first.
@@ -382,12 +476,14 @@ impl App {
         Ok(reports)
     }
 
-    async fn report_of(&self, broadcast: &Broadcast, named: usize) -> Result<BroadcastReport, AppError> {
+    async fn report_of(&self, broadcast: &Broadcast, named: usize) -> Result<BroadcastReport, StoreError> {
         let summary = self.store.summary(&broadcast.id, named).await?;
-        Ok(BroadcastReport {
+        let mut report = BroadcastReport {
             arrivals: self.store.arrivals(&broadcast.id).await?,
             ..expansion::report(broadcast, &summary)
-        })
+        };
+        self.expect_arrivals(&mut report);
+        Ok(report)
     }
 
     /// One delivery whole: its report, its exact text, its attempts, and for a handed-over one what the person does.
@@ -476,6 +572,7 @@ impl App {
                 Database::Postgres(_) => "postgres".to_owned(),
             },
             wall: format!("http://{}/", self.wall.address()),
+            not_ready: self.not_ready(),
             journal_seq,
             journal_head,
             waiting_for_person,

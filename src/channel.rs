@@ -16,7 +16,7 @@ use crate::compose::TextRule;
 use crate::config::section::Section;
 use crate::model::{
     AccountId, AddressKind, Arrival, Cost, PictureRule, Post, Proof, Question, Quota, Reason, Receipt,
-    Rendering, SendError, Settled,
+    Recipient, Rendering, SendError, Settled,
 };
 
 pub mod bluesky;
@@ -123,7 +123,7 @@ pub struct SecretName {
 /// How fast an account may be written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    /// At most this many attempts …
+    /// At most this many attempts (0: no limit) …
     pub attempts: u32,
     /// … in this time, spread evenly after the burst.
     pub per: Duration,
@@ -325,13 +325,28 @@ pub trait Channel: Send + Sync + fmt::Debug {
         )))
     }
 
-    /// Reads what the service tells later of a message that it took: the query and the form of its call. Believes
-    /// nothing that it cannot prove.
+    /// Whether the service is asked to tell later what became of its messages.
+    fn hears(&self) -> bool {
+        false
+    }
+
+    /// Reads what is told later of messages that the service took. Believes nothing that it cannot prove.
     ///
     /// # Errors
     /// Why it is not taken.
-    fn arrival(&self, _query: &[(String, String)], _form: &[(String, String)]) -> Result<Arrival, Reason> {
+    fn hear(&self, _call: &Call<'_>) -> Result<Heard, Reason> {
         Err(Reason::new("no-reports", "this channel gets no delivery reports"))
+    }
+
+    /// Whose wish to leave the account's list a token proves.
+    ///
+    /// # Errors
+    /// Why it is not believed.
+    fn leaver(&self, _token: &str) -> Result<Recipient, Reason> {
+        Err(Reason::new(
+            "no-list",
+            "nobody leaves a list of this account by a link",
+        ))
     }
 
     /// What the service said with its latest answers of how much more it takes. Each word of it is given once.
@@ -366,6 +381,39 @@ pub struct Backstage {
     pub read_back: bool,
     /// Whether it was taken away; `false` only where it vanishes by itself.
     pub removed: bool,
+}
+
+/// A call from outside, for one account.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// Whether it asks (`GET`) and tells nothing.
+    pub asks: bool,
+    /// Its query, decoded.
+    pub query: &'a [(String, String)],
+    /// Its body as a form, decoded.
+    pub form: &'a [(String, String)],
+    /// Its body as it came.
+    pub body: &'a [u8],
+    /// What `X-Hub-Signature-256` holds, if it is there and text.
+    pub signature: Option<&'a str>,
+}
+
+impl Call<'_> {
+    /// The one field of that name; `None` if there are several.
+    pub(crate) fn one<'f>(fields: &'f [(String, String)], name: &str) -> Option<&'f str> {
+        let mut found = fields.iter().filter(|(key, _)| key == name);
+        let value = found.next().map(|(_, value)| value.as_str());
+        value.filter(|_| found.next().is_none())
+    }
+}
+
+/// What a call told, once it is proved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// How far messages have come.
+    Arrivals(Vec<Arrival>),
+    /// The service wants to hear this again, to know that we are there.
+    Echo(String),
 }
 
 impl Kind {

@@ -36,7 +36,7 @@ pub enum Level {
 /// What a check says of a command, or of one account's rendering.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// The check that says it: the id of one of [`CHECKS`], or `picture`, `picture-credit`, `list`, `fallback-link`,
+    /// The check that says it: the id of one of [`CHECKS`], or `picture`, `picture-credit`, `list`, `fallback`, `fallback-link`,
     /// `duplicate`, `storm`.
     pub check: String,
     /// How much it weighs.

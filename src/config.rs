@@ -304,6 +304,8 @@ pub struct Account {
     pub fallback: Option<AccountId>,
     /// How long it may take before the other one takes over.
     pub fallback_after: Duration,
+    /// Whether it goes as well if it can after all, once the one that takes over has published.
+    pub keeps_going: bool,
     /// Corrections change the post that they correct, instead of answering to it.
     pub corrects_by_edit: bool,
     /// The latest post of an active alert is kept on top of its page.

@@ -17,7 +17,7 @@ use crate::model::{
 pub mod advice;
 pub mod due;
 mod page;
-mod rows;
+pub(crate) mod rows;
 pub mod words;
 
 pub use advice::advice;
@@ -152,6 +152,13 @@ fn verdict(report: &BroadcastReport, part: Purpose, tally: &rows::Tally, now: Ti
             ));
         }
         _ => {}
+    }
+    match tally.stood_in_for {
+        0 => {}
+        1 => sentences.push("1 konto behövdes inte längre: ett annat konto ersatte det.".to_owned()),
+        n => sentences.push(format!(
+            "{n} konton behövdes inte längre: andra konton ersatte dem."
+        )),
     }
     sentences.join(" ")
 }

@@ -5,12 +5,13 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use secrecy::SecretString;
 use toml_edit::{ArrayOfTables, DocumentMut, Table, value};
 
-use crate::clock::SharedClock;
+use crate::clock::{SharedClock, Timestamp};
 use crate::config::Config;
+use crate::lock::{self, DataDir, LockError};
 use crate::model::{AccountId, Mode};
 use crate::serve::{Daemon, Options, start};
 use crate::vault::Vault;
@@ -30,7 +31,13 @@ pub struct Demo {
     pub daemon: Daemon,
 }
 
+/// The first line of a configuration that a demonstration wrote, and may write again.
+const MARK: &str = "# Written by `vardkase demo`, which writes it anew at its next start.\n";
+
 /// Writes configuration and vault under `dir`, and starts wall and daemon. `options.stop` ends the daemon.
+///
+/// # Errors
+/// If another one runs in `dir`, or its `config.toml` is somebody's own: then nothing there is touched.
 pub async fn open(dir: &Path, clock: SharedClock, options: Options) -> anyhow::Result<Demo> {
     let dir = std::path::absolute(dir)?;
     std::fs::DirBuilder::new()
@@ -38,9 +45,11 @@ pub async fn open(dir: &Path, clock: SharedClock, options: Options) -> anyhow::R
         .mode(0o700)
         .create(&dir)
         .with_context(|| shown(&dir))?;
+    let data_dir = hold(&dir, clock.now())?;
+    let path = dir.join("config.toml");
+    refuse_to_overwrite(&path)?;
     let any = "127.0.0.1:0".parse()?;
     let wall = Arc::new(Wall::start(any, any, &dir.join("wall"), Arc::clone(&clock)).await?);
-    let path = dir.join("config.toml");
     write(&path, SHIPPED)?;
     let shipped = Config::load(&path)?;
     let simulated: Vec<(AccountId, Simulated)> = shipped
@@ -71,6 +80,7 @@ pub async fn open(dir: &Path, clock: SharedClock, options: Options) -> anyhow::R
         }
     }
     let options = Options {
+        data_dir: Some(data_dir),
         wall: Some(Arc::clone(&wall)),
         ..options
     };
@@ -80,6 +90,29 @@ pub async fn open(dir: &Path, clock: SharedClock, options: Options) -> anyhow::R
         config: path,
         daemon,
     })
+}
+
+/// Holds the data directory before anything is written: what is written would point a running demonstration elsewhere.
+fn hold(dir: &Path, now: Timestamp) -> anyhow::Result<DataDir> {
+    match lock::hold(&dir.join("data"), now, false) {
+        Err(LockError::Held { holder, .. }) => bail!(
+            "another demonstration runs in {}: {}. End it first (Ctrl-C there), or take another folder with --dir.",
+            dir.display(),
+            lock::named(holder.as_ref())
+        ),
+        held => Ok(held?),
+    }
+}
+
+fn refuse_to_overwrite(path: &Path) -> anyhow::Result<()> {
+    match std::fs::read_to_string(path) {
+        Ok(text) if !text.starts_with(MARK) => bail!(
+            "{} was not written by a demonstration and is left as it is. Take an empty folder with --dir.",
+            path.display()
+        ),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).with_context(|| shown(path)),
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 fn shown(path: &Path) -> String {
@@ -94,7 +127,10 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
         .mode(0o600)
         .open(path)
         .with_context(|| shown(path))?;
-    std::io::Write::write_all(&mut file, text.as_bytes()).with_context(|| shown(path))
+    let mut whole = |text: &str| std::io::Write::write_all(&mut file, text.as_bytes());
+    whole(MARK)
+        .and_then(|()| whole(text))
+        .with_context(|| shown(path))
 }
 
 /// The shipped text, comments and all, with other addresses.

@@ -24,6 +24,14 @@ pub struct Holder {
     pub since: Timestamp,
 }
 
+/// Who it is, in words.
+pub fn named(holder: Option<&Holder>) -> String {
+    holder.map_or_else(
+        || "who it is cannot be read".to_owned(),
+        |h| format!("pid {} on {}, since {}", h.pid, h.host, h.since),
+    )
+}
+
 /// Why a data directory cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
@@ -32,7 +40,7 @@ pub enum LockError {
         "another daemon holds {}: {}. Stop that one first (`systemctl stop vardkase`). Only if it hangs and cannot be \
          stopped, start with --take-over: it is then locked out of the database.",
         dir.display(),
-        holder.as_ref().map_or_else(|| "who it is cannot be read".to_owned(), |h| format!("pid {} on {}, since {}", h.pid, h.host, h.since))
+        named(holder.as_ref())
     )]
     Held {
         /// The data directory.

@@ -4,6 +4,7 @@ pub mod address;
 pub mod arrival;
 pub mod broadcast;
 pub mod condition;
+pub mod confirmation;
 pub mod cost;
 pub mod delivery;
 pub mod identity;
@@ -21,13 +22,15 @@ pub use broadcast::{
     Actor, AlertState, Broadcast, BroadcastState, Kind, Lang, Mode, Recent, Rendering, Unit, Variant,
 };
 pub use condition::{Condition, Look, Notice, Observation, Phase, Reach, Seen, Sign, Subject, Trouble};
+pub use confirmation::{Confirmation, ConfirmationState};
 pub use cost::{Cost, Price};
 pub use delivery::{
-    Delivery, ExpansionState, Post, Proof, Purpose, Question, Receipt, Recipient, Settled, Work,
+    Delivery, ExpansionState, Need, Post, Primary, Proof, Purpose, Question, Receipt, Recipient, Settled,
+    Work,
 };
 pub use identity::{Identity, Latest, Profile, Rights};
 pub use ids::{AccountId, AlertId, BroadcastId, DeliveryId, GroupId, LaneId, ListId, MessageId};
-pub use outcome::{Busy, Reason, SendError};
+pub use outcome::{Busy, DRY_RUN, Outcome, Reason, STOOD_IN_FOR, SendError};
 pub use picture::{Picture, PictureRef, PictureRule};
 pub use quota::Quota;
 pub use report::{BroadcastReport, DeliveryReport, RecipientsReport};

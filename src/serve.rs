@@ -41,6 +41,8 @@ const PORT_AGAIN: Duration = Duration::from_secs(1);
 pub struct Options {
     /// Take the data directory over from a daemon that hangs.
     pub take_over: bool,
+    /// The data directory, held already; it is taken if it is not.
+    pub data_dir: Option<lock::DataDir>,
     /// A practice wall that runs already; one is started if there is none.
     pub wall: Option<Arc<Wall>>,
     /// Ends the daemon as SIGTERM does.
@@ -90,18 +92,21 @@ pub fn start(
     Box::pin(open(config, clock, options))
 }
 
-async fn open(config: Config, clock: SharedClock, options: Options) -> anyhow::Result<Daemon> {
+async fn open(config: Config, clock: SharedClock, mut options: Options) -> anyhow::Result<Daemon> {
     // Heard from the first moment on: one that comes while we start, or right after READY, waits for `run`.
     let signals = options.signals.then(Signals::hear).transpose()?;
     // Everything that may fail comes before the other daemon is set aside, or is undone: else nobody would run.
     let doors = Doors::open(&config, options.take_over).await;
-    let (doors, vault) = if options.take_over {
-        (Ok(doors?), Ok(Vault::open(&config.vault, Arc::clone(&clock))?))
-    } else {
-        (doors, Vault::open(&config.vault, Arc::clone(&clock)))
+    let doors = if options.take_over { Ok(doors?) } else { doors };
+    let data_dir = match options.data_dir.take() {
+        Some(held) => held,
+        None => lock::hold(&config.daemon.data_dir, clock.now(), options.take_over)?,
     };
-    let data_dir = lock::hold(&config.daemon.data_dir, clock.now(), options.take_over)?;
-    let (doors, vault) = (doors?, vault?);
+    let doors = doors?;
+    let (vault, problem) = Vault::open_or_closed(&config.vault, Arc::clone(&clock));
+    if let Some(error) = problem {
+        tracing::error!(%error, "the vault is not open: what needs no credential works, everything else is held");
+    }
     let socket = config.daemon.socket.clone();
     let metrics = crate::telemetry::start_metrics();
     let (app, listener) = match Box::pin(begin(config, clock, vault, &data_dir, &options)).await {

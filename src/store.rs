@@ -17,8 +17,8 @@ use self::writer::{Reply, Request, Writer};
 use crate::clock::{SharedClock, Timestamp, from_micros};
 use crate::config::Database;
 use crate::model::{
-    AccountId, AlertId, Arrival, Arrivals, Broadcast, BroadcastId, Delivery, DeliveryId, LaneId, Mode,
-    Recent, Rendering, State, Work, WrongTransition,
+    AccountId, AlertId, Arrival, Arrivals, Broadcast, BroadcastId, Delivery, DeliveryId, Event, LaneId, Mode,
+    Outcome, Recent, Rendering, State, Work, WrongTransition,
 };
 
 mod accept;
@@ -41,6 +41,7 @@ mod read;
 mod recall;
 mod restore;
 mod sql;
+mod stand_in;
 mod step;
 mod summary;
 mod suppress;
@@ -51,7 +52,7 @@ pub use condition::{Keep, Kept, Told};
 pub use data::{
     Acceptance, Accepted, Alert, Attempt, AttemptChange, ChainReport, Change, Changed, Destination, Entry,
     Expanded, Expansion, Extra, FIRST, LaneNotes, Lease, Listed, Opened, Record, Stage, StagedList, Standing,
-    StepMade, Suppressed, Target, Under,
+    StandsFor, StepMade, Suppressed, Target, Under,
 };
 pub use expand::{CHUNK, Forgotten, ListDecision};
 pub use recall::Recall;
@@ -85,6 +86,14 @@ pub enum StoreError {
     /// The change is not in the table of states.
     #[error(transparent)]
     Transition(#[from] WrongTransition),
+    /// The event cannot follow from an attempt that ended so.
+    #[error("an attempt that ended {outcome} cannot be followed by {event}")]
+    Outcome {
+        /// How it ended.
+        outcome: Outcome,
+        /// What was to follow.
+        event: Event,
+    },
     /// The same idempotency key came with another body.
     #[error("the idempotency key {0:?} was used before with another request")]
     KeyReused(String),
@@ -354,9 +363,22 @@ impl Store {
         self.ask(Request::Ping).await
     }
 
+    /// How many confirmation mails are in which state, of broadcasts that are open or younger than `age`.
+    pub async fn confirmations(&self, age: Duration) -> Result<Vec<(State, u64)>, StoreError> {
+        let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
+        let since = self.inner.clock.now().as_microsecond().saturating_sub(age);
+        read::confirmations(&self.inner.readers, from_micros(since)).await
+    }
+
     /// Keeps what a service tells later of a message that it took. Returns whether it was new.
-    pub async fn record_arrival(&self, arrival: Arrival, at: Timestamp) -> Result<bool, StoreError> {
-        self.ask(|reply| Request::Arrival(arrival, at, reply)).await
+    pub async fn record_arrival(
+        &self,
+        account: AccountId,
+        arrival: Arrival,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.ask(|reply| Request::Arrival(account, arrival, at, reply))
+            .await
     }
 
     /// How many messages of a broadcast have come how far, by account; only accounts that something was reported of.
@@ -400,7 +422,16 @@ impl Store {
         read::answered(&self.inner.readers, key, digest).await
     }
 
-    /// The lanes in which something stands in for one of these deliveries.
+    /// Accounts whose post stands in an alert, or may, because they stood in for others.
+    pub async fn stood_in(
+        &self,
+        alert: &AlertId,
+    ) -> Result<std::collections::BTreeSet<AccountId>, StoreError> {
+        read::stood_in(&self.inner.readers, alert).await
+    }
+
+    /// The lanes in which something stands in for one of these deliveries, of those that have come to rest or stand in
+    /// themselves.
     pub async fn stand_ins_of(&self, deliveries: &[DeliveryId]) -> Result<Vec<LaneId>, StoreError> {
         read::stand_ins_of(&self.inner.readers, deliveries).await
     }

@@ -74,5 +74,41 @@ pub fn start_metrics() -> PrometheusHandle {
     let recorder = PrometheusBuilder::new().build_recorder();
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder).ok();
+    for (name, meaning) in GAUGES {
+        metrics::describe_gauge!(*name, *meaning);
+    }
     handle
 }
+
+/// What the gauges mean, as `/metrics` says it. None names a person, a recipient or a secret.
+const GAUGES: &[(&str, &str)] = &[
+    (
+        "vardkase_deliveries",
+        "Deliveries of broadcasts that are open or younger than a day, by mode and state; confirmation mails too",
+    ),
+    (
+        "vardkase_confirmation_mails",
+        "Confirmation mails of broadcasts that are open or younger than a day, by state",
+    ),
+    (
+        "vardkase_confirmations_unsent",
+        "Of these, the ones that no relay has taken: above 0 for minutes means that the crisis organisation is not told",
+    ),
+    ("vardkase_journal_sequence", "Number of the journal's last record"),
+    (
+        "vardkase_lane_state",
+        "A lane: 0 idle, 1 sending, 2 waiting, 3 left alone by its circuit breaker",
+    ),
+    (
+        "vardkase_lane_breaker_open",
+        "1 if the account is left alone for a while after failures in a row",
+    ),
+    (
+        "vardkase_not_ready",
+        "Accounts and relays that lack something on this machine, mostly a credential; `vardkase status` names them",
+    ),
+    (
+        "vardkase_log_lines_dropped",
+        "Log lines that standard error did not take",
+    ),
+];

@@ -76,6 +76,9 @@ pub enum VaultError {
         /// What does not fit.
         what: String,
     },
+    /// It could not be opened when it was last tried.
+    #[error("{0}")]
+    Closed(String),
     /// One secret cannot be opened; the others can.
     #[error(
         "the secret {name} of {owner} is damaged in the vault and was refused; set it again with `vardkase credentials set {owner}`. The other secrets are not affected"
@@ -127,14 +130,16 @@ pub struct Entry {
 pub struct Vault(Arc<Inner>);
 
 struct Inner {
-    file: PathBuf,
-    key: Key,
+    files: VaultFiles,
+    credentials: Option<PathBuf>,
     clock: SharedClock,
-    state: RwLock<State>,
+    /// Why it could not be opened, if it could not.
+    state: RwLock<Result<State, String>>,
 }
 
-/// What was last read, and how the file looked then.
+/// What was last read, with which key, and how the file looked then.
 struct State {
+    key: Arc<Key>,
     contents: Contents,
     stamp: Stamp,
 }
@@ -164,38 +169,64 @@ impl Vault {
         Self::open_with(files, clock, credentials_directory().as_deref())
     }
 
+    /// The vault, open or not: a daemon works on without credentials for what needs none, and [`Self::refresh`] tries again.
+    ///
+    /// Returns why it is not open, if it is not; [`Self::problem`] tells it later on.
+    pub fn open_or_closed(files: &VaultFiles, clock: SharedClock) -> (Self, Option<VaultError>) {
+        let credentials = credentials_directory();
+        let state = State::open(files, credentials.as_deref());
+        let (state, problem) = match state {
+            Ok(state) => (Ok(state), None),
+            Err(error) => (Err(error.to_string()), Some(error)),
+        };
+        let vault = Self(Arc::new(Inner {
+            files: files.clone(),
+            credentials,
+            clock,
+            state: RwLock::new(state),
+        }));
+        (vault, problem)
+    }
+
     /// Opens the vault with the key in `credentials`, a folder that systemd filled, if one is there.
     pub fn open_with(
         files: &VaultFiles,
         clock: SharedClock,
         credentials: Option<&Path>,
     ) -> Result<Self, VaultError> {
-        let key = match Key::find(files, credentials) {
-            // On a new machine neither is there; then the vault is what to make, not the key what to look for.
-            Err(VaultError::NoKey(_)) if files.file.symlink_metadata().is_err() => {
-                return Err(VaultError::NoVault(files.file.clone()));
-            }
-            other => other?,
-        };
-        disk::check_folder(disk::folder_of(&files.file))?;
-        let state = State::read(&files.file, &key)?;
         Ok(Self(Arc::new(Inner {
-            file: files.file.clone(),
-            key,
+            files: files.clone(),
+            credentials: credentials.map(Path::to_owned),
             clock,
-            state: RwLock::new(state),
+            state: RwLock::new(Ok(State::open(files, credentials)?)),
         })))
     }
 
-    /// Reads the file again if it changed since. On an error, what was read before stays.
+    /// Reads the file again if it changed since; opens it if it could not be opened before. On an error, what was read
+    /// before stays.
     ///
     /// Returns whether it had changed.
     pub fn refresh(&self) -> Result<bool, VaultError> {
-        if Stamp::of(&self.0.file)? == self.state().stamp {
-            return Ok(false);
+        let known = self
+            .state()
+            .as_ref()
+            .ok()
+            .map(|state| (Arc::clone(&state.key), state.stamp));
+        let fresh = match known {
+            Some((_, stamp)) if Stamp::of(&self.0.files.file)? == stamp => return Ok(false),
+            Some((key, _)) => State::read(&self.0.files.file, key),
+            None => State::open(&self.0.files, self.0.credentials.as_deref()),
+        };
+        let mut state = self.0.state.write().unwrap_or_else(PoisonError::into_inner);
+        match fresh {
+            Ok(fresh) => *state = Ok(fresh),
+            Err(error) => {
+                if let Err(problem) = state.as_mut() {
+                    *problem = error.to_string();
+                }
+                return Err(error);
+            }
         }
-        let state = State::read(&self.0.file, &self.0.key)?;
-        *self.0.state.write().unwrap_or_else(PoisonError::into_inner) = state;
         Ok(true)
     }
 
@@ -204,12 +235,20 @@ impl Vault {
     /// # Errors
     /// Why not.
     pub fn check(&self) -> Result<(), VaultError> {
-        State::read(&self.0.file, &self.0.key).map(drop)
+        State::open(&self.0.files, self.0.credentials.as_deref()).map(drop)
+    }
+
+    /// Why the vault could not be opened, if it could not.
+    pub fn problem(&self) -> Option<String> {
+        self.state().as_ref().err().cloned()
     }
 
     /// The value of a secret; `None` if the vault holds none.
     pub fn get(&self, owner: &AccountId, name: &str) -> Result<Option<SecretString>, VaultError> {
-        self.state().contents.get(owner.as_str(), name)
+        match &*self.state() {
+            Ok(state) => state.contents.get(owner.as_str(), name),
+            Err(problem) => Err(VaultError::Closed(problem.clone())),
+        }
     }
 
     /// Keeps secrets of one owner, all of them or none. On disk when it returns.
@@ -252,17 +291,21 @@ impl Vault {
 
     /// Every secret without its value, by owner and name.
     pub fn list(&self) -> Vec<Entry> {
-        self.state().contents.list()
+        self.state()
+            .as_ref()
+            .map_or_else(|_| Vec::new(), |state| state.contents.list())
     }
 
     /// How many lines of the file cannot even be read as a record of someone.
     pub fn unreadable(&self) -> usize {
-        self.state().contents.unreadable()
+        self.state()
+            .as_ref()
+            .map_or(0, |state| state.contents.unreadable())
     }
 
-    /// The fingerprint of the key in use.
-    pub fn key_id(&self) -> &str {
-        self.0.key.id()
+    /// The fingerprint of the key in use; `None` as long as the vault is not open.
+    pub fn key_id(&self) -> Option<String> {
+        self.state().as_ref().ok().map(|state| state.key.id().to_owned())
     }
 
     /// The secrets of one account or relay, for its adapter.
@@ -273,7 +316,7 @@ impl Vault {
         })
     }
 
-    fn state(&self) -> RwLockReadGuard<'_, State> {
+    fn state(&self) -> RwLockReadGuard<'_, Result<State, String>> {
         self.0.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -282,24 +325,42 @@ impl Vault {
         &self,
         change: impl FnOnce(&mut Contents, &Key, Timestamp) -> Result<bool, VaultError>,
     ) -> Result<(), VaultError> {
-        let folder = disk::folder_of(&self.0.file);
+        let file = &self.0.files.file;
+        let folder = disk::folder_of(file);
         let _lock = disk::lock(folder)?;
-        let mut fresh = State::read(&self.0.file, &self.0.key)?;
-        if change(&mut fresh.contents, &self.0.key, self.0.clock.now())? {
-            fresh.stamp = disk::replace(&self.0.file, fresh.contents.to_text(&self.0.key).as_bytes())?;
+        let key = match &*self.state() {
+            Ok(state) => Arc::clone(&state.key),
+            Err(problem) => return Err(VaultError::Closed(problem.clone())),
+        };
+        let mut fresh = State::read(file, Arc::clone(&key))?;
+        if change(&mut fresh.contents, &key, self.0.clock.now())? {
+            fresh.stamp = disk::replace(file, fresh.contents.to_text(&key).as_bytes())?;
         }
-        *self.0.state.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        *self.0.state.write().unwrap_or_else(PoisonError::into_inner) = Ok(fresh);
         Ok(())
     }
 }
 
 impl State {
-    fn read(file: &Path, key: &Key) -> Result<Self, VaultError> {
+    fn open(files: &VaultFiles, credentials: Option<&Path>) -> Result<Self, VaultError> {
+        let key = match Key::find(files, credentials) {
+            // On a new machine neither is there; then the vault is what to make, not the key what to look for.
+            Err(VaultError::NoKey(_)) if files.file.symlink_metadata().is_err() => {
+                return Err(VaultError::NoVault(files.file.clone()));
+            }
+            other => other?,
+        };
+        disk::check_folder(disk::folder_of(&files.file))?;
+        Self::read(&files.file, Arc::new(key))
+    }
+
+    fn read(file: &Path, key: Arc<Key>) -> Result<Self, VaultError> {
         let (bytes, stamp) =
             disk::read_private(file, disk::MAX_VAULT)?.ok_or_else(|| VaultError::NoVault(file.to_owned()))?;
         Ok(Self {
-            contents: Contents::from_bytes(file, &bytes, key)?,
+            contents: Contents::from_bytes(file, &bytes, &key)?,
             stamp,
+            key,
         })
     }
 }
@@ -311,7 +372,7 @@ impl fmt::Debug for Vault {
             names.entry(entry.owner).or_default().push(entry.name);
         }
         f.debug_struct("Vault")
-            .field("file", &self.0.file)
+            .field("file", &self.0.files.file)
             .field("names", &names)
             .finish_non_exhaustive()
     }
@@ -372,6 +433,23 @@ impl Secrets for OwnSecrets {
                 tracing::error!(account.id = %self.owner, secret.name = name, %error, "secret refused");
                 None
             }
+        }
+    }
+
+    fn require(&self, name: &'static str) -> Result<SecretString, Reason> {
+        let owner = &self.owner;
+        match self.vault.get(owner, name) {
+            Ok(Some(secret)) if !secret.expose_secret().is_empty() => Ok(secret),
+            Ok(_) => Err(Reason::new(
+                "no-credential",
+                format!(
+                    "the vault holds no {name} of {owner}; set it with `vardkase credentials set {owner}`"
+                ),
+            )),
+            Err(error) => Err(Reason::new(
+                "vault",
+                format!("{name} of {owner} cannot be read: {error}"),
+            )),
         }
     }
 

@@ -1,11 +1,17 @@
-//! Delivery reports: a service calls us, the account's adapter reads what it says, the store keeps what is new.
+//! What is told from outside: a service calls, or a reader who wants no more mail. The account's adapter reads what it says
+//! and whether it is proved; the store keeps what is new.
+
+use std::sync::Arc;
+
+use serde_json::json;
 
 use super::App;
+use crate::channel::{Call, Channel, Heard};
 use crate::dispatch::LanePlan;
-use crate::model::{AccountId, LaneId, Mode, Reason};
-use crate::store::StoreError;
+use crate::model::{AccountId, Actor, BroadcastReport, LaneId, Mode, Reason};
+use crate::store::{Entry, StoreError};
 
-/// Why a report was not taken. Whoever calls is told no more than that.
+/// Why a call was not taken. Whoever calls is told no more than that.
 #[derive(Debug, thiserror::Error)]
 pub enum Untaken {
     /// It is not for us, or not from whom it should be.
@@ -17,35 +23,96 @@ pub enum Untaken {
 }
 
 impl App {
-    /// Takes a delivery report that came for an account.
+    /// Takes what a service tells of an account. Returns what it wants to hear, if anything.
     ///
     /// # Errors
-    /// See [`Untaken`]. Nothing was kept.
-    pub async fn arrived(
-        &self,
-        account: &AccountId,
-        query: &[(String, String)],
-        form: &[(String, String)],
-    ) -> Result<(), Untaken> {
+    /// See [`Untaken`]. After a fault of the store some of it may have been kept; a repeat is harmless.
+    pub async fn heard(&self, account: &AccountId, call: &Call<'_>) -> Result<Option<String>, Untaken> {
+        let channel = self.live(account).map_err(Untaken::Refused)?;
+        let arrivals = match channel.hear(call).map_err(Untaken::Refused)? {
+            Heard::Echo(text) => return Ok(Some(text)),
+            Heard::Arrivals(arrivals) => arrivals,
+        };
+        for arrival in arrivals {
+            let delivery = arrival.delivery.clone();
+            match self
+                .store
+                .record_arrival(account.clone(), arrival, self.now())
+                .await
+            {
+                Ok(_) => {}
+                // Proved, but of another database, or of another account: a service that hears no would tell it for days.
+                Err(StoreError::NotFound(_)) => {
+                    tracing::debug!(account.id = %account, delivery.id = %delivery, "a report of no delivery of ours");
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Who would leave the list of an account: nothing is changed.
+    ///
+    /// # Errors
+    /// The token is not one that we made for this account.
+    pub fn may_leave(&self, account: &AccountId, token: &str) -> Result<(), Reason> {
+        self.live(account)?.leaver(token).map(|_| ())
+    }
+
+    /// Leaves a reader out of the account's later broadcasts, by the token of a mail that they got. Repeating it is
+    /// harmless.
+    ///
+    /// # Errors
+    /// See [`Untaken`].
+    pub async fn leave(&self, account: &AccountId, token: &str) -> Result<(), Untaken> {
+        let recipient = self
+            .live(account)
+            .and_then(|channel| channel.leaver(token))
+            .map_err(Untaken::Refused)?;
+        let reason = Reason::new("unsubscribed", "left the list by the link in a mail");
+        let entry = Entry {
+            at: self.now(),
+            actor: Actor("reader (unsubscribe)".to_owned()),
+            kind: "suppress",
+            broadcast: None,
+            delivery: None,
+            body: json!({ "account": account, "recipient": recipient.masked(), "reason": reason }),
+        };
+        self.store
+            .leave(recipient, account.clone(), reason, entry)
+            .await?;
+        Ok(())
+    }
+
+    /// The adapter that really sends: nobody outside hears of an exercise.
+    fn live(&self, account: &AccountId) -> Result<Arc<dyn Channel>, Reason> {
         let lane = LaneId {
             account: account.clone(),
-            // Nobody outside hears of an exercise.
             mode: Mode::Live,
         };
-        let channel = match self.lane_plan(&lane) {
+        match self.lane_plan(&lane) {
             None => Err(Reason::new("no-account", "there is no such account")),
             Some(LanePlan { channel, .. }) => channel,
-        };
-        let arrival = channel
-            .and_then(|channel| channel.arrival(query, form))
-            .map_err(Untaken::Refused)?;
-        match self.store.record_arrival(arrival, self.now()).await {
-            Err(StoreError::NotFound(what)) => Err(Untaken::Refused(Reason::new(
-                "no-delivery",
-                format!("there is no {what}"),
-            ))),
-            Err(error) => Err(error.into()),
-            Ok(_) => Ok(()),
+        }
+    }
+
+    /// Makes a report say also of the accounts that nothing was reported of yet, though it will be.
+    pub(super) fn expect_arrivals(&self, report: &mut BroadcastReport) {
+        if report.mode != Mode::Live {
+            return;
+        }
+        let listed = report.recipients.iter().map(|counted| &counted.account);
+        let named = report.deliveries.iter().map(|delivery| &delivery.account);
+        for account in listed
+            .chain(named)
+            .cloned()
+            .collect::<std::collections::BTreeSet<_>>()
+        {
+            if !report.arrivals.contains_key(&account)
+                && self.live(&account).is_ok_and(|channel| channel.hears())
+            {
+                report.arrivals.insert(account, crate::model::Arrivals::default());
+            }
         }
     }
 }

@@ -109,7 +109,7 @@ impl App {
                 return Ok(None);
             }
         }
-        let report = super::expansion::report(&broadcast, &self.store.summary(id, super::NAMED).await?);
+        let report = self.report_of(&broadcast, super::NAMED).await?;
         let existing: Vec<Purpose> = report.confirmations.iter().map(|mail| mail.purpose).collect();
         match confirm::due(&report, &existing, now, after) {
             // Finished before with nobody to tell.

@@ -39,11 +39,20 @@ impl App {
                 &of_account,
                 standing.get(&extent.account),
             );
+            // Only of a list: those whom it did not stand in for know nothing that would have to be corrected.
+            let stood_in = of_account.iter().all(|extent| extent.is_list && extent.stands_in);
+            let why = if stood_in {
+                "it stood in for another account; those whom it reached get the correction there too"
+                    .to_owned()
+            } else {
+                why
+            };
             accounts.push(Outlook {
                 account: extent.account.clone(),
                 channel: extent.channel.clone(),
                 how,
                 why,
+                stood_in,
             });
         }
         Ok(Correcting {

@@ -134,7 +134,7 @@ fn of_expansion(one: &Expansion, state: Option<&ListedState>) -> RecipientsRepor
     };
     let open = one.state == ExpansionState::Open;
     let latest: Option<Timestamp> = state.and_then(|state| state.latest);
-    let stands_in = one.stands_in_for.is_some();
+    let stands_in = !one.stands_in_for.is_empty();
     RecipientsReport {
         account: one.lane.account.clone(),
         channel: one.channel.clone(),

@@ -1,7 +1,8 @@
 //! Lists in files: read through when somebody asks how many they are, and put into the database, a chunk at a time, when
 //! a command uses them. Never in memory as a whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -12,7 +13,7 @@ use tokio::sync::mpsc;
 use super::{App, AppError, list};
 use crate::check::Finding;
 use crate::config::{Account, Config, Files, List, Reader, Survey, survey};
-use crate::model::{AccountId, ListId, Reason, Recipient};
+use crate::model::{AccountId, AddressKind, ListId, Reason, Recipient};
 use crate::store::{CHUNK, StagedList};
 
 /// Chunks that go to the database together: few flushes, and still little to wait for.
@@ -118,6 +119,29 @@ impl App {
     }
 }
 
+/// The hashes of the places that stand in a list more than once under different addresses: a browser that subscribed
+/// again has the same place and new keys, and only the last of them can be read there. Eight bytes a subscription while
+/// this is found out, and nothing of any other list: its addresses are the same to the letter, which the store sees.
+fn twice(files: &Files, kind: AddressKind) -> HashSet<u64> {
+    let (mut once, mut twice) = (HashSet::new(), HashSet::new());
+    if kind == AddressKind::Push {
+        for recipient in Reader::new(files, kind).flatten() {
+            let hash = hash_of(&kind.place(&recipient));
+            if !once.insert(hash) {
+                twice.insert(hash);
+            }
+        }
+    }
+    twice
+}
+
+/// Two places of one hash are no harm: they are kept apart by their names.
+fn hash_of(place: &str) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    place.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// What a list gives while it is read.
 struct Chunks {
     to: mpsc::Sender<Vec<String>>,
@@ -147,15 +171,28 @@ impl Chunks {
                 }
             }
             Some(files) => {
+                let twice = twice(files, list.kind);
+                let mut held: BTreeMap<String, Recipient> = BTreeMap::new();
                 for entry in Reader::new(files, list.kind) {
                     match entry {
-                        Ok(recipient) => self.take(recipient),
+                        Ok(recipient) if twice.is_empty() => self.take(recipient),
+                        Ok(recipient) => {
+                            let place = list.kind.place(&recipient);
+                            if twice.contains(&hash_of(&place)) {
+                                held.insert(place, recipient);
+                            } else {
+                                self.take(recipient);
+                            }
+                        }
                         Err(fault) => self.found.fault(fault, NAMED),
                     }
                     // Nobody takes it any more: the daemon stops, or the database failed.
                     if self.to.is_closed() {
                         break;
                     }
+                }
+                for recipient in held.into_values() {
+                    self.take(recipient);
                 }
             }
         }
@@ -225,4 +262,95 @@ pub(super) fn finding(id: &AccountId, list: &ListId, state: State<'_>, only: boo
         );
         Finding::warn(CHECK, Some(id), text)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+
+    fn list(folder: &Path, name: &str, kind: AddressKind) -> List {
+        List {
+            id: "boende".parse().unwrap(),
+            kind,
+            recipients: Vec::new(),
+            files: Some(Files {
+                place: folder.join(name),
+                folder: false,
+                column: None,
+            }),
+            unsubscribe: None,
+        }
+    }
+
+    /// Reads a list as the daemon does, and says how many batches there were and how many stood ready at most.
+    fn taken(list: &List, mut each: impl FnMut(Recipient)) -> (u64, usize) {
+        let (to, mut from) = mpsc::channel(2);
+        let source = list.clone();
+        let reading = std::thread::spawn(move || Chunks::new(to).read(&source));
+        let (mut batches, mut most) = (0, 0);
+        while let Some(bodies) = from.blocking_recv() {
+            batches += 1;
+            most = most.max(from.len() + 1);
+            for body in bodies {
+                let chunk: Vec<Recipient> = serde_json::from_str(&body).unwrap();
+                assert!(chunk.len() <= CHUNK);
+                chunk.into_iter().for_each(&mut each);
+            }
+        }
+        let (_, found) = reading.join().unwrap();
+        assert_eq!(found.faults, 0);
+        (batches, most)
+    }
+
+    #[test]
+    fn a_million_lines_pass_through_a_few_chunks_at_a_time() {
+        const MANY: u64 = 1_000_000;
+        let folder = tempfile::tempdir().unwrap();
+        let mut text = String::from("telefon\n");
+        for n in 0..MANY {
+            writeln!(text, "+4670{n:07}").unwrap();
+        }
+        std::fs::write(folder.path().join("boende.csv"), &text).unwrap();
+        drop(text);
+        let list = list(folder.path(), "boende.csv", AddressKind::Phone);
+        let mut next = 0;
+        let (batches, most) = taken(&list, |recipient| {
+            assert_eq!(recipient.address(), format!("+4670{next:07}"));
+            next += 1;
+        });
+        assert_eq!(next, MANY, "each once, in the order of the file");
+        let batch = (CHUNK * TOGETHER) as u64;
+        assert_eq!(batches, MANY.div_ceil(batch));
+        // Two wait, one is being taken: the reader stands still until somebody takes more.
+        assert!(most <= 3, "{most} batches stood ready");
+    }
+
+    #[test]
+    fn a_browser_that_subscribed_again_counts_once_with_its_latest_keys() {
+        let folder = tempfile::tempdir().unwrap();
+        let line = |endpoint: &str, auth: &str| {
+            format!(
+                "{{\"endpoint\":\"https://push.example.net/{endpoint}\",\"keys\":{{\"p256dh\":\"BCVxsr7N_eNgVRqvHtD0zTZsEc6-\
+                 VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4\",\"auth\":\"{auth}\"}}}}\n"
+            )
+        };
+        let (old, new) = ("BTBZMqHH6r4Tts7J_aSIgg", "DGv6ra1nlYgDCS1FRnbzlw");
+        let text = line("a", old) + &line("b", old) + &line("a", new) + &line("c", new);
+        std::fs::write(folder.path().join("lasare.jsonl"), text).unwrap();
+        let list = list(folder.path(), "lasare.jsonl", AddressKind::Push);
+        let mut seen = Vec::new();
+        taken(&list, |recipient| {
+            let read: serde_json::Value = serde_json::from_str(recipient.address()).unwrap();
+            seen.push((
+                read["endpoint"].as_str().unwrap().to_owned(),
+                read["keys"]["auth"].as_str().unwrap().to_owned(),
+            ));
+        });
+        seen.sort();
+        let expected = [("a", new), ("b", old), ("c", new)]
+            .map(|(name, auth)| (format!("https://push.example.net/{name}"), auth.to_owned()));
+        assert_eq!(seen, expected);
+    }
 }

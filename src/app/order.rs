@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use super::plan::StandIn;
 use super::{list, proof};
 use crate::clock::{Timestamp, later};
 use crate::compose::Plan;
 use crate::config::{Account, Config, List, Stage};
 use crate::model::{AccountId, Kind, Purpose, Recipient, Rendering, State};
-use crate::store::{Destination, Standing, Target};
+use crate::store::{Destination, Standing, StandsFor, Target};
 
 /// What the deliveries of a broadcast are made from.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +27,7 @@ pub(super) struct Order<'a> {
     /// The same with the fallback link.
     pub alternative: Option<&'a Plan>,
     /// Which account stands in for which, of those that the plan has.
-    pub stand_ins: &'a [(AccountId, AccountId)],
+    pub stand_ins: &'a [StandIn],
 }
 
 /// What is to be accepted.
@@ -64,8 +65,8 @@ impl<'a> Order<'a> {
                 rendering: *rendering,
                 alternative,
             };
-            match self.stand_ins.iter().find(|(stand_in, _)| stand_in == id) {
-                Some((_, primary)) => self.stand_in(&of, primary, &mut all),
+            match self.stand_ins.iter().find(|stand_in| stand_in.account == *id) {
+                Some(stand_in) => self.stand_in(&of, stand_in, waits, &mut all),
                 None => self.own(&of, waits, &mut all),
             }
         }
@@ -85,10 +86,7 @@ impl<'a> Order<'a> {
     fn own(&self, of: &One<'_>, waits: bool, all: &mut Drawn<'a>) {
         let account = of.account;
         let stands = self.standing.get(&account.id);
-        let mut not_before = self.now;
-        if waits && account.stage == Stage::Normal && !account.channel.can.by_hand {
-            not_before = later(self.now, self.config.daemon.stage_deadline);
-        }
+        let not_before = self.not_before(account, waits);
         let corrected = stands
             .and_then(|stands| stands.post.clone())
             .filter(|_| self.kind == Kind::Correction && account.corrects_by_edit);
@@ -124,34 +122,59 @@ impl<'a> Order<'a> {
         }
     }
 
-    /// What an account gets that stands in for another: to each of its recipients, if the other one does not get out.
-    fn stand_in(&self, of: &One<'_>, primary: &AccountId, all: &mut Drawn<'a>) {
-        let Some(other) = self.config.accounts.get(primary) else {
+    /// What an account gets that stands in for others: to each of its recipients, if one of them does not get out.
+    fn stand_in(&self, of: &One<'_>, stand_in: &StandIn, waits: bool, all: &mut Drawn<'a>) {
+        let mut serves = Vec::new();
+        self.serves(stand_in, &mut serves);
+        if serves.is_empty() {
             return;
-        };
-        let not_before = later(self.now, other.fallback_after);
-        let served = list(self.config, other).map(|list| list.recipients.as_slice());
+        }
+        let target = Some(Target::InsteadOf(serves));
+        let not_before = self.not_before(of.account, waits);
         if let Some(list) = list(self.config, of.account).filter(|_| self.stages_lists()) {
             let each = Destination {
-                target: Some(Target::Account(primary.clone())),
+                target,
                 ..of.to(None, not_before)
             };
             all.lists.push((each, list));
             return;
         }
         for recipient in self.recipients(of.account) {
-            // Where both have recipients, one stands in only for the same one.
-            let same = match (&served, &recipient) {
-                (Some(served), Some(recipient)) => served.contains(recipient),
-                (Some(_), None) => false,
-                (None, _) => true,
+            all.destinations.push(Destination {
+                // A person takes over as a program does: not before there is a need.
+                state: State::Queued,
+                target: target.clone(),
+                ..of.to(recipient, not_before)
+            });
+        }
+    }
+
+    /// Whom an account stands in for. One that a check left out is stepped over: who stands in for it takes its place.
+    fn serves(&self, stand_in: &StandIn, all: &mut Vec<StandsFor>) {
+        for id in &stand_in.primaries {
+            let Some(primary) = self.config.accounts.get(id) else {
+                continue;
             };
-            if same {
-                all.destinations.push(Destination {
-                    target: Some(Target::Account(primary.clone())),
-                    ..of.to(recipient, not_before)
-                });
+            if self.plan.accounts.iter().any(|(there, _)| there == id) {
+                if all.iter().all(|known| known.account != *id) {
+                    all.push(StandsFor {
+                        account: id.clone(),
+                        wait: i64::try_from(primary.fallback_after.as_micros()).unwrap_or(i64::MAX),
+                        keeps: primary.keeps_going,
+                    });
+                }
+            } else if let Some(further) = self.stand_ins.iter().find(|other| other.account == *id) {
+                self.serves(further, all);
             }
+        }
+    }
+
+    /// When an account goes: with the first stage, or after it.
+    fn not_before(&self, account: &Account, waits: bool) -> Timestamp {
+        if waits && account.stage == Stage::Normal && !account.channel.can.by_hand {
+            later(self.now, self.config.daemon.stage_deadline)
+        } else {
+            self.now
         }
     }
 
@@ -164,9 +187,9 @@ impl<'a> Order<'a> {
 }
 
 /// Whether there is a first stage to wait for.
-pub(super) fn waits(config: &Config, plan: &Plan, stand_ins: &[(AccountId, AccountId)]) -> bool {
+pub(super) fn waits(config: &Config, plan: &Plan, stand_ins: &[StandIn]) -> bool {
     let stages = plan.accounts.iter().filter_map(|(id, _)| {
-        let stands_in = stand_ins.iter().any(|(stand_in, _)| stand_in == id);
+        let stands_in = stand_ins.iter().any(|stand_in| stand_in.account == *id);
         let account = config.accounts.get(id).filter(|_| !stands_in);
         account.map(|account| account.stage)
     });

@@ -13,6 +13,7 @@ use crate::clock::{Timestamp, later};
 use crate::compose::parts::{self, Whole};
 use crate::compose::{self, Command, Plan, PreparedMessage, Room};
 use crate::config::{Account, Config, Stage, Survey};
+use crate::confirm::words;
 use crate::model::{AccountId, Kind, Mode, Rendering};
 
 /// A command worked out: what would be accepted.
@@ -26,8 +27,8 @@ pub struct Draft<'a> {
     pub plan: Option<Plan>,
     /// The same with the fallback link, where there is a first stage to wait for.
     pub alternative: Option<Plan>,
-    /// Which account stands in for which: named only here, not by the command.
-    pub stand_ins: Vec<(AccountId, AccountId)>,
+    /// Which accounts stand in for which: named only here, not by the command. Those they stand in for come first.
+    pub stand_ins: Vec<StandIn>,
     /// When it would stop being true.
     pub valid_until: Timestamp,
     /// What the checks say.
@@ -36,13 +37,26 @@ pub struct Draft<'a> {
     pub(super) pictures: Pictures,
 }
 
+/// An account that stands in for others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StandIn {
+    /// The account.
+    pub account: AccountId,
+    /// Those that name it as their fallback: addressed by the command, or standing in themselves.
+    pub primaries: Vec<AccountId>,
+}
+
 /// Works a command out. `mode` is the alert's, or what was asked for; live if neither.
 ///
 /// # Errors
 /// [`AppError::Invalid`] if the request cannot be meant: no such message, account or group, a kind without an alert.
+///
+/// `stood_in` are the accounts whose post stands in the alert because they stood in for others: what they said is followed
+/// up on them, whether or not they would be needed this time.
 pub async fn draft<'a>(
     config: &'a Config,
     request: &SendRequest,
+    stood_in: &BTreeSet<AccountId>,
     mode: Option<Mode>,
     now: Timestamp,
     http: &Transport,
@@ -57,7 +71,7 @@ pub async fn draft<'a>(
     } else {
         &request.to
     };
-    let accounts = config.select(names).map_err(AppError::Invalid)?;
+    let mut accounts = config.select(names).map_err(AppError::Invalid)?;
     if accounts.is_empty() {
         return Err(AppError::Invalid(format!(
             "{} means no account",
@@ -72,8 +86,19 @@ pub async fn draft<'a>(
         languages: request.languages.clone(),
     };
     let valid_until = later(now, message.valid_for);
-    let stand_ins = stand_ins(config, &accounts);
-    let standing_by = stand_ins.iter().filter_map(|(id, _)| config.accounts.get(id));
+    let (mut stand_ins, mut unfit) = stand_ins(config, &accounts);
+    let follow: Vec<&Account> = stand_ins
+        .iter()
+        .filter(|one| stood_in.contains(&one.account))
+        .filter_map(|one| config.accounts.get(&one.account))
+        .collect();
+    if !follow.is_empty() {
+        accounts.extend(follow);
+        (stand_ins, unfit) = self::stand_ins(config, &accounts);
+    }
+    let standing_by = stand_ins
+        .iter()
+        .filter_map(|one| config.accounts.get(&one.account));
     let all = accounts.iter().copied().chain(standing_by.clone());
     let pictures = Pictures::of(request, message, config, all).await?;
     let work = Work {
@@ -92,6 +117,7 @@ pub async fn draft<'a>(
         stand_ins: &stand_ins,
     };
     let mut drawn = work.draw(&accounts, standing_by, &pictures);
+    drawn.findings.extend(unfit);
     if let Some(plan) = &drawn.plan {
         drawn.findings.extend(answers(config, plan, http).await);
     }
@@ -119,14 +145,14 @@ impl<'a> Draft<'a> {
         let standing_by = self
             .stand_ins
             .iter()
-            .filter_map(|(id, _)| config.accounts.get(id));
+            .filter_map(|one| config.accounts.get(&one.account));
         self.accounts.iter().copied().chain(standing_by).collect()
     }
 
-    /// The account that this one stands in for, if it does.
-    fn stands_in_for(&self, id: &AccountId) -> Option<&AccountId> {
-        let pair = self.stand_ins.iter().find(|(stand_in, _)| stand_in == id);
-        pair.map(|(_, primary)| primary)
+    /// The accounts that this one stands in for.
+    fn stands_in_for(&self, id: &AccountId) -> &[AccountId] {
+        let found = self.stand_ins.iter().find(|one| one.account == *id);
+        found.map(|one| one.primaries.as_slice()).unwrap_or_default()
     }
 }
 
@@ -135,7 +161,7 @@ struct Work<'a> {
     config: &'a Config,
     message: &'a PreparedMessage,
     input: CheckInput<'a>,
-    stand_ins: &'a [(AccountId, AccountId)],
+    stand_ins: &'a [StandIn],
 }
 
 /// The texts, and what the checks say of them.
@@ -180,12 +206,16 @@ impl Work<'_> {
         findings.extend(pictures.unchanged(accounts, command.kind));
         for finding in &mut findings {
             let stand_in = finding.account.as_ref().filter(|_| finding.level == Level::Block);
-            let pair = self.stand_ins.iter().find(|(id, _)| Some(id) == stand_in);
-            if let Some((stand_in, primary)) = pair {
+            let found = self.stand_ins.iter().find(|one| Some(&one.account) == stand_in);
+            if let Some(StandIn { account, primaries }) = found {
                 // Who only stands in never stops those who are meant.
-                plan = plan.without(stand_in);
+                plan = plan.without(account);
                 finding.level = Level::Warn;
-                finding.text = format!("{} {stand_in} ersätter då inte {primary}.", finding.text);
+                finding.text = format!(
+                    "{} {account} ersätter då inte {}.",
+                    finding.text,
+                    named(primaries)
+                );
             }
         }
         let alternative = self.alternative(&plan, &mut findings);
@@ -267,22 +297,84 @@ fn attempts(account: &Account, kind: Kind, preview: &AccountPreview) -> usize {
     preview.recipients.unwrap_or(1) + pins + unpins
 }
 
-/// The accounts that stand in for those chosen, as long as the command does not go to them anyway.
-/// An account stands in for one other, the first of the configuration. A person is no stand-in: what is refused goes to a person by itself.
-fn stand_ins(config: &Config, accounts: &[&Account]) -> Vec<(AccountId, AccountId)> {
-    let chosen: BTreeSet<&AccountId> = accounts.iter().map(|account| &account.id).collect();
-    let mut found: Vec<(AccountId, AccountId)> = Vec::new();
-    for account in accounts {
-        let next = account.fallback.as_ref().and_then(|id| config.accounts.get(id));
-        if let Some(next) = next
-            && !chosen.contains(&next.id)
-            && !next.channel.can.by_hand
-            && found.iter().all(|(id, _)| *id != next.id)
-        {
-            found.push((next.id.clone(), account.id.clone()));
+/// Accounts as they are listed in a sentence.
+fn named(accounts: &[AccountId]) -> String {
+    let names: Vec<&str> = accounts.iter().map(AccountId::as_str).collect();
+    words::listed(&names)
+}
+
+/// The accounts that stand in for those chosen, and for those that do, as long as the command does not go to them anyway;
+/// each after those that it stands in for. And what is to be said of those that cannot.
+fn stand_ins(config: &Config, accounts: &[&Account]) -> (Vec<StandIn>, Vec<Finding>) {
+    let mut seen: BTreeSet<&AccountId> = accounts.iter().map(|account| &account.id).collect();
+    let chosen = seen.clone();
+    let mut next: Vec<&Account> = accounts.to_vec();
+    let (mut found, mut findings): (Vec<StandIn>, Vec<Finding>) = (Vec::new(), Vec::new());
+    while !next.is_empty() {
+        let mut further = Vec::new();
+        for account in next {
+            let fallback = account.fallback.as_ref().and_then(|id| config.accounts.get(id));
+            let Some(other) = fallback.filter(|other| !chosen.contains(&other.id)) else {
+                continue;
+            };
+            if let Some(why) = cannot_stand_in(account, other) {
+                let text = format!("{} kan inte ersätta {}: {why}.", other.id, account.id);
+                findings.push(Finding::warn("fallback", Some(&account.id), text));
+                continue;
+            }
+            match found.iter_mut().find(|one| one.account == other.id) {
+                Some(known) => known.primaries.push(account.id.clone()),
+                None => found.push(StandIn {
+                    account: other.id.clone(),
+                    primaries: vec![account.id.clone()],
+                }),
+            }
+            if seen.insert(&other.id) {
+                further.push(other);
+            }
         }
+        next = further;
     }
-    found
+    // A chain that meets another one farther on has been found too early. There are no circles: the configuration is
+    // checked for them.
+    let mut placed: Vec<StandIn> = Vec::new();
+    while !found.is_empty() {
+        let waits = |one: &StandIn| found.iter().any(|other| one.primaries.contains(&other.account));
+        let Some(index) = found.iter().position(|one| !waits(one)) else {
+            break;
+        };
+        placed.push(found.remove(index));
+    }
+    (placed, findings)
+}
+
+/// Why an account cannot reach those whom another one reaches.
+fn cannot_stand_in(account: &Account, other: &Account) -> Option<&'static str> {
+    account.settings.list()?;
+    if other.settings.list().is_none() {
+        Some("det når inte mottagarna i listan")
+    } else if account.settings.addresses_of() != other.settings.addresses_of() {
+        Some("listorna har olika slags adresser")
+    } else {
+        None
+    }
+}
+
+/// What is to be said of an account whose stand-in goes before the account itself has had its time.
+fn too_slow(account: &Account, takes_ms: u64, stand_ins: &[StandIn]) -> Option<Finding> {
+    let stand_in = stand_ins.iter().find(|one| one.primaries.contains(&account.id))?;
+    let limit = account.fallback_after;
+    if u128::from(takes_ms) <= limit.as_millis() {
+        return None;
+    }
+    let text = format!(
+        "Kontot behöver minst {} för att nå alla, men {} tar över efter {}: de som inte har nåtts då får meddelandet \
+         därifrån i stället. Höj fallback_after, eller rate om tjänsten tillåter det.",
+        words::span(Duration::from_millis(takes_ms)),
+        stand_in.account,
+        words::span(limit),
+    );
+    Some(Finding::warn("fallback", Some(&account.id), text))
 }
 
 /// Whether the page behind the link answers.
@@ -348,7 +440,7 @@ pub fn preview(
                 faults: found.faults,
                 first: first.as_deref(),
             };
-            let only = only && draft.stands_in_for(&account.id).is_none();
+            let only = only && draft.stands_in_for(&account.id).is_empty();
             draft
                 .findings
                 .extend(lists::finding(&account.id, list, state, only));
@@ -367,7 +459,8 @@ pub fn preview(
             AccountPreview {
                 account: account.id.clone(),
                 channel: account.channel.id.to_owned(),
-                stands_in_for: draft.stands_in_for(&account.id).cloned(),
+                stands_in_for: draft.stands_in_for(&account.id).first().cloned(),
+                also_for: draft.stands_in_for(&account.id).iter().skip(1).cloned().collect(),
                 proof: super::proof(account),
                 recipients: recipients(account),
                 variant: rendering.map(|r| r.variant),
@@ -402,9 +495,15 @@ pub fn preview(
     let accounts: Vec<AccountPreview> = accounts
         .into_iter()
         .zip(&everyone)
-        .map(|(preview, account)| AccountPreview {
-            takes_ms: takes_ms(&account.pace, attempts(account, draft.command.kind, &preview)),
-            ..preview
+        .map(|(preview, account)| {
+            let takes_ms = takes_ms(&account.pace, attempts(account, draft.command.kind, &preview));
+            let mut findings = preview.findings;
+            findings.extend(too_slow(account, takes_ms, &draft.stand_ins));
+            AccountPreview {
+                takes_ms,
+                findings,
+                ..preview
+            }
         })
         .collect();
     let longest = |stage: Stage| {

@@ -122,6 +122,9 @@ pub struct AccountPreview {
     /// The account that it stands in for: it gets nothing unless that one does not get out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stands_in_for: Option<AccountId>,
+    /// Further accounts that it stands in for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also_for: Vec<AccountId>,
     /// How surely a second post is avoided.
     pub proof: Proof,
     /// How many recipients, on list channels.
@@ -294,6 +297,9 @@ pub struct Outlook {
     pub how: How,
     /// Why, in a sentence.
     pub why: String,
+    /// The account only stood in for others: those whom it reached so get the sequel without its being named.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stood_in: bool,
 }
 
 /// What is done on an account.
@@ -446,6 +452,17 @@ pub struct Verification {
     pub duration_ms: u64,
 }
 
+/// An account or a relay that lacks something on this machine, mostly a credential.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotReady {
+    /// Its id.
+    pub owner: AccountId,
+    /// Its channel; `relay` for a relay.
+    pub channel: String,
+    /// What it lacks, and what to do.
+    pub problem: Reason,
+}
+
 /// How the daemon does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -467,6 +484,9 @@ pub struct Status {
     pub database: String,
     /// Where the practice wall is.
     pub wall: String,
+    /// Accounts that cannot publish for want of something here, and relays without their log-in.
+    #[serde(default)]
+    pub not_ready: Vec<NotReady>,
     /// Last journal record.
     pub journal_seq: i64,
     /// Its hash.

@@ -227,7 +227,7 @@ fn parts<'a>(extents: &'a [Extent], expansions: &[Expansion], singles: &'a [Deli
         let left = one.entries.saturating_sub(one.taken);
         match parts.iter_mut().find(|part| part.account == one.lane.account) {
             Some(known) => known.coming += left,
-            None if one.stands_in_for.is_some() => {}
+            None if !one.stands_in_for.is_empty() => {}
             None => parts.push(Part {
                 account: one.lane.account.clone(),
                 channel: one.channel.clone(),
@@ -283,6 +283,7 @@ impl Part<'_> {
             channel: self.channel.clone(),
             how,
             why,
+            stood_in: false,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Accepting a command: worked out, checked, and on disk before anyone is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -23,7 +23,8 @@ impl App {
     pub async fn preview(&self, request: &SendRequest) -> Result<Preview, AppError> {
         let mode = self.mode(request).await?;
         let config = self.config();
-        let mut draft = plan::draft(&config, request, mode, self.now(), self.http()).await?;
+        let stood_in = self.stood_in(request).await?;
+        let mut draft = plan::draft(&config, request, &stood_in, mode, self.now(), self.http()).await?;
         if let Some(plan) = &draft.plan {
             draft
                 .findings
@@ -54,7 +55,9 @@ impl App {
         let config = self.config();
         let mode = self.mode(&request).await?;
         let now = self.now();
-        let mut draft = Box::pin(plan::draft(&config, &request, mode, now, self.http())).await?;
+        let stood_in = self.stood_in(&request).await?;
+        let drawing = plan::draft(&config, &request, &stood_in, mode, now, self.http());
+        let mut draft = Box::pin(drawing).await?;
         let (Some(plan), false) = (&draft.plan, check::is_blocked(&draft.findings)) else {
             return Err(AppError::Stopped(draft.findings));
         };
@@ -185,6 +188,14 @@ impl App {
         let mut findings = storm::guard(&draft.command, texts, &recent, &config.checks, now);
         check::override_blocks(&mut findings, &request.overrides).map_err(AppError::Invalid)?;
         Ok(findings)
+    }
+
+    /// The accounts whose post stands in the request's alert because they stood in for others.
+    async fn stood_in(&self, request: &SendRequest) -> Result<BTreeSet<AccountId>, AppError> {
+        match &request.alert {
+            Some(alert) => Ok(self.store.stood_in(alert).await?),
+            None => Ok(BTreeSet::new()),
+        }
     }
 
     /// The answer to an earlier request with the same key, as it was given then.

@@ -15,7 +15,7 @@ use super::App;
 use crate::check::link;
 use crate::clock::{Timestamp, later, until};
 use crate::config;
-use crate::model::{Actor, BroadcastId, Delivery, DeliveryId, Purpose};
+use crate::model::{Actor, BroadcastId, Delivery, DeliveryId, Purpose, State};
 use crate::store::{Changed, Entry, Stage, StoreError};
 
 /// Changes that come close together are looked at once.
@@ -187,9 +187,13 @@ impl App {
 /// More broadcasts than are ever open at once: time to forget those that have finished.
 const MANY: usize = 256;
 
-/// Only what comes to rest, or a broadcast itself, can set others free.
+/// Only what comes to rest, or a broadcast itself, can set others free; what begins can be a stand-in whose own time counts
+/// from now on for those that stand in for it.
 fn note(change: Changed, look: &mut News) {
-    if change.state.is_none_or(|state| !state.is_open()) {
+    if change
+        .state
+        .is_none_or(|state| !state.is_open() || state == State::Sending)
+    {
         let rested = look.rested.entry(change.broadcast.clone()).or_default();
         rested.extend(change.delivery);
         look.broadcasts.insert(change.broadcast);

@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, Shown, WallSite};
 use crate::compose::TextRule;
 use crate::model::{
-    AccountId, Kind as Does, ListId, Post, Proof, Question, Reason, Receipt, Rendering, SendError, Settled,
-    Unit,
+    AccountId, Kind as Does, ListId, Post, Proof, Question, Reason, Receipt, Recipient, Rendering, SendError,
+    Settled, Unit,
 };
 
 mod message;
@@ -238,6 +238,17 @@ impl Channel for Mail {
             "smtp",
             format!("SMTP cannot tell; look for {id} in the relay's log"),
         )))
+    }
+
+    fn leaver(&self, token: &str) -> Result<Recipient, Reason> {
+        let list = self.letterhead.list.as_ref();
+        let (Some(list), Some(leave)) = (list, &self.letterhead.leave) else {
+            return Err(Reason::new(
+                "no-list",
+                "nobody leaves a list of this account by a link",
+            ));
+        };
+        leave.leaver(list, token).map(Recipient::new)
     }
 
     async fn verify(&self) -> Result<Identity, SendError> {

@@ -4,6 +4,7 @@
 //! fetched by Meta from the municipality's own public folder; then it is as on Threads: a container that nobody sees is
 //! made, and published once. Its id is on disk before that.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,11 +110,6 @@ const COURTESY: Duration = Duration::from_secs(3);
 /// White on dark blue: a contrast of 9.6.
 const BACKGROUND: Colour = Colour([0, 70, 127]);
 const TEXT: Colour = Colour([255, 255, 255]);
-/// Where Debian's packages fonts-dejavu-core and fonts-liberation put a font that can be read on a phone.
-const FONTS: [&str; 2] = [
-    "/usr/share/fonts/truetype/dejavu/DejaVuSans-Bold.ttf",
-    "/usr/share/fonts/truetype/liberation/LiberationSans-Bold.ttf",
-];
 /// Largest font file that is read.
 const MAX_FONT: u64 = 32 * 1024 * 1024;
 
@@ -208,7 +204,7 @@ struct Instagram {
     version: String,
     public: PublicFolder,
     look: card::Look,
-    /// The font of cards, if it is none of [`FONTS`].
+    /// The font of cards, if it is not [`card::FONT`].
     font: Option<PathBuf>,
     settle_wait: Duration,
     pauses: Pauses,
@@ -352,7 +348,7 @@ impl Channel for Account {
                 note: note(post, receipt.note.clone()),
                 ..receipt
             }),
-            other @ (Settled::Absent | Settled::Unclear(_)) => other,
+            other @ (Settled::Absent | Settled::Refused(_) | Settled::Unclear(_)) => other,
         })
     }
 
@@ -524,26 +520,26 @@ impl Account {
 
 impl Instagram {
     /// The font of cards.
-    fn font(&self) -> Result<Vec<u8>, Reason> {
-        let own = self.font.iter().cloned();
-        let usual = FONTS.iter().map(PathBuf::from).filter(|_| self.font.is_none());
-        let mut told = String::new();
-        for path in own.chain(usual) {
-            let size = std::fs::metadata(&path).map(|about| about.len());
-            match size.and_then(|size| {
-                if size > MAX_FONT {
-                    Ok(Vec::new())
-                } else {
-                    std::fs::read(&path)
-                }
-            }) {
-                Ok(bytes) if !bytes.is_empty() => return Ok(bytes),
-                Ok(_) => told = format!("{}: empty or too large", path.display()),
-                Err(error) => told = format!("{}: {error}", path.display()),
+    fn font(&self) -> Result<Cow<'static, [u8]>, Reason> {
+        let Some(path) = &self.font else {
+            return Ok(card::FONT.into());
+        };
+        let size = std::fs::metadata(path).map(|about| about.len());
+        let told = match size.and_then(|size| {
+            if size > MAX_FONT {
+                Ok(Vec::new())
+            } else {
+                std::fs::read(path)
             }
-        }
-        let text =
-            format!("no font for the card: {told}; install fonts-dejavu-core, or name one as card_font");
+        }) {
+            Ok(bytes) if !bytes.is_empty() => return Ok(bytes.into()),
+            Ok(_) => "empty or too large".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let text = format!(
+            "no font for the card: {}: {told}; leave card_font out, and the built-in one is used",
+            path.display()
+        );
         Err(Reason::new("no-font", text))
     }
 }

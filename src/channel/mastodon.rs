@@ -206,7 +206,7 @@ impl Channel for Account {
                     Settled::Found(noted(whole, post))
                 }
             }
-            other @ (Settled::Absent | Settled::Unclear(_)) => other,
+            other @ (Settled::Absent | Settled::Refused(_) | Settled::Unclear(_)) => other,
         })
     }
 

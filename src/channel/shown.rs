@@ -30,11 +30,13 @@ pub enum Caveat {
     HandedOver,
     /// The link can be read but not clicked.
     DeadLink,
+    /// The account is set to try only: nobody gets anything.
+    DryRun,
 }
 
 impl Caveat {
     /// All of them.
-    pub const ALL: &[Self] = &[Self::HandedOver, Self::DeadLink];
+    pub const ALL: &[Self] = &[Self::HandedOver, Self::DeadLink, Self::DryRun];
 }
 
 /// The text without the headline that it begins with, for places that show the headline apart.

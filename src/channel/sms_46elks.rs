@@ -20,14 +20,14 @@ use super::patience::Patience;
 use super::phone::{self, is_e164};
 use super::transport::{Answer, Effect, Transport, below};
 use super::{
-    Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, Shown, WallSite,
+    Call, Capabilities, Caveat, Channel, Heard, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings,
+    Shown, WallSite,
 };
-use crate::clock::Timestamp;
 use crate::compose::{TextRule, sms};
 use crate::config::section::Section;
 use crate::model::AddressKind;
 use crate::model::{
-    Arrival, Cost, DeliveryId, Kind as Does, ListId, Post, Price, Proof, Question, Reason, Receipt,
+    Arrival, Cost, DRY_RUN, DeliveryId, Kind as Does, ListId, Post, Price, Proof, Question, Reason, Receipt,
     Recipient, Rendering, SendError, Settled, Unit,
 };
 
@@ -87,10 +87,8 @@ const MOST_PARTS: u32 = 10;
 const DEFAULT_SETTLE_WAIT: Duration = Duration::from_secs(30);
 /// The same on the practice wall, where a message shows at once.
 const WALL_SETTLE_WAIT: Duration = Duration::from_secs(2);
-/// How far apart the service's clock and ours may be.
+/// How far apart the service's clock and ours may be, and how long what was given up may still lie in a buffer.
 const CLOCK_SLACK: SignedDuration = SignedDuration::from_mins(2);
-/// After this time a request of ours is no longer at work anywhere: the longest `attempt_timeout`, twice.
-const STILL_AT_WORK: SignedDuration = SignedDuration::from_mins(10);
 /// Below this balance, in whole units of the account's currency, the account does not count as ready.
 const DEFAULT_LEAST_BALANCE: u32 = 1;
 /// Ten-thousandths of the account's currency in one.
@@ -199,6 +197,10 @@ impl Settings for Sms {
         ]
     }
 
+    fn caveats(&self) -> &'static [Caveat] {
+        if self.dryrun { &[Caveat::DryRun] } else { &[] }
+    }
+
     fn cost(&self, text: &str, recipients: usize) -> Option<Cost> {
         let size = sms::size(text);
         Some(Cost::new(size.parts, size, self.price.as_ref(), recipients))
@@ -250,8 +252,7 @@ impl Channel for Account {
         }
         let id = history::id(&body).ok_or_else(|| verdict::unreadable(&answer))?;
         if body["status"] == "failed" {
-            let text = "46elks took the message and says at once that it failed; is the number right?";
-            return Err(SendError::Refused(Reason::new("failed", text)));
+            return Err(SendError::Refused(history::failed()));
         }
         Ok(Receipt {
             note,
@@ -270,7 +271,7 @@ impl Channel for Account {
             from: &self.settings.from,
             text: &question.post.rendering.text,
             since: question.since - CLOCK_SLACK,
-            until: question.since + STILL_AT_WORK + CLOCK_SLACK,
+            until: question.until + CLOCK_SLACK,
             taken: &question.taken,
         };
         let patience = Patience::of(self.settings.settle_wait);
@@ -279,8 +280,9 @@ impl Channel for Account {
             if look > 0 {
                 tokio::time::sleep(patience.step).await;
             }
-            match self.search(&wanted, question.now).await {
+            match self.search(&wanted).await {
                 Ok(Search::Found(receipt)) => return Ok(Settled::Found(receipt)),
+                Ok(Search::Failed(reason)) => return Ok(Settled::Refused(reason)),
                 Ok(Search::NotThere) => hidden = false,
                 Ok(Search::Hidden) => hidden = true,
                 Ok(Search::TooMuch(what)) => {
@@ -299,27 +301,29 @@ impl Channel for Account {
         verdict
     }
 
-    fn arrival(&self, query: &[(String, String)], form: &[(String, String)]) -> Result<Arrival, Reason> {
+    fn hears(&self) -> bool {
+        self.settings.whendelivered.is_some()
+    }
+
+    fn hear(&self, call: &Call<'_>) -> Result<Heard, Reason> {
         let refused = |text: &str| Reason::new("report-refused", text);
-        let one = |fields: &[(String, String)], name: &str| {
-            let mut found = fields.iter().filter(|(key, _)| key == name);
-            let value = found.next().map(|(_, value)| value.clone());
-            value.filter(|_| found.next().is_none())
-        };
-        let delivery: DeliveryId = one(query, "delivery")
+        if call.asks {
+            return Err(refused("46elks asks nothing"));
+        }
+        let delivery: DeliveryId = Call::one(call.query, "delivery")
             .and_then(|id| id.parse().ok())
             .ok_or_else(|| refused("it names no delivery"))?;
-        let token = one(query, "token").and_then(|token| hex::decode(token).ok());
+        let token = Call::one(call.query, "token").and_then(|token| hex::decode(token).ok());
         let proof = self.proof_of(&delivery)?;
         if token.is_none_or(|token| proof.verify_slice(&token).is_err()) {
             return Err(refused("its token is not that of the delivery"));
         }
         // Words that 46elks may add later say nothing to us.
-        let arrived = one(form, "status").and_then(|status| status.parse().ok());
-        Ok(Arrival {
+        let arrived = Call::one(call.form, "status").and_then(|status| status.parse().ok());
+        Ok(Heard::Arrivals(vec![Arrival {
             delivery,
             arrived: arrived.ok_or_else(|| refused("its status is not sent, delivered or failed"))?,
-        })
+        }]))
     }
 
     async fn verify(&self) -> Result<Identity, SendError> {
@@ -430,15 +434,13 @@ impl Account {
         (!said.is_empty()).then(|| said.join(", "))
     }
 
-    /// Looks for the message in the account's history, newest first, from the last moment on at which it can have been
-    /// taken in.
-    async fn search(&self, wanted: &Wanted<'_>, now: Timestamp) -> Result<Search, SendError> {
-        let mut walk = history::Walk::from((wanted.until < now).then_some(wanted.until));
+    /// Looks for the message in the account's history, newest first, among those to its number in the time in which it
+    /// can have been taken in.
+    async fn search(&self, wanted: &Wanted<'_>) -> Result<Search, SendError> {
+        let mut walk = history::Walk::of(wanted);
         loop {
             let mut url = self.url(&["sms"]);
-            if let Some(start) = walk.start() {
-                url.query_pairs_mut().append_pair("start", &start);
-            }
+            url.query_pairs_mut().extend_pairs(walk.query(wanted));
             let answer = self
                 .send(self.http.request(Method::GET, url), Effect::Reads)
                 .await?;
@@ -465,7 +467,7 @@ fn dry_run(body: &Value, note: Option<&str>) -> SendError {
         "46elks would take the message ({}), but nothing was sent: dryrun = true in config.toml",
         note.unwrap_or("no cost given")
     );
-    SendError::Refused(Reason::new("dryrun", text))
+    SendError::Refused(Reason::new(DRY_RUN, text))
 }
 
 fn money(ten_thousandths: i64, currency: &str) -> String {

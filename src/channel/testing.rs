@@ -66,6 +66,7 @@ pub(crate) fn with_key(mut post: Post, key: &str) -> Post {
 pub(crate) fn question(post: Post) -> Question {
     Question {
         since: post.accepted_at,
+        until: crate::clock::later(post.accepted_at, Duration::from_secs(20)),
         now: clock().now(),
         taken: Vec::new(),
         post,

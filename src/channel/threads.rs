@@ -278,7 +278,7 @@ impl Channel for Account {
             }
             // There are more parts to come: the next attempt finds this one again and goes on behind it.
             Settled::Found(_) | Settled::Absent => Ok(Settled::Absent),
-            Settled::Unclear(reason) => Ok(Settled::Unclear(reason)),
+            other @ (Settled::Refused(_) | Settled::Unclear(_)) => Ok(other),
         }
     }
 

@@ -2,7 +2,8 @@
 //! subscription (RFC 8291) and signed with the site's own key (RFC 8292).
 //!
 //! The protocol knows no key and cannot be asked. What makes a repeat harmless is that it bears the same topic, which
-//! replaces a message that still waits, and the same tag, which replaces a notification that is shown already. A site
+//! replaces a message that still waits, and the same tag and id, by which the browser replaces a notification that is shown
+//! already. A site
 //! whose service worker does not use the tag says so with `keyed = false`.
 //!
 //! An endpoint comes from whoever subscribed, and it is a secret of theirs: only known push services are spoken to, and
@@ -295,7 +296,9 @@ impl Account {
 /// Code of a refusal of our signature for one subscription.
 const OTHER_KEY: &str = "other-key";
 
-/// What the service worker gets: see `docs/channels/web-push.md`. The same bytes for every attempt.
+/// What the service worker gets: see `docs/channels/web-push.md`. The same bytes for every attempt. All that is said of an
+/// alert has one tag, so that what is newer takes the place of what is shown, and an update makes itself heard again; by
+/// `id` the worker knows a repeat, which does not.
 fn payload(post: &Post) -> Vec<u8> {
     let rendering = &post.rendering;
     let lang = rendering.languages.first().map_or("sv", |lang| lang.as_str());
@@ -304,7 +307,9 @@ fn payload(post: &Post) -> Vec<u8> {
         // The headline is the notification's title already.
         "body": below_headline(rendering),
         "url": rendering.link,
-        "tag": post.key.as_str(),
+        "tag": post.alert.as_str(),
+        "id": post.key.as_str(),
+        "renotify": post.kind != Does::Initial,
         "lang": lang,
     });
     payload.to_string().into_bytes()
@@ -318,10 +323,13 @@ fn ttl(post: &Post, now: Timestamp) -> i64 {
         .clamp(0, LONGEST_TTL)
 }
 
-/// At most 32 signs of the base64url alphabet: the delivery's id.
+/// At most 32 signs of the base64url alphabet: the alert's id. A subscription's topics are its own, so that it stands for
+/// alert and recipient; what still waits of an alert is replaced by what is newer.
 fn topic(post: &Post) -> String {
-    let id = post.key.as_str().chars();
-    id.filter(char::is_ascii_alphanumeric).take(32).collect()
+    let id = post.alert.as_str().chars();
+    id.filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+        .take(32)
+        .collect()
 }
 
 fn urgency(post: &Post) -> &'static str {

@@ -16,7 +16,8 @@ use url::Url;
 use super::phone;
 use super::transport::{Answer, Effect, Transport, below};
 use super::{
-    Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, Shown, WallSite,
+    Call, Capabilities, Channel, Heard, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, Shown,
+    WallSite,
 };
 use crate::compose::TextRule;
 use crate::config::section::Section;
@@ -26,7 +27,13 @@ use crate::model::{
     Unit,
 };
 
+mod report;
 mod verdict;
+
+/// What Meta signs its reports with: the app's secret. Without it no report is believed.
+const APP_SECRET: &str = "app_secret";
+/// What Meta shows when it first calls the listener: chosen by us, and typed in at Meta.
+const VERIFY_TOKEN: &str = "verify_token";
 
 /// WhatsApp.
 pub static KIND: Kind = Kind {
@@ -46,11 +53,18 @@ pub static KIND: Kind = Kind {
         backstage: false,
     },
     secrets: {
-        const SECRETS: &[SecretName] = &[SecretName {
-            name: "access_token",
-            required: true,
-            internal: false,
-        }];
+        const fn named(name: &'static str, required: bool) -> SecretName {
+            SecretName {
+                name,
+                required,
+                internal: false,
+            }
+        }
+        const SECRETS: &[SecretName] = &[
+            named("access_token", true),
+            named(APP_SECRET, false),
+            named(VERIFY_TOKEN, false),
+        ];
         SECRETS
     },
     // 80 a second for each sending number (reference page §6), with headroom.
@@ -341,6 +355,20 @@ impl Channel for Account {
         )))
     }
 
+    fn hears(&self) -> bool {
+        self.secrets.require(APP_SECRET).is_ok()
+    }
+
+    fn hear(&self, call: &Call<'_>) -> Result<Heard, Reason> {
+        if call.asks {
+            let token = self.secrets.require(VERIFY_TOKEN)?;
+            return report::challenge(call.query, token.expose_secret()).map(Heard::Echo);
+        }
+        let secret = self.secrets.require(APP_SECRET)?;
+        report::check(call.signature, call.body, secret.expose_secret())?;
+        report::arrivals(call.body, &self.settings.number).map(Heard::Arrivals)
+    }
+
     async fn verify(&self) -> Result<Identity, SendError> {
         let mut url = self.url(&[&self.settings.number]);
         let fields = "verified_name,display_phone_number,quality_rating,messaging_limit_tier,health_status";
@@ -418,7 +446,7 @@ impl Account {
                 "components": [{"type": "body", "parameters": parameters}],
             },
             // Comes back in the reports of what became of the message.
-            "biz_opaque_callback_data": format!("vardkase:{}", post.key),
+            "biz_opaque_callback_data": format!("{}{}", report::OURS, post.key),
         })
     }
 

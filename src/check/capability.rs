@@ -79,5 +79,6 @@ fn caveat_words(caveat: Caveat) -> &'static str {
     match caveat {
         Caveat::HandedOver => "Lämnas bara över; tjänsten säger inte om det syns",
         Caveat::DeadLink => "Länken syns men går inte att klicka på",
+        Caveat::DryRun => "Torrkörning: tjänsten räknar och prissätter men skickar inget till någon",
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::client::Client;
-use super::send::{Fields, WithPicture, exit_of, key_of, permitted, wait_for};
+use super::send::{Fields, WithPicture, confirmed, exit_after_wait, key_of, permitted, wait_for};
 use super::{Exit, Failure, Outcome};
 use crate::app::request::{Correcting, How, Outlook, SendRequest, Sent};
 use crate::model::{AccountId, AlertId, Kind, Lang, MessageId};
@@ -67,10 +67,13 @@ pub async fn run(config: &Path, args: &Args) -> Outcome {
         .accounts
         .retain(|one| args.account.is_empty() || args.account.contains(&one.account));
     let goes = |one: &&Outlook| !matches!(one.how, How::Nothing | How::Cannot);
+    // Who only stood in for another is reached through that one, unless it alone is meant.
+    let named = |one: &&Outlook| !one.stood_in || !args.account.is_empty();
     let to: Vec<String> = correcting
         .accounts
         .iter()
         .filter(goes)
+        .filter(named)
         .map(|one| one.account.to_string())
         .collect();
     if to.is_empty() {
@@ -110,7 +113,8 @@ pub async fn run(config: &Path, args: &Args) -> Outcome {
     let mut exit = Exit::Ok;
     if args.wait {
         let report = wait_for(&client, &sent.broadcast, |_| {}).await?;
-        exit = exit_of(report.state);
+        let report = confirmed(&client, report).await;
+        exit = exit_after_wait(&report);
         whole["report"] = json!(report);
     }
     super::print_json(&whole)?;

@@ -1,9 +1,9 @@
 //! `demo`: the whole product on the practice wall, with nothing but this binary.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::client::Client;
@@ -14,9 +14,7 @@ use crate::clock::SystemClock;
 use crate::demo::{Demo, open};
 use crate::model::{BroadcastReport, Mode, State};
 use crate::serve::Options;
-
-/// How long the confirmation mails may take after the broadcast has finished.
-const MAIL_WAIT: Duration = Duration::from_secs(20);
+use crate::wall::Wall;
 
 /// Arguments of `demo`.
 #[derive(Debug, clap::Args)]
@@ -35,60 +33,93 @@ pub struct Args {
 /// Runs `demo`.
 pub async fn run(args: &Args) -> Outcome {
     crate::telemetry::start_logging("warn");
-    // Lives until the end of this function; the files go with it.
-    let temporary = match &args.dir {
-        Some(_) => None,
-        None => Some(tempfile::Builder::new().prefix("vardkase-demo-").tempdir()?),
+    // Heard from the first moment on: one that ended us by its default would leave the temporary folder behind.
+    let mut signals = Signals::hear()?;
+    let Some(dir) = &args.dir else {
+        let temporary = tempfile::Builder::new().prefix("vardkase-demo-").tempdir()?;
+        let exit = run_in(temporary.path(), args, &mut signals).await;
+        temporary.close()?;
+        return exit;
     };
-    let dir = match (&args.dir, &temporary) {
-        (Some(dir), _) => dir.clone(),
-        (None, Some(temporary)) => temporary.path().to_owned(),
-        (None, None) => std::env::temp_dir(),
-    };
+    run_in(dir, args, &mut signals).await
+}
+
+/// What ends a demonstration from outside.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn hear() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn any(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+async fn run_in(dir: &Path, args: &Args, signals: &mut Signals) -> Outcome {
     let stop = CancellationToken::new();
     let options = Options {
         stop: stop.clone(),
         ..Options::default()
     };
-    let demo = open(&dir, Arc::new(SystemClock), options).await?;
-    let Demo { wall, config, daemon } = demo;
+    let Demo { wall, config, daemon } = open(dir, Arc::new(SystemClock), options).await?;
     let app = Arc::clone(daemon.app());
-    let daemon = tokio::spawn(daemon.run());
-    let shown = show(&app.config(), args.json).await;
-    let exit = match shown {
-        Ok(exit) => {
-            if !args.json {
-                let config = config.display();
-                outln!();
-                outln!("wall          http://{}/", wall.address());
-                outln!(
-                    "confirmation  http://{}/#confirmation (the mails, as the crisis organisation gets them)",
-                    wall.address()
-                );
-                outln!("log           vardkase --config {config} log show");
-                outln!("try           vardkase --config {config} status");
-                outln!(
-                    "              vardkase --config {config} send stromavbrott --mode drill --lang sv -f omrade=Bodafors --wait"
-                );
-            }
+    let mut daemon = tokio::spawn(daemon.run());
+    let shown = async {
+        let exit = show(&app.config(), args.json).await?;
+        if !args.json {
+            tell(&wall, &config);
             if !args.once {
-                if !args.json {
-                    outln!("Ctrl-C ends it.");
-                }
-                let mut terminate =
-                    tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-                tokio::select! {
-                    interrupted = tokio::signal::ctrl_c() => interrupted?,
-                    _ = terminate.recv() => {}
-                }
+                outln!("Ctrl-C ends it.");
             }
-            Ok(exit)
         }
-        Err(failure) => Err(failure),
+        Ok(exit)
     };
+    let exit = tokio::select! {
+        shown = shown => shown,
+        () = signals.any() => Err(Failure::new(Exit::Error, "ended by a signal before the drill had come to rest")),
+        // It ends by itself only when it cannot go on, and says why.
+        ended = &mut daemon => return ended?.map(|()| Exit::Error).map_err(Failure::from),
+    };
+    if exit.is_ok() && !args.once {
+        tokio::select! {
+            () = signals.any() => {}
+            ended = &mut daemon => return ended?.map(|()| Exit::Error).map_err(Failure::from),
+        }
+    }
     stop.cancel();
-    daemon.await??;
+    tokio::select! {
+        ended = &mut daemon => ended??,
+        // Told a second time: what is under way is not waited for.
+        () = signals.any() => {}
+    }
     exit
+}
+
+/// Where everything is.
+fn tell(wall: &Wall, config: &Path) {
+    let config = config.display();
+    outln!();
+    outln!("wall          http://{}/", wall.address());
+    outln!(
+        "confirmation  http://{}/#confirmation:drill (the mails, as the crisis organisation gets them)",
+        wall.address()
+    );
+    outln!("log           vardkase --config {config} log show");
+    outln!("try           vardkase --config {config} status");
+    outln!(
+        "              vardkase --config {config} send stromavbrott --mode drill --lang sv -f omrade=Bodafors --wait"
+    );
 }
 
 /// Publishes the configured exercise as a drill, and shows it landing.
@@ -145,7 +176,7 @@ async fn show(config: &crate::config::Config, json: bool) -> Outcome {
             }
         })
         .await?;
-    let report = mailed(&client, &path).await?;
+    let report = super::send::confirmed(&client, client.get(&path).await?).await;
     if let Some(table) = &mut table {
         table.end(&report);
     }
@@ -153,28 +184,6 @@ async fn show(config: &crate::config::Config, json: bool) -> Outcome {
         super::print_json(&report)?;
     } else {
         summary(&report);
-        let mails = report
-            .confirmations
-            .iter()
-            .filter(|mail| mail.state == State::Published)
-            .count();
-        outln!(
-            "confirmation: {mails} of {} mails taken by the relay",
-            report.confirmations.len()
-        );
     }
-    Ok(super::send::exit_of(report.state))
-}
-
-/// The report once the confirmation mails have come to rest too.
-async fn mailed(client: &Client, path: &str) -> Result<BroadcastReport, Failure> {
-    let patience = tokio::time::Instant::now() + MAIL_WAIT;
-    loop {
-        let report: BroadcastReport = client.get(path).await?;
-        let open = report.confirmations.iter().any(|mail| mail.state.is_open());
-        if (report.finished_at.is_some() && !open) || tokio::time::Instant::now() >= patience {
-            return Ok(report);
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    Ok(super::send::exit_after_wait(&report))
 }

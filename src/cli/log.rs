@@ -5,10 +5,14 @@ use std::fs;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use jiff::tz::TimeZone;
+use minijinja::context;
 use sha2::{Digest, Sha256};
 
 use super::client::Client;
 use super::{Exit, Failure, Outcome};
+use crate::clock::{Clock, SystemClock};
+use crate::config::Municipality;
 use crate::model::{BroadcastId, PictureRef, picture};
 use crate::store::{ChainReport, Record};
 
@@ -32,14 +36,16 @@ pub enum Command {
     },
     /// Walk the whole chain of hashes and tell the first record that does not fit.
     Verify {
-        /// A hash that an earlier confirmation mail told: it must stand in the chain.
+        /// A record's number and hash as an earlier confirmation mail, `log show` or an export told them: the chain must
+        /// have them, so that a tail that was cut off is noticed.
         #[arg(long, value_name = "SEQ:HASH")]
         anchor: Option<String>,
         /// Print one JSON object.
         #[arg(long)]
         json: bool,
     },
-    /// Write the journal into a folder: JSON Lines, CSV, and checksums, for the registrar.
+    /// Write the journal into a folder for the registrar: JSON Lines, CSV, the pictures, a text in plain Swedish that says
+    /// what each file is and how to check it, and checksums.
     Export {
         /// A folder that does not exist yet.
         dir: PathBuf,
@@ -72,11 +78,13 @@ pub async fn run(config: &Path, command: &Command) -> Outcome {
                 }
             };
             let mut left = *limit;
+            let mut anchor = None;
             each(&client, start.max(0), broadcast.as_ref(), |record| {
                 if left == 0 {
                     return Ok(false);
                 }
                 left -= 1;
+                anchor = Some(anchor_of(record));
                 if *json {
                     outln!("{}", serde_json::to_string(record)?);
                 } else {
@@ -97,31 +105,35 @@ pub async fn run(config: &Path, command: &Command) -> Outcome {
                 Ok(true)
             })
             .await?;
+            if let (false, Some(anchor)) = (json, anchor) {
+                outln!("the last of these, for `vardkase log verify --anchor`: {anchor}");
+            }
             Ok(Exit::Ok)
         }
         Command::Verify { anchor, json } => verify(&client, anchor.as_deref(), *json).await,
-        Command::Export { dir, broadcast } => export(&client, dir, broadcast.as_ref()).await,
+        Command::Export { dir, broadcast } => {
+            let municipality = super::load(config)?.municipality;
+            fs::create_dir(dir).map_err(|e| Failure::new(Exit::Error, format!("{}: {e}", dir.display())))?;
+            let done = export(&client, dir, broadcast.as_ref(), &municipality).await;
+            if done.is_err() {
+                // Half a package must not be taken for a whole one.
+                fs::remove_dir_all(dir).ok();
+            }
+            done
+        }
     }
 }
 
 async fn verify(client: &Client, anchor: Option<&str>, json: bool) -> Outcome {
+    let anchor = anchor.map(read_anchor).transpose()?;
     let report: ChainReport = client.get_long("/api/v1/journal/verification").await?;
     let mut broken = report.broken.clone();
-    if let (None, Some(anchor)) = (&broken, anchor) {
-        let (seq, hash) = anchor
-            .split_once(':')
-            .and_then(|(seq, hash)| Some((seq.parse::<i64>().ok()?, hash)))
-            .ok_or_else(|| {
-                Failure::new(
-                    Exit::Usage,
-                    "--anchor: expected SEQ:HASH as in the confirmation mail",
-                )
-            })?;
+    if let (None, Some((seq, hash))) = (&broken, anchor) {
         let page: Vec<Record> = client
             .get(&format!("/api/v1/journal?after={}&limit=1", seq - 1))
             .await?;
         match page.first() {
-            Some(record) if record.seq == seq && record.hash.starts_with(hash) && hash.len() >= 12 => {}
+            Some(record) if record.seq == seq && record.hash.starts_with(&hash) => {}
             Some(record) if record.seq == seq => {
                 broken = Some((
                     seq,
@@ -147,6 +159,29 @@ async fn verify(client: &Client, anchor: Option<&str>, json: bool) -> Outcome {
     Ok(if whole { Exit::Ok } else { Exit::Error })
 }
 
+/// A record's number and hash, as they prove the journal up to there.
+fn anchor_of(record: &Record) -> String {
+    format!("{}:{}", record.seq, record.hash)
+}
+
+/// Shortest beginning of a hash that is taken for the whole.
+const SHORTEST_HASH: usize = 12;
+
+fn read_anchor(text: &str) -> Result<(i64, String), Failure> {
+    let parts = text.trim().split_once(':').and_then(|(seq, hash)| {
+        let seq = seq.parse::<i64>().ok().filter(|seq| *seq > 0)?;
+        let is_hash =
+            (SHORTEST_HASH..=64).contains(&hash.len()) && hash.bytes().all(|b| b.is_ascii_hexdigit());
+        is_hash.then(|| (seq, hash.to_ascii_lowercase()))
+    });
+    parts.ok_or_else(|| {
+        Failure::new(
+            Exit::Usage,
+            "--anchor: expected SEQ:HASH as in the confirmation mail, of the hash at least 12 signs",
+        )
+    })
+}
+
 /// Calls `f` for every record after `after` until it says stop; page by page, so that the journal may be of any length.
 async fn each(
     client: &Client,
@@ -169,15 +204,26 @@ async fn each(
     }
 }
 
-async fn export(client: &Client, dir: &Path, broadcast: Option<&BroadcastId>) -> Outcome {
-    fs::create_dir(dir).map_err(|e| Failure::new(Exit::Error, format!("{}: {e}", dir.display())))?;
+/// What the registrar reads first.
+const README: &str = include_str!("../../templates/journal/las-mig.txt");
+const README_NAME: &str = "LAS-MIG.txt";
+
+async fn export(
+    client: &Client,
+    dir: &Path,
+    broadcast: Option<&BroadcastId>,
+    municipality: &Municipality,
+) -> Outcome {
     let mut lines = BufWriter::new(fs::File::create_new(dir.join("journal.jsonl"))?);
     let mut csv = BufWriter::new(fs::File::create_new(dir.join("journal.csv"))?);
     writeln!(csv, "seq,at,actor,kind,broadcast,delivery,body,hash")?;
     let mut records = 0u64;
+    let (mut first, mut last) = (None, None);
     let mut pictures = BTreeMap::new();
     each(client, 0, broadcast, |record| {
         records += 1;
+        first.get_or_insert(record.seq);
+        last = Some((record.seq, record.hash.clone()));
         pictures.extend(pictures_of(record));
         writeln!(lines, "{}", serde_json::to_string(record)?)?;
         let cells = [
@@ -218,6 +264,21 @@ async fn export(client: &Client, dir: &Path, broadcast: Option<&BroadcastId>) ->
         file.sync_all()?;
         names.push(name);
     }
+    let (last, hash) = last.unwrap_or_default();
+    let readme = readme(&context! {
+        municipality => municipality.name.as_str(),
+        at => local(municipality),
+        broadcast => broadcast.map(BroadcastId::as_str),
+        records,
+        first => first.unwrap_or_default(),
+        last,
+        hash,
+        pictures => !pictures.is_empty(),
+    })?;
+    let mut file = fs::File::create_new(dir.join(README_NAME))?;
+    file.write_all(readme.as_bytes())?;
+    file.sync_all()?;
+    names.push(README_NAME.to_owned());
     let mut sums = String::new();
     for name in &names {
         let mut hash = Sha256::new();
@@ -232,12 +293,28 @@ async fn export(client: &Client, dir: &Path, broadcast: Option<&BroadcastId>) ->
         }
         sums.extend([&hex::encode(hash.finalize()), "  ", name.as_str(), "\n"]);
     }
-    fs::write(dir.join("SHA256SUMS"), &sums)?;
+    let mut file = fs::File::create_new(dir.join("SHA256SUMS"))?;
+    file.write_all(sums.as_bytes())?;
+    file.sync_all()?;
+    fs::File::open(dir)?.sync_all()?;
     outln!(
-        "{records} records in {}; check with `sha256sum -c SHA256SUMS` there",
+        "{records} records in {}; {README_NAME} there says what the files are; check them with `sha256sum -c SHA256SUMS`",
         dir.display()
     );
     Ok(Exit::Ok)
+}
+
+fn readme(facts: &minijinja::Value) -> Result<String, minijinja::Error> {
+    let mut environment = minijinja::Environment::new();
+    environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
+    environment.render_str(README, facts)
+}
+
+/// Now, as the municipality's clocks show it.
+fn local(municipality: &Municipality) -> String {
+    let zone = TimeZone::get(&municipality.time_zone).unwrap_or(TimeZone::UTC);
+    let now = SystemClock.now().to_zoned_datetime(zone);
+    now.strftime("%Y-%m-%d kl. %H.%M").to_string()
 }
 
 /// The pictures that a record names, by digest, with their media types.
@@ -262,7 +339,10 @@ fn pictures_of(record: &Record) -> Vec<(String, String)> {
 
 /// A CSV cell: quoted, and with a leading apostrophe where a spreadsheet would take it for a formula.
 fn csv_cell(text: &str) -> String {
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    // What looks like nothing is passed over before the sign is looked for.
+    let bare = text.trim_start_matches(|c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}');
+    let formula = bare.starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠'])
+        || text.starts_with(['\t', '\r', '\n']);
     format!(
         "\"{}{}\"",
         if formula { "'" } else { "" },
@@ -272,11 +352,72 @@ fn csv_cell(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::csv_cell;
+    use super::*;
 
     #[test]
     fn a_cell_is_never_a_formula() {
         assert_eq!(csv_cell("=1+1"), "\"'=1+1\"");
         assert_eq!(csv_cell("say \"hej\", du"), "\"say \"\"hej\"\", du\"");
+        for formula in [
+            "+46701740605",
+            "-1+1",
+            "@SUM(A1:A9)",
+            "=cmd|' /C calc'!A0",
+            "\t=1+1",
+            "\r\n=1+1",
+            "  =1+1",
+            "\u{feff}=1+1",
+            "＝1+1",
+        ] {
+            let cell = csv_cell(formula);
+            assert!(cell.starts_with("\"'"), "{cell}");
+        }
+        for plain in ["", "accept", "a=1", "{\"text\":\"=1+1\"}", "2026-0001.1"] {
+            assert!(!csv_cell(plain).contains('\''), "{plain}");
+        }
+    }
+
+    #[test]
+    fn an_anchor_is_a_number_and_enough_of_a_hash() {
+        let hash = "0123456789abcdef".repeat(4);
+        assert_eq!(
+            read_anchor(&format!("12:{}", hash.to_uppercase())).unwrap(),
+            (12, hash.clone())
+        );
+        assert_eq!(read_anchor("12:0123456789ab").unwrap().1, "0123456789ab");
+        for wrong in [
+            "",
+            "12",
+            "12:",
+            "12:0123456789a",
+            "0:0123456789ab",
+            "-1:0123456789ab",
+            "x:0123456789ab",
+            "12:0123456789xyz",
+        ] {
+            assert_eq!(read_anchor(wrong).unwrap_err().exit, Exit::Usage, "{wrong:?}");
+        }
+        assert!(read_anchor(&format!("1:{hash}0")).is_err());
+    }
+
+    #[test]
+    fn the_registrar_reads_what_each_file_is() {
+        let facts = |broadcast: Option<&str>, records: u64| {
+            context! {
+                municipality => "Nässjö kommun", at => "2026-11-23 kl. 18.05", broadcast, records,
+                first => 1, last => 7, hash => "ab".repeat(32), pictures => true,
+            }
+        };
+        insta::assert_snapshot!(readme(&facts(None, 7)).unwrap());
+        let one = readme(&facts(Some("2026-0001.1"), 3)).unwrap();
+        assert!(
+            one.contains("meddelandet 2026-0001.1") && one.contains("ett enda meddelande"),
+            "{one}"
+        );
+        let empty = readme(&facts(None, 0)).unwrap();
+        assert!(
+            empty.contains("Poster: 0\n") && !empty.contains("abab"),
+            "{empty}"
+        );
     }
 }

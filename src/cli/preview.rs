@@ -1,5 +1,6 @@
 //! `preview`: what would be published on each account, to the letter. Works without a daemon.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::send::What;
@@ -27,7 +28,15 @@ pub async fn run(path: &Path, args: &Args) -> Outcome {
     let clock = std::sync::Arc::new(SystemClock);
     let transport = crate::channel::Transport::new(clock, config.checks.link_timeout)
         .map_err(|text| super::Failure::new(Exit::Error, text))?;
-    let draft = plan::draft(&config, &request, request.mode, SystemClock.now(), &transport).await?;
+    let draft = plan::draft(
+        &config,
+        &request,
+        &BTreeSet::new(),
+        request.mode,
+        SystemClock.now(),
+        &transport,
+    )
+    .await?;
     let surveys = draft
         .everyone(&config)
         .into_iter()
@@ -65,7 +74,9 @@ pub async fn run(path: &Path, args: &Args) -> Outcome {
                 account.proof
             );
             if let Some(primary) = &account.stands_in_for {
-                outln!("   stands in for {primary}: only if that one does not get out");
+                let also = account.also_for.iter().map(|id| format!(" or {id}"));
+                let also: String = also.collect();
+                outln!("   stands in for {primary}{also}: only if that one does not get out");
             }
             outln!("   {variant}, {count} {limit}");
             if let Some(cost) = &account.cost {

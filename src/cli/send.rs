@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,7 +14,15 @@ use super::table::LiveTable;
 use super::{Exit, Failure, Outcome};
 use crate::app::request::{AccountPreview, PictureRequest, Preview, SendRequest, Sent};
 use crate::compose::picture;
-use crate::model::{BroadcastId, BroadcastReport, BroadcastState, Kind, Lang, MessageId, Mode};
+use crate::model::{
+    BroadcastId, BroadcastReport, BroadcastState, ConfirmationState, Kind, Lang, MessageId, Mode,
+};
+
+/// How long a confirmation is waited for after the broadcast has finished: enough for two relays that say nothing and a
+/// third that answers.
+const CONFIRMATION: Duration = Duration::from_secs(30);
+/// How often it is asked for.
+const SOON: Duration = Duration::from_millis(50);
 
 /// What to publish: shared by `send` and `preview`.
 #[derive(Debug, Clone, clap::Args)]
@@ -210,7 +218,7 @@ pub async fn finish(client: &Client, sent: &Sent, wait: bool, json: bool) -> Out
         if let Some(table) = &mut table {
             table.end(&report);
         }
-        report
+        confirmed(client, report).await
     } else {
         let report = client.get_again(&path).await;
         report.map_err(|failure| on_disk(&sent.broadcast, &failure))?
@@ -220,16 +228,47 @@ pub async fn finish(client: &Client, sent: &Sent, wait: bool, json: bool) -> Out
     } else if wait {
         super::table::summary(&report);
     }
-    Ok(if wait { exit_of(report.state) } else { Exit::Ok })
+    Ok(if wait { exit_after_wait(&report) } else { Exit::Ok })
 }
 
-/// The exit code of a broadcast in this state.
-pub fn exit_of(state: BroadcastState) -> Exit {
-    match state {
-        BroadcastState::Completed => Exit::Ok,
+/// The exit code of a broadcast that stands so. One that nobody could be told of is not done.
+pub fn exit_of(report: &BroadcastReport) -> Exit {
+    match report.state {
+        BroadcastState::Completed => match report.confirmation.state {
+            ConfirmationState::Failing | ConfirmationState::Failed => Exit::Undelivered,
+            ConfirmationState::None
+            | ConfirmationState::Waiting
+            | ConfirmationState::Sent
+            | ConfirmationState::Partial => Exit::Ok,
+        },
         BroadcastState::AwaitingApproval => Exit::AwaitsApproval,
         BroadcastState::Partial | BroadcastState::Failed | BroadcastState::Running => Exit::Undelivered,
     }
+}
+
+/// The same after [`confirmed`]: what no relay has taken by then counts as not delivered.
+pub fn exit_after_wait(report: &BroadcastReport) -> Exit {
+    match (exit_of(report), report.confirmation.state) {
+        (Exit::Ok, ConfirmationState::Waiting) => Exit::Undelivered,
+        (exit, _) => exit,
+    }
+}
+
+/// The report of a finished broadcast once its confirmation is out, or every relay has been tried.
+///
+/// The broadcast has come to rest: if the daemon does not answer any more, what is known stands.
+pub async fn confirmed(client: &Client, report: BroadcastReport) -> BroadcastReport {
+    let path = format!("/api/v1/broadcasts/{}", report.broadcast);
+    let began = Instant::now();
+    let mut report = report;
+    while report.confirmation.state == ConfirmationState::Waiting && began.elapsed() < CONFIRMATION {
+        tokio::time::sleep(SOON).await;
+        match client.get_again(&path).await {
+            Ok(later) => report = later,
+            Err(_) => break,
+        }
+    }
+    report
 }
 
 /// Follows a broadcast until nothing of it is open any more, and gives its last report.

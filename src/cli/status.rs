@@ -6,7 +6,7 @@ use super::client::Client;
 use super::send::exit_of;
 use super::{Exit, Outcome};
 use crate::app::request::Status;
-use crate::model::{BroadcastReport, BroadcastState};
+use crate::model::{BroadcastReport, BroadcastState, ConfirmationState};
 
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
@@ -35,7 +35,7 @@ pub async fn run(config: &Path, args: &Args) -> Outcome {
             } else {
                 show(&report);
             }
-            Ok(exit_of(report.state))
+            Ok(exit_of(&report))
         }
         Some(id) => {
             let reports: Vec<BroadcastReport> = client.get(&format!("/api/v1/alerts/{id}")).await?;
@@ -44,7 +44,7 @@ pub async fn run(config: &Path, args: &Args) -> Outcome {
             } else {
                 reports.iter().for_each(show);
             }
-            Ok(reports.last().map_or(Exit::Ok, |report| exit_of(report.state)))
+            Ok(reports.last().map_or(Exit::Ok, exit_of))
         }
     }
 }
@@ -75,6 +75,9 @@ async fn daemon(client: &Client, json: bool) -> Outcome {
         status.journal_seq
     );
     outln!("wall     {}", status.wall);
+    for one in &status.not_ready {
+        outln!("NOT READY {} ({}): {}", one.owner, one.channel, one.problem);
+    }
     super::go::show(&status.go);
     outln!(
         "open     {} · waiting for a person {}",
@@ -91,6 +94,11 @@ async fn daemon(client: &Client, json: bool) -> Outcome {
             report.state,
             report.headline
         );
+        // What went well is told with the broadcast itself.
+        let is_told = [ConfirmationState::None, ConfirmationState::Sent].contains(&report.confirmation.state);
+        if let (false, Some(line)) = (is_told, super::table::confirmation(report).first()) {
+            outln!("         {line}");
+        }
     }
     Ok(Exit::Ok)
 }
@@ -105,6 +113,7 @@ fn show(report: &BroadcastReport) {
         report.headline
     );
     super::table::LiveTable::new().end(report);
+    super::table::arrivals(report);
     if report.state != BroadcastState::Running {
         super::table::summary(report);
     }

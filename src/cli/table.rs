@@ -9,7 +9,10 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::app::request::Outlook;
 use crate::clock::Timestamp;
-use crate::model::{BroadcastReport, DeliveryReport, Purpose, RecipientsReport, State};
+use crate::model::{
+    BroadcastReport, Confirmation, ConfirmationState, DeliveryReport, Purpose, RecipientsReport, State,
+    confirmation,
+};
 
 /// Below this many columns the end of a table has its links and errors on lines of their own.
 const NARROW: usize = 72;
@@ -314,7 +317,45 @@ fn line(
     }
 }
 
-/// Prints how it went in one line, what is pinned and what stood by, and what a person must do.
+/// Whether the crisis organisation was told: by which relay, or why not. Empty as long as no confirmation is due.
+pub fn confirmation(report: &BroadcastReport) -> Vec<String> {
+    let Confirmation {
+        state,
+        sent,
+        mails,
+        error,
+    } = &report.confirmation;
+    let why = error.as_ref().map(|e| format!(": {e}")).unwrap_or_default();
+    let many = format!("{sent} of {mails} mails");
+    let mut lines = match state {
+        ConfirmationState::None => return Vec::new(),
+        ConfirmationState::Waiting => vec![format!("confirmation: on its way, {many} taken so far")],
+        ConfirmationState::Sent => vec![format!("confirmation: sent, {many}")],
+        ConfirmationState::Partial => vec![format!("confirmation: sent in part, {many}{why}")],
+        ConfirmationState::Failing => vec![format!(
+            "confirmation: NOT SENT, no relay takes it{why}. Tell the crisis organisation in another way; it is tried again \
+             for a day"
+        )],
+        ConfirmationState::Failed => vec![format!(
+            "confirmation: NOT SENT, and not tried any more{why}. Tell the crisis organisation in another way; when the cause \
+             is mended, `vardkase retry {}` sends it",
+            report.broadcast
+        )],
+    };
+    for mail in confirmation::latest(&report.confirmations) {
+        let recipient = mail.recipient.as_deref().unwrap_or_default();
+        let said = mail
+            .note
+            .clone()
+            .or_else(|| mail.error.as_ref().map(ToString::to_string));
+        let said = said.map(|said| format!(", {said}")).unwrap_or_default();
+        lines.push(format!("  {recipient}: {}{said}", mail.state));
+    }
+    lines
+}
+
+/// Prints how it went in one line, what is pinned and what stood by, what a person must do, and whether the crisis
+/// organisation was told.
 pub fn summary(report: &BroadcastReport) {
     let (out, all) = report.out_of();
     outln!("{}: {out} of {all} published, {}", report.broadcast, report.state);
@@ -336,6 +377,25 @@ pub fn summary(report: &BroadcastReport) {
         {
             outln!("  {}: {advice}", delivery.account);
         }
+    }
+    for line in confirmation(report) {
+        outln!("{line}");
+    }
+}
+
+/// How many of an account's messages have come to their recipients, as far as the service has told.
+pub fn arrivals(report: &BroadcastReport) {
+    for (account, arrivals) in &report.arrivals {
+        let out = report.out_on(account);
+        let mut said = vec![format!("{account}: arrived {} of {out}", arrivals.delivered)];
+        if arrivals.failed > 0 {
+            said.push(format!("{} will not arrive", arrivals.failed));
+        }
+        match arrivals.unknown(out) {
+            0 => {}
+            unknown => said.push(format!("{unknown} not known yet")),
+        }
+        outln!("  {}", said.join(", "));
     }
 }
 
@@ -380,21 +440,28 @@ fn pins(report: &BroadcastReport) -> Vec<String> {
     lines
 }
 
-/// Which accounts stood ready for others.
+/// Which accounts stood in for others, or stood ready to.
 fn stand_ins(report: &BroadcastReport) -> Vec<String> {
     let mut lines = BTreeSet::new();
-    for stand_in in &report.stand_ins {
-        let served = report
-            .deliveries
+    for delivery in report.deliveries.iter().chain(&report.stand_ins) {
+        if delivery.stands_in_for.is_empty() {
+            continue;
+        }
+        let served: Vec<&str> = delivery
+            .stands_in_for
             .iter()
-            .find(|delivery| Some(&delivery.delivery) == stand_in.target.as_ref())
-            .map_or("another account", |delivery| delivery.account.as_str());
-        let word = if stand_in.state.is_open() {
-            "stands by for"
-        } else {
-            "was not needed for"
+            .map(crate::model::AccountId::as_str)
+            .collect();
+        let idle = report
+            .stand_ins
+            .iter()
+            .any(|other| other.delivery == delivery.delivery);
+        let word = match (idle, delivery.state.is_open()) {
+            (false, _) => "stands in for",
+            (true, true) => "stands by for",
+            (true, false) => "was not needed for",
         };
-        lines.insert(format!("{} {word} {served}", stand_in.account));
+        lines.insert(format!("{} {word} {}", delivery.account, served.join(", ")));
     }
     lines.into_iter().collect()
 }

@@ -52,6 +52,34 @@ impl fmt::Display for Size {
     }
 }
 
+/// The parts that `text` goes in, as they are cut.
+pub fn parts(text: &str) -> Vec<&str> {
+    let size = size(text);
+    let (_, most) = match size.alphabet {
+        Alphabet::Gsm => GSM,
+        Alphabet::Ucs2 => UCS2,
+    };
+    if size.parts <= 1 {
+        return (size.parts == 1).then_some(text).into_iter().collect();
+    }
+    let mut found = Vec::with_capacity(size.parts);
+    let (mut rest, mut used) = (text, 0);
+    for (at, c) in text.char_indices() {
+        let width = match size.alphabet {
+            Alphabet::Gsm => septets(c).unwrap_or(1),
+            Alphabet::Ucs2 => c.len_utf16(),
+        };
+        if used + width > most {
+            let (part, after) = rest.split_at(at - (text.len() - rest.len()));
+            found.push(part);
+            (rest, used) = (after, 0);
+        }
+        used += width;
+    }
+    found.push(rest);
+    found
+}
+
 /// In which alphabet and in how many parts `text` goes.
 pub fn size(text: &str) -> Size {
     let alphabet = if text.chars().all(|c| septets(c).is_some()) {
@@ -135,6 +163,19 @@ mod tests {
 
     fn parts(text: &str) -> usize {
         size(text).parts
+    }
+
+    /// How many units a part takes in this alphabet.
+    fn size_alone(part: &str, alphabet: Alphabet) -> usize {
+        let units = |c: char| match alphabet {
+            Alphabet::Gsm => septets(c).unwrap(),
+            Alphabet::Ucs2 => c.len_utf16(),
+        };
+        part.chars().map(units).sum()
+    }
+
+    fn part_room(size: Size) -> usize {
+        size.room / size.parts.max(1)
     }
 
     #[test]
@@ -229,6 +270,11 @@ mod tests {
             // A pair moved to the next part leaves one place empty in each part at most.
             let part = size.room / size.parts.max(1);
             prop_assert!(size.parts <= 1 || size.units > (size.parts - 1) * (part - 1));
+            // Cut as they are counted, and nothing is lost.
+            let cut = super::parts(&text);
+            prop_assert_eq!(cut.len(), size.parts);
+            prop_assert_eq!(cut.concat(), text.as_str());
+            prop_assert!(cut.iter().all(|part| size_alone(part, size.alphabet) <= part_room(size)));
         }
 
         #[test]

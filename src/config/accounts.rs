@@ -17,6 +17,8 @@ pub const EVERYONE: &str = "alla";
 const MAX_ACCOUNTS: usize = 500;
 const MAX_RELAYS: usize = 10;
 const MAX_GROUPS: usize = 20;
+/// `rate = "none"`.
+const UNLIMITED: (u32, Duration) = (0, Duration::ZERO);
 /// A relay on a busy machine needs so long although it is at work.
 const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -263,6 +265,7 @@ fn account(mut s: Section<'_>, id: Option<AccountId>, all: &mut Accounts) -> Opt
     let fallback_after = s
         .duration_within("fallback_after", Duration::from_secs(1), Duration::from_hours(24))
         .unwrap_or(FALLBACK_AFTER);
+    let keeps_going = s.one_of("fallback_then", &["stop", "send"]) == Some("send");
     let corrects_by_edit = s.one_of("correction", &["reply", "edit"]) == Some("edit");
     let pins: bool = s.optional("pin", "true or false").unwrap_or(false);
     let unproven = match s.one_of("unproven", &["hold", "resend"]) {
@@ -346,6 +349,7 @@ fn account(mut s: Section<'_>, id: Option<AccountId>, all: &mut Accounts) -> Opt
         stage,
         fallback,
         fallback_after,
+        keeps_going,
         corrects_by_edit,
         pins,
         pace: Pace {
@@ -383,10 +387,14 @@ fn groups(s: &mut Section<'_>, all: &mut Accounts) -> BTreeSet<GroupId> {
     groups
 }
 
-/// `"30/1m"`: at most so many attempts in so long.
+/// `"30/1m"`: at most so many attempts in so long. `"none"` is no limit at all.
 fn rate(s: &mut Section<'_>) -> Option<(u32, Duration)> {
-    const EXPECTED: &str = "attempts per time such as \"30/1m\" (1 to 100000 in 1s to 24h)";
+    const EXPECTED: &str =
+        "attempts per time such as \"30/1m\" (1 to 100000 in 1s to 24h), or \"none\" for no limit";
     let text: String = s.optional("rate", EXPECTED)?;
+    if text == "none" {
+        return Some(UNLIMITED);
+    }
     let read = text.split_once('/').and_then(|(attempts, per)| {
         let attempts: u32 = attempts.trim().parse().ok()?;
         let per = humantime::parse_duration(per.trim()).ok()?;

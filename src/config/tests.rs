@@ -52,3 +52,15 @@ fn every_file_of_the_messages_folder_is_built_in() {
 fn a_file_without_accounts_says_all_that_is_missing() {
     insta::assert_snapshot!(load("").unwrap_err());
 }
+
+#[test]
+fn an_account_of_ones_own_server_may_have_no_limit() {
+    let text = "[municipality]\nname = \"Nässjö kommun\"\nsite = \"https://nassjo.se\"\n\
+                [vault]\nkey_file = \"vault.key\"\n\
+                [confirmation]\nto = [\"kris@nassjo.se\"]\nfrom = \"vardkase@nassjo.se\"\n\
+                [[relay]]\nid = \"relay\"\nhost = \"127.0.0.1\"\nport = 25\ntls = \"none\"\n\
+                [account.hook]\nchannel = \"webhook\"\nendpoint = \"https://nassjo.se/krok\"\nrate = \"none\"\n";
+    let config = load(text).unwrap();
+    let pace = config.accounts.values().next().unwrap().pace;
+    assert_eq!((pace.attempts, pace.per), (0, Duration::ZERO));
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Facts, advice, words};
-use crate::model::{AccountId, BroadcastReport, DeliveryReport, RecipientsReport, State};
+use crate::model::{AccountId, BroadcastReport, DeliveryReport, Purpose, RecipientsReport, State};
 
 /// Most recipients of one list that are named.
 const NAMED_RECIPIENTS: usize = 50;
@@ -39,6 +39,8 @@ pub struct Tally {
     pub person: usize,
     /// Taken over by a newer broadcast.
     pub replaced: usize,
+    /// Not sent, because another account stood in and was faster.
+    pub stood_in_for: usize,
 }
 
 impl Tally {
@@ -49,7 +51,11 @@ impl Tally {
             let states = states(&deliveries, report.recipients_of(account));
             let standing = standing(&states);
             if standing == Standing::Replaced {
-                tally.replaced += 1;
+                if deliveries.iter().any(|d| words::is_stood_in_for(d)) {
+                    tally.stood_in_for += 1;
+                } else {
+                    tally.replaced += 1;
+                }
                 continue;
             }
             tally.all += 1;
@@ -97,6 +103,8 @@ pub struct Row {
     pub standing: Standing,
     /// The same in Swedish: a state, or how many recipients were reached.
     pub word: String,
+    /// Which accounts it stands in for: `ersätter whatsapp-krisgrupp`.
+    pub serves: Option<String>,
     /// Where residents find it.
     pub link: Option<String>,
     /// How long after acceptance it came to rest.
@@ -119,6 +127,8 @@ pub struct Row {
     pub instructions: Option<String>,
     /// On list channels, how many recipients stand how: `98 publicerat`.
     pub counts: Vec<String>,
+    /// How many of them it has come to, where the service tells: `framme: 812 av 900`.
+    pub arrived: Option<String>,
     /// On list channels, who was not reached and why, masked.
     pub missed: Vec<String>,
     /// How many more were not reached than are named.
@@ -155,6 +165,7 @@ fn unmade(counted: &RecipientsReport) -> Row {
         channel: counted.channel.clone(),
         standing: standing(&states(&[], Some(counted))),
         word: String::new(),
+        serves: None,
         link: None,
         took: None,
         next: None,
@@ -168,6 +179,7 @@ fn unmade(counted: &RecipientsReport) -> Row {
         text: None,
         instructions: None,
         counts: Vec::new(),
+        arrived: None,
         missed: Vec::new(),
         missed_more: 0,
     };
@@ -222,6 +234,7 @@ fn row(
         channel: told.channel.clone(),
         standing,
         word: words::standing(told).to_owned(),
+        serves: serves(deliveries),
         link: told.url.as_deref().map(shown_link),
         took: finished
             .filter(|_| standing == Standing::Out || (is_list && standing != Standing::Open))
@@ -239,6 +252,12 @@ fn row(
         text: facts.texts.get(&told.delivery).filter(|_| by_hand).cloned(),
         instructions: facts.instructions.get(account).filter(|_| by_hand).cloned(),
         counts: Vec::new(),
+        arrived: deliveries
+            .iter()
+            .any(|d| d.purpose == Purpose::Publish)
+            .then(|| report.arrivals.get(account))
+            .flatten()
+            .map(|arrivals| words::arrived(arrivals, report.out_on(account))),
         missed: Vec::new(),
         missed_more: 0,
     };
@@ -246,6 +265,17 @@ fn row(
         sum_up(&mut row, deliveries, counted);
     }
     Some(row)
+}
+
+/// Which accounts these deliveries stand in for.
+fn serves(deliveries: &[&DeliveryReport]) -> Option<String> {
+    let mut names: Vec<&str> = Vec::new();
+    for account in deliveries.iter().flat_map(|d| &d.stands_in_for) {
+        if !names.contains(&account.as_str()) {
+            names.push(account.as_str());
+        }
+    }
+    (!names.is_empty()).then(|| format!("ersätter {}", words::listed(&names)))
 }
 
 fn sum_up(row: &mut Row, deliveries: &[&DeliveryReport], counted: Option<&RecipientsReport>) {
@@ -355,6 +385,7 @@ pub(crate) mod examples {
             recipient: None,
             purpose: Purpose::Publish,
             target: None,
+            stands_in_for: Vec::new(),
             state,
             attempts: 1,
             remote_id: None,
@@ -400,8 +431,37 @@ pub(crate) mod examples {
             pins: Vec::new(),
             stand_ins: Vec::new(),
             retractions: Vec::new(),
+            confirmation: crate::model::Confirmation::default(),
             confirmations: Vec::new(),
             arrivals: std::collections::BTreeMap::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::examples::{delivery, report};
+    use super::*;
+    use crate::model::{Reason, STOOD_IN_FOR};
+
+    #[test]
+    fn what_stands_in_says_for_whom_and_what_it_was_faster_than_is_no_newer_message() {
+        let mut sms = delivery("sms", State::Published);
+        sms.stands_in_for = ["whatsapp", "mail"].map(|id| id.parse().unwrap()).to_vec();
+        assert_eq!(serves(&[&sms]).as_deref(), Some("ersätter whatsapp och mail"));
+        assert_eq!(serves(&[&delivery("whatsapp", State::Refused)]), None);
+
+        let mut late = delivery("whatsapp", State::Superseded);
+        assert_eq!(words::standing(&late), "ersatt av ett nyare meddelande");
+        late.error = Some(Reason::new(
+            STOOD_IN_FOR,
+            "sms stands in for it and has published",
+        ));
+        assert_eq!(words::standing(&late), "ersatt av ett annat konto");
+        let tally = Tally::of(&report(vec![sms, late, delivery("mail", State::Superseded)]));
+        assert_eq!(
+            (tally.all, tally.out, tally.replaced, tally.stood_in_for),
+            (1, 1, 1, 1)
+        );
     }
 }

@@ -3,7 +3,7 @@
 use jiff::tz::TimeZone;
 
 use crate::clock::{self, Timestamp};
-use crate::model::{DeliveryReport, Kind, Proof, Purpose, State};
+use crate::model::{Arrivals, DeliveryReport, Kind, Proof, Purpose, STOOD_IN_FOR, State};
 
 /// Where a delivery stands.
 pub fn state(state: State) -> &'static str {
@@ -23,9 +23,25 @@ pub fn state(state: State) -> &'static str {
     }
 }
 
+/// Whether it was not sent because an account that stands in for it was faster.
+pub fn is_stood_in_for(delivery: &DeliveryReport) -> bool {
+    let code = delivery.error.as_ref().map(|error| error.code.as_str());
+    delivery.state == State::Superseded && code == Some(STOOD_IN_FOR)
+}
+
+/// Names as they stand in a sentence: `a`, `a och b`, `a, b och c`.
+pub fn listed(names: &[&str]) -> String {
+    match names.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, rest)) => format!("{} och {last}", rest.join(", ")),
+        None => String::new(),
+    }
+}
+
 /// How a delivery stands: its state, told for what the delivery is for.
 pub fn standing(delivery: &DeliveryReport) -> &'static str {
     match (delivery.purpose, delivery.state) {
+        (_, State::Superseded) if is_stood_in_for(delivery) => "ersatt av ett annat konto",
         (Purpose::Edit, State::Published) => "ändrat",
         (Purpose::Edit, State::Sending) => "ändras nu",
         (Purpose::Pin, State::Published) => "fäst överst",
@@ -55,6 +71,19 @@ pub fn kind(kind: Kind) -> &'static str {
         Kind::Correction => "rättelse",
         Kind::AllClear => "faran över",
     }
+}
+
+/// How many of those that a message went out to have it: `framme: 812 av 900, 3 kommer inte fram, 85 vet vi inte än`.
+pub fn arrived(arrivals: &Arrivals, out: u64) -> String {
+    let mut said = vec![format!("framme: {} av {out}", arrivals.delivered)];
+    if arrivals.failed > 0 {
+        said.push(format!("{} kommer inte fram", arrivals.failed));
+    }
+    match arrivals.unknown(out) {
+        0 => {}
+        unknown => said.push(format!("{unknown} vet vi inte än")),
+    }
+    said.join(", ")
 }
 
 const WEEKDAYS: [&str; 7] = [
@@ -110,6 +139,12 @@ fn in_zone(at: Timestamp, zone: &str) -> (jiff::ZonedDateTime, &'static str) {
     }
 }
 
+/// How long something takes: `1,4 s`, `3 min 20 s`.
+pub fn span(length: std::time::Duration) -> String {
+    let from = clock::from_micros(0);
+    duration(from, clock::later(from, length))
+}
+
 /// `1,4 s`, `3 min 20 s`, `2 tim 5 min`; rounded down, zero if `to` lies before `from`.
 pub fn duration(from: Timestamp, to: Timestamp) -> String {
     let passed = clock::until(from, to);
@@ -157,6 +192,21 @@ mod tests {
             moment(at("2026-01-01T09:03:00Z"), "Mars/Olympus"),
             "torsdag 1 januari 2026 kl. 09.03 (UTC)"
         );
+    }
+
+    #[test]
+    fn what_nobody_knows_is_said_so() {
+        let mut arrivals = Arrivals {
+            sent: 85,
+            delivered: 812,
+            failed: 3,
+        };
+        let told = arrived(&arrivals, 900);
+        assert_eq!(told, "framme: 812 av 900, 3 kommer inte fram, 85 vet vi inte än");
+        arrivals = Arrivals::default();
+        assert_eq!(arrived(&arrivals, 2), "framme: 0 av 2, 2 vet vi inte än");
+        arrivals.delivered = 2;
+        assert_eq!(arrived(&arrivals, 2), "framme: 2 av 2");
     }
 
     #[test]

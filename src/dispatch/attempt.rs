@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use super::shared::Shared;
 use crate::channel::Channel;
-use crate::clock::Timestamp;
+use crate::clock::{self, Timestamp};
 use crate::model::{
     DeliveryId, LaneId, Notebook, Post, Purpose, Question, Reason, Receipt, SendError, Settled, State, Work,
 };
@@ -23,6 +23,9 @@ const TAKEN: usize = 500;
 const REWRITE_FIRST: Duration = Duration::from_millis(100);
 const REWRITE_LONGEST: Duration = Duration::from_secs(5);
 
+/// The step of an attempt that went without its picture because the store does not have it any more.
+const WITHOUT_PICTURE: &str = "without-picture";
+
 /// Makes one attempt, at most `limit` long. A channel that hangs or panics leaves an unknown outcome.
 pub(super) async fn publish(
     shared: &Shared,
@@ -32,6 +35,12 @@ pub(super) async fn publish(
 ) -> Result<Option<Receipt>, SendError> {
     let pictured = pictured(shared, work).await?;
     let post = pictured.as_ref().unwrap_or(&work.post);
+    let lost = post.rendering.picture.is_some() && post.picture.is_none() && acts_with_picture(work);
+    if lost {
+        // On disk before the post leaves: whoever settles it must know what it went without.
+        let noted = work.post.steps.record(WITHOUT_PICTURE, "yes").await;
+        noted.map_err(SendError::NotSent)?;
+    }
     let call = async {
         match (work.delivery.purpose, &work.target) {
             (Purpose::Retract, Some(receipt)) => channel.retract(receipt).await.map(|()| None),
@@ -51,7 +60,6 @@ pub(super) async fn publish(
             ) => channel.publish(post).await.map(Some),
         }
     };
-    let lost = post.rendering.picture.is_some() && post.picture.is_none() && acts_with_picture(work);
     let answer = guarded(call, limit).await?;
     Ok(answer.map(|receipt| if lost { without_picture(receipt) } else { receipt }))
 }
@@ -120,10 +128,18 @@ pub(super) async fn settle(
     let question = Question {
         post: post.unwrap_or_else(|| work.post.clone()),
         since,
+        // As it is configured now; an attempt of before a reload may have had longer, which adapters leave room for.
+        until: clock::later(delivery.started_at.unwrap_or(since).max(since), limit),
         now: shared.clock.now(),
         taken,
     };
-    guarded(channel.settle(&question), limit).await
+    let settled = guarded(channel.settle(&question), limit).await?;
+    Ok(match settled {
+        Settled::Found(receipt) if work.post.steps.get(WITHOUT_PICTURE).is_some() => {
+            Settled::Found(without_picture(receipt))
+        }
+        other @ (Settled::Found(_) | Settled::Refused(_) | Settled::Absent | Settled::Unclear(_)) => other,
+    })
 }
 
 async fn guarded<T>(

@@ -7,7 +7,9 @@ use serde_json::json;
 use super::backoff;
 use crate::clock::{Timestamp, later};
 use crate::config::Unproven;
-use crate::model::{Delivery, Event, Mode, Purpose, Reason, Receipt, SendError, Settled, State, Work};
+use crate::model::{
+    Delivery, Event, Mode, Need, Primary, Purpose, Reason, Receipt, SendError, Settled, State, Work,
+};
 
 /// After so many tries an attempt's fate is a person's to find out.
 pub(super) const SETTLE_TRIES: u32 = 10;
@@ -77,7 +79,9 @@ pub(super) fn before_attempt(work: &Work, facts: &Facts<'_>) -> Option<Verdict> 
         return Some(hold);
     }
     if stand_in(work) == StandIn::NotNeeded {
-        return Some(not_needed("the account that it stands in for has published"));
+        return Some(not_needed(
+            "what it stands in for is out, or is not to go out any more",
+        ));
     }
     if facts.now >= delivery.deadline {
         return Some(expire(None));
@@ -144,28 +148,59 @@ fn may_stand(state: Option<State>) -> bool {
     )
 }
 
-/// Whether a delivery that stands in for another one is needed. One that stands for itself always is.
+/// Whether a delivery that stands in for others is needed. One that stands for itself always is.
 pub(super) fn stand_in(work: &Work) -> StandIn {
-    if work.delivery.purpose != Purpose::Publish || work.delivery.target.is_none() {
+    if !stands_in(work) {
         return StandIn::Due;
     }
-    match work.target_state {
-        Some(State::Queued | State::Sending | State::Unknown) => StandIn::Waits,
-        Some(State::Refused | State::Held | State::Manual | State::Expired) | None => StandIn::Now,
-        Some(State::Published | State::Edited | State::Retracted | State::Superseded | State::Cancelled) => {
-            StandIn::NotNeeded
-        }
+    let needs = || work.primaries.iter().map(Primary::need);
+    if needs().all(|need| need == Need::Never) {
+        return StandIn::NotNeeded;
     }
+    if work.delivery.attempts > 0 {
+        // It was needed; what holds it up now is its own, and its own wait counts.
+        return StandIn::Due;
+    }
+    if needs().any(|need| need == Need::Now) {
+        return StandIn::Now;
+    }
+    let times = needs().filter_map(|need| match need {
+        Need::Then(at) => at,
+        Need::Now | Need::Never => None,
+    });
+    StandIn::Waits(times.min())
+}
+
+fn stands_in(work: &Work) -> bool {
+    work.delivery.purpose == Purpose::Publish && work.delivery.target.is_some()
+}
+
+/// What becomes of a stand-in that a person serves, once it is needed.
+pub(super) fn takes_over_by_hand(work: &Work) -> Option<Verdict> {
+    let by_hand = crate::channel::kind(&work.delivery.channel).is_some_and(|kind| kind.can.by_hand);
+    if !by_hand || !stands_in(work) {
+        return None;
+    }
+    let open = work
+        .primaries
+        .iter()
+        .filter(|primary| primary.need() != Need::Never);
+    let names: Vec<&str> = open.map(|primary| primary.account.as_str()).collect();
+    let text = format!(
+        "{} did not get out: a person publishes it here instead",
+        names.join(", ")
+    );
+    Some(Verdict::because(Event::HandOver, Reason::new("stands-in", text)))
 }
 
 /// See [`stand_in`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StandIn {
-    /// When its time comes.
+    /// When its own time comes.
     Due,
-    /// When its time comes, if the other one has not got out by then.
-    Waits,
-    /// At once: the other one will not get out by itself.
+    /// Then, if the others have not got out by then; `None` is not yet known.
+    Waits(Option<Timestamp>),
+    /// At once: one of the others will not get out by itself.
     Now,
     /// Not at all.
     NotNeeded,
@@ -305,6 +340,10 @@ pub(super) fn after_settling(
             note: Some(json!({"settled": "found", "tries": tries})),
             ..Verdict::of(Event::Find)
         })),
+        Ok(Settled::Refused(reason)) => {
+            let note = json!({"settled": "refused", "tries": tries});
+            Settling::Done(Box::new(Verdict::because(Event::Refuse, reason).noting(note)))
+        }
         Ok(Settled::Absent) => {
             let note = json!({"settled": "absent", "tries": tries});
             Settling::Done(Box::new(not_there(delivery, with, None).noting(note)))
@@ -397,4 +436,89 @@ fn supersede(cause: Option<&Reason>) -> Verdict {
         None => "a newer broadcast of the alert takes its place".to_owned(),
     };
     Verdict::because(Event::Supersede, Reason::new("superseded", text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::from_micros;
+    use crate::dispatch::tests::memory::work;
+    use crate::model::{AccountId, BroadcastId, DRY_RUN, Kind, LaneId};
+
+    fn primary(state: State, code: Option<&str>) -> Primary {
+        Primary {
+            account: "whatsapp".parse().unwrap(),
+            state,
+            error: code.map(|code| Reason::new(code, "")),
+            until: Some(from_micros(500)),
+        }
+    }
+
+    fn standing_in(primaries: Vec<Primary>) -> Work {
+        let lane = LaneId {
+            account: "sms".parse::<AccountId>().unwrap(),
+            mode: Mode::Live,
+        };
+        let broadcast: BroadcastId = "2026-0001.1".parse().unwrap();
+        let mut work = work(&lane, &broadcast, Kind::Initial, from_micros(0), SETTLE_LATE);
+        work.delivery.target = Some("d-1".parse().unwrap());
+        work.primaries = primaries;
+        work
+    }
+
+    #[test]
+    fn every_state_of_what_is_stood_in_for_is_decided() {
+        for state in State::ALL {
+            let found = stand_in(&standing_in(vec![primary(state, Some("http-400"))]));
+            let expected = match state {
+                State::Queued | State::Sending | State::Unknown => StandIn::Waits(Some(from_micros(500))),
+                State::Refused | State::Held | State::Manual | State::Expired => StandIn::Now,
+                State::Published
+                | State::Edited
+                | State::Retracted
+                | State::Superseded
+                | State::Cancelled => StandIn::NotNeeded,
+            };
+            assert_eq!(found, expected, "{state}");
+        }
+    }
+
+    #[test]
+    fn a_trial_makes_nobody_stand_in_and_a_person_gets_their_time() {
+        let of = |state, code| stand_in(&standing_in(vec![primary(state, code)]));
+        assert_eq!(of(State::Refused, Some(DRY_RUN)), StandIn::NotNeeded);
+        assert_eq!(of(State::Manual, None), StandIn::Waits(Some(from_micros(500))));
+        assert_eq!(of(State::Manual, Some("busy-past-validity")), StandIn::Now);
+        assert_eq!(
+            stand_in(&standing_in(Vec::new())),
+            StandIn::NotNeeded,
+            "all called off"
+        );
+    }
+
+    #[test]
+    fn of_several_the_first_that_fails_or_is_late_decides() {
+        let late = |at| Primary {
+            until: Some(from_micros(at)),
+            ..primary(State::Queued, None)
+        };
+        let out = || primary(State::Published, None);
+        let unknown = || Primary {
+            until: None,
+            ..primary(State::Queued, None)
+        };
+        let of = |primaries| stand_in(&standing_in(primaries));
+        assert_eq!(of(vec![out(), late(9)]), StandIn::Waits(Some(from_micros(9))));
+        assert_eq!(
+            of(vec![late(20), late(9), unknown()]),
+            StandIn::Waits(Some(from_micros(9)))
+        );
+        assert_eq!(of(vec![unknown()]), StandIn::Waits(None));
+        assert_eq!(of(vec![late(9), primary(State::Refused, None)]), StandIn::Now);
+        assert_eq!(of(vec![out(), out()]), StandIn::NotNeeded);
+        // Once it has been tried, its own waits count: a service that is down is not stormed.
+        let mut tried = standing_in(vec![primary(State::Refused, None)]);
+        tried.delivery.attempts = 1;
+        assert_eq!(stand_in(&tried), StandIn::Due);
+    }
 }

@@ -438,6 +438,7 @@ impl Lane {
             // A person was faster.
             StoreError::Moved { .. } => {}
             StoreError::Transition(_)
+            | StoreError::Outcome { .. }
             | StoreError::NotFound(_)
             | StoreError::KeyReused(_)
             | StoreError::Migration(_) => {
@@ -477,6 +478,8 @@ impl Lane {
             return;
         }
         self.reported = Some(state);
+        gauge!("vardkase_lane_breaker_open", "account" => self.id.account.to_string(), "mode" => self.id.mode.as_str())
+            .set(f64::from(u8::from(state == 3)));
         gauge!("vardkase_lane_state", "account" => self.id.account.to_string(), "mode" => self.id.mode.as_str())
             .set(f64::from(state));
     }

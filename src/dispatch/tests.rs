@@ -3,7 +3,7 @@
 
 mod faults;
 mod history;
-mod memory;
+pub(super) mod memory;
 mod order;
 mod quota;
 mod restart;

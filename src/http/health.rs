@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use super::Shared;
+use super::problem::Problem;
 
 /// `/healthz`, `/readyz`, `/metrics`.
 pub fn router(shared: Shared) -> Router {
@@ -18,17 +19,28 @@ pub fn router(shared: Shared) -> Router {
         .with_state(shared)
 }
 
-/// 200 as long as the process serves requests.
-async fn healthz() -> &'static str {
-    "ok\n"
+/// 200 as long as the process works; 503, naming the part that failed, when it is about to end.
+async fn healthz(State(shared): State<Shared>) -> Response {
+    match shared.app.ill() {
+        None => "ok\n".into_response(),
+        Some(part) => not_well("not-healthy", part),
+    }
 }
 
-/// 200 if the writer takes a command now, 503 with the reason otherwise.
+/// 200 if a command would be taken now; 503, naming the part that is in the way, otherwise.
 async fn readyz(State(shared): State<Shared>) -> Response {
-    match shared.app.ready().await {
-        Ok(()) => "ready\n".into_response(),
-        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
+    match shared.app.unready().await {
+        None => "ready\n".into_response(),
+        Some(part) => not_well("not-ready", part),
     }
+}
+
+fn not_well(kind: &str, (part, detail): (&str, String)) -> Response {
+    Problem {
+        part: Some(part.to_owned()),
+        ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, kind, detail)
+    }
+    .into_response()
 }
 
 async fn metrics(State(shared): State<Shared>) -> Response {

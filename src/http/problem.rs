@@ -13,7 +13,7 @@ use crate::store::StoreError;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// What kind: `urn:vardkase:bad-request`, `…:checks`, `…:config`, `…:conflict`, `…:forbidden`, `…:key-reused`,
-    /// `…:method`, `…:not-found`, `…:stopping`, `…:unavailable`.
+    /// `…:method`, `…:not-found`, `…:not-healthy`, `…:not-ready`, `…:stopping`, `…:unavailable`.
     #[serde(rename = "type")]
     pub kind: String,
     /// The kind in words.
@@ -22,6 +22,9 @@ pub struct Problem {
     pub status: u16,
     /// What happened, and what to do.
     pub detail: String,
+    /// Of the daemon's health: which part is not well (`daemon`, `database`, `dispatch`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
     /// What the checks found, if they stopped the command.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
@@ -35,6 +38,7 @@ impl Problem {
             title: status.canonical_reason().unwrap_or("Error").to_owned(),
             status: status.as_u16(),
             detail: detail.into(),
+            part: None,
             findings: Vec::new(),
         }
     }
@@ -70,16 +74,16 @@ impl From<AppError> for Problem {
                 ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "checks", detail)
             },
             AppError::Invalid(_) => Self::new(StatusCode::BAD_REQUEST, "bad-request", detail),
-            AppError::Conflict(_) => Self::new(StatusCode::CONFLICT, "conflict", detail),
             AppError::Config(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "config", detail),
             AppError::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail),
             AppError::Store(StoreError::NotFound(_)) => Self::new(StatusCode::NOT_FOUND, "not-found", detail),
             AppError::Store(StoreError::KeyReused(_)) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "key-reused", detail)
             }
-            AppError::Store(StoreError::Moved { .. } | StoreError::Transition(_)) => {
-                Self::new(StatusCode::CONFLICT, "conflict", detail)
-            }
+            AppError::Conflict(_)
+            | AppError::Store(
+                StoreError::Moved { .. } | StoreError::Transition(_) | StoreError::Outcome { .. },
+            ) => Self::new(StatusCode::CONFLICT, "conflict", detail),
             AppError::Store(
                 StoreError::Engine(_) | StoreError::Migration(_) | StoreError::Fenced(_) | StoreError::Closed,
             ) => {

@@ -18,12 +18,15 @@ words!(
 );
 
 impl Arrived {
-    /// Whether a later report may say otherwise.
-    pub fn is_final(self) -> bool {
-        match self {
-            Self::Delivered | Self::Failed => true,
-            Self::Sent => false,
-        }
+    /// Whether a report says more than what was known. Reports come twice and out of order. That a device has the message
+    /// outweighs everything: WhatsApp has been seen to report failed and delivered of the same one.
+    pub fn outweighs(self, known: Self) -> bool {
+        let weight = |arrived| match arrived {
+            Self::Sent => 0,
+            Self::Failed => 1,
+            Self::Delivered => 2,
+        };
+        weight(self) > weight(known)
     }
 }
 
@@ -55,5 +58,49 @@ impl Arrivals {
             Arrived::Delivered => self.delivered = count,
             Arrived::Failed => self.failed = count,
         }
+    }
+
+    /// Of how many that got out nothing is known in the end: no report has come, or only that it went.
+    pub fn unknown(&self, out: u64) -> u64 {
+        out.saturating_sub(self.delivered.saturating_add(self.failed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_report_takes_nothing_back() {
+        use Arrived::{Delivered, Failed, Sent};
+        let known = |reports: &[Arrived]| {
+            let mut known: Option<Arrived> = None;
+            for report in reports {
+                if known.is_none_or(|known| report.outweighs(known)) {
+                    known = Some(*report);
+                }
+            }
+            known
+        };
+        for (reports, end) in [
+            (&[Sent, Delivered, Sent, Delivered][..], Delivered),
+            (&[Delivered, Sent, Failed], Delivered),
+            (&[Failed, Sent], Failed),
+            (&[Failed, Delivered], Delivered),
+            (&[Sent, Sent], Sent),
+        ] {
+            assert_eq!(known(reports), Some(end), "{reports:?}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_has_reported_is_unknown() {
+        let arrivals = Arrivals {
+            sent: 10,
+            delivered: 812,
+            failed: 3,
+        };
+        assert_eq!(arrivals.unknown(900), 85);
+        assert_eq!(arrivals.unknown(0), 0);
     }
 }

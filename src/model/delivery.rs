@@ -188,9 +188,11 @@ pub struct Delivery {
     pub recipient: Option<Recipient>,
     /// What it is for.
     pub purpose: Purpose,
-    /// For what acts on a post, the delivery that published it. On [`Purpose::Publish`], the delivery that this one
-    /// stands in for: it goes only if that one does not get out.
+    /// For what acts on a post, the delivery that published it. On [`Purpose::Publish`], the first of the
+    /// deliveries that this one stands in for: it goes only if one of them does not get out.
     pub target: Option<DeliveryId>,
+    /// The accounts that it stands in for.
+    pub stands_in_for: Vec<AccountId>,
     /// Where it stands.
     pub state: State,
     /// How many attempts have begun.
@@ -277,8 +279,51 @@ pub struct Work {
     pub target: Option<Receipt>,
     /// Where the target stands.
     pub target_state: Option<State>,
+    /// What it stands in for, and how that stands.
+    pub primaries: Vec<Primary>,
     /// A newer broadcast of the alert has its own word for the account (and the recipient): this one is never sent.
     pub overtaken: bool,
+}
+
+/// A delivery that another one stands in for, as that one has to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Primary {
+    /// Its account.
+    pub account: AccountId,
+    /// Where it stands.
+    pub state: State,
+    /// What last went wrong with it.
+    pub error: Option<Reason>,
+    /// When it has taken too long; `None` while it waits for its own turn to stand in, and has no time yet.
+    pub until: Option<Timestamp>,
+}
+
+/// Whether a delivery that stands in for another one is needed, because of that one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// If the other one has not got out by then; `None` is not yet known.
+    Then(Option<Timestamp>),
+    /// At once: the other one will not get out by itself.
+    Now,
+    /// Not at all.
+    Never,
+}
+
+impl Primary {
+    /// Whether what stands in for it is needed.
+    pub fn need(&self) -> Need {
+        match self.state {
+            State::Queued | State::Sending | State::Unknown => Need::Then(self.until),
+            // A person has it in hand, and nothing went wrong: they get the time that a program gets.
+            State::Manual if self.error.is_none() => Need::Then(self.until),
+            // Whoever tries an account out does not want the next one to write to people.
+            State::Refused if self.error.as_ref().is_some_and(Reason::is_dry_run) => Need::Never,
+            State::Refused | State::Held | State::Manual | State::Expired => Need::Now,
+            State::Published | State::Edited | State::Retracted | State::Superseded | State::Cancelled => {
+                Need::Never
+            }
+        }
+    }
 }
 
 /// What an adapter gets to settle an unknown attempt.
@@ -288,6 +333,8 @@ pub struct Question {
     pub post: Post,
     /// When the first attempt of unknown outcome began.
     pub since: Timestamp,
+    /// When the latest attempt was given up, at the latest: nothing of ours reaches the service long after it.
+    pub until: Timestamp,
     /// Now, by the daemon's clock.
     pub now: Timestamp,
     /// Ids of posts on the account that belong to other deliveries: never the answer.
@@ -299,6 +346,8 @@ pub struct Question {
 pub enum Settled {
     /// It got through.
     Found(Receipt),
+    /// It got through, and the service has said since that it goes nowhere: refused after all.
+    Refused(Reason),
     /// It is not there, or a repeat under the same key has no second effect.
     Absent,
     /// Nothing can tell. The account's policy decides.

@@ -4,7 +4,51 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::Event;
+use super::broadcast::words;
 use crate::clock::Timestamp;
+
+words!(
+    /// How an attempt ended; written once.
+    Outcome {
+        /// The channel took it.
+        Published = "published",
+        /// It cannot have had an effect.
+        NotSent = "not-sent",
+        /// The service asked us to wait.
+        Busy = "busy",
+        /// The credential was refused.
+        Credential = "credential",
+        /// The service said no for good.
+        Refused = "refused",
+        /// No readable answer came.
+        Unknown = "unknown",
+    }
+);
+
+/// What an outcome may make of its delivery. What is not here is an error.
+const TABLE: &[(Outcome, Event)] = {
+    use Event as E;
+    use Outcome as O;
+    &[
+        (O::Published, E::Publish),
+        (O::NotSent, E::Postpone),
+        (O::NotSent, E::Expire),
+        (O::Busy, E::Postpone),
+        (O::Busy, E::HandOver),
+        (O::Busy, E::Expire),
+        (O::Credential, E::Hold),
+        (O::Refused, E::Refuse),
+        (O::Unknown, E::Lose),
+    ]
+};
+
+impl Outcome {
+    /// Whether the event may follow from an attempt that ended so.
+    pub fn admits(self, event: Event) -> bool {
+        TABLE.contains(&(self, event))
+    }
+}
 
 /// Why something did not go as wished: a stable code for machines, a sentence for people. Never contains a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +58,12 @@ pub struct Reason {
     /// What happened, in one English sentence, capped in length.
     pub text: String,
 }
+
+/// Code of what is not sent because an account that stands in for it has published.
+pub const STOOD_IN_FOR: &str = "stood-in-for";
+
+/// Code of what was not sent because its account is only tried out.
+pub const DRY_RUN: &str = "dryrun";
 
 impl Reason {
     /// Longest text that is kept, in characters: what services answer is data, not truth.
@@ -31,6 +81,11 @@ impl Reason {
             code: code.into(),
             text,
         }
+    }
+
+    /// Whether a service was only asked what it would do: the account works, and nothing was to go out.
+    pub fn is_dry_run(&self) -> bool {
+        self.code == DRY_RUN
     }
 
     /// Whether it says, for good, that there is nobody at the recipient's address: such a recipient is left out of later
@@ -53,6 +108,39 @@ impl Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::State;
+
+    #[test]
+    fn every_outcome_and_event_is_decided_once_and_leaves_no_attempt_open() {
+        let mut drawn = String::new();
+        for outcome in Outcome::ALL.iter().copied() {
+            assert_eq!(outcome.as_str().parse::<Outcome>(), Ok(outcome));
+            let mut any = false;
+            for event in Event::ALL {
+                let rows = TABLE.iter().filter(|row| **row == (outcome, event)).count();
+                assert!(rows <= 1, "{outcome} + {event} stands {rows} times");
+                assert_eq!(outcome.admits(event), rows == 1);
+                if rows == 0 {
+                    continue;
+                }
+                any = true;
+                let to = State::Sending
+                    .after(event)
+                    .expect("an outcome ends an attempt that is under way");
+                assert_ne!(to, State::Sending, "{outcome} {event}");
+                // Only what the channel took is out; only what nobody knows is unknown.
+                assert_eq!(to.got_out(), outcome == Outcome::Published, "{outcome} {event}");
+                assert_eq!(
+                    to == State::Unknown,
+                    outcome == Outcome::Unknown,
+                    "{outcome} {event}"
+                );
+                drawn.extend([outcome.as_str(), " --", event.as_str(), "--> ", to.as_str(), "\n"]);
+            }
+            assert!(any, "{outcome} leads nowhere");
+        }
+        insta::assert_snapshot!(drawn);
+    }
 
     #[test]
     fn only_a_reply_about_the_address_ends_a_recipient() {
@@ -131,15 +219,20 @@ pub enum SendError {
 }
 
 impl SendError {
+    /// The outcome of the attempt that gave it.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::NotSent(_) => Outcome::NotSent,
+            Self::Busy { .. } => Outcome::Busy,
+            Self::Credential(_) => Outcome::Credential,
+            Self::Refused(_) => Outcome::Refused,
+            Self::Unknown(_) => Outcome::Unknown,
+        }
+    }
+
     /// The word used in the journal and in metrics.
     pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::NotSent(_) => "not-sent",
-            Self::Busy { .. } => "busy",
-            Self::Credential(_) => "credential",
-            Self::Refused(_) => "refused",
-            Self::Unknown(_) => "unknown",
-        }
+        self.outcome().as_str()
     }
 
     /// What happened.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountId, AlertId, Arrivals, Broadcast, BroadcastId, BroadcastState, Delivery, DeliveryId, Kind,
-    MessageId, Mode, Proof, Purpose, Reason, State,
+    AccountId, AlertId, Arrivals, Broadcast, BroadcastId, BroadcastState, Confirmation, Delivery, DeliveryId,
+    Kind, MessageId, Mode, Proof, Purpose, Reason, State,
 };
 use crate::clock::Timestamp;
 
@@ -50,6 +50,9 @@ pub struct BroadcastReport {
     /// Retractions, if any.
     #[serde(default)]
     pub retractions: Vec<DeliveryReport>,
+    /// Whether the crisis organisation has been told.
+    #[serde(default)]
+    pub confirmation: Confirmation,
     /// The mails that tell the crisis organisation.
     #[serde(default)]
     pub confirmations: Vec<DeliveryReport>,
@@ -89,7 +92,7 @@ pub struct RecipientsReport {
     /// Addresses that had stood in the list before.
     #[serde(default)]
     pub repeated: u64,
-    /// Addresses that the account that is stood in for does not serve.
+    /// Addresses that no account that is stood in for serves.
     #[serde(default)]
     pub unpaired: u64,
     /// Lines of the list that could not be read.
@@ -146,9 +149,12 @@ pub struct DeliveryReport {
     pub recipient: Option<String>,
     /// What it is for.
     pub purpose: Purpose,
-    /// The delivery that it acts on or stands in for.
+    /// The delivery that it acts on; the first of those that it stands in for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<DeliveryId>,
+    /// The accounts that it stands in for: it goes only if one of them does not get out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stands_in_for: Vec<AccountId>,
     /// Where it stands.
     pub state: State,
     /// Attempts begun.
@@ -185,6 +191,7 @@ impl DeliveryReport {
             recipient: delivery.recipient.as_ref().map(super::Recipient::masked),
             purpose: delivery.purpose,
             target: delivery.target.clone(),
+            stands_in_for: delivery.stands_in_for.clone(),
             state: delivery.state,
             attempts: delivery.attempts,
             remote_id: delivery.receipt.as_ref().map(|r| r.remote_id.clone()),
@@ -219,6 +226,7 @@ impl BroadcastReport {
         let counted = |delivery: &&DeliveryReport| recipients.iter().any(|r| r.account == delivery.account);
         let single = published.iter().filter(|d| !counted(d)).map(|d| d.state);
         let state = overall(single.chain(recipients.iter().flat_map(RecipientsReport::standing)));
+        let confirmations = pick(Purpose::is_confirmation);
         Self {
             alert: broadcast.alert.clone(),
             broadcast: broadcast.id.clone(),
@@ -240,7 +248,8 @@ impl BroadcastReport {
                 .map(DeliveryReport::of)
                 .collect(),
             retractions: pick(|p| p == Purpose::Retract),
-            confirmations: pick(Purpose::is_confirmation),
+            confirmation: Confirmation::of(&confirmations),
+            confirmations,
             arrivals: BTreeMap::new(),
         }
     }
@@ -250,6 +259,16 @@ impl BroadcastReport {
     /// The recipients of an account, if it goes to a list.
     pub fn recipients_of(&self, account: &AccountId) -> Option<&RecipientsReport> {
         self.recipients.iter().find(|r| r.account == *account)
+    }
+
+    /// How many deliveries of an account got out.
+    pub fn out_on(&self, account: &AccountId) -> u64 {
+        let named = || {
+            let got = |d: &&DeliveryReport| d.account == *account && d.state.got_out();
+            self.deliveries.iter().filter(got).count() as u64
+        };
+        self.recipients_of(account)
+            .map_or_else(named, RecipientsReport::out)
     }
 
     /// How many deliveries got out, and how many there are, recipients that are still on their way included.

@@ -94,6 +94,7 @@ const TABLE: &[(State, Event, State)] = {
         (S::Sending, E::Supersede, S::Superseded),
         (S::Unknown, E::Find, S::Published),
         (S::Unknown, E::Miss, S::Queued),
+        (S::Unknown, E::Refuse, S::Refused),
         (S::Unknown, E::Hold, S::Held),
         (S::Unknown, E::Expire, S::Expired),
         (S::Unknown, E::Supersede, S::Superseded),

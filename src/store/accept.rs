@@ -8,12 +8,14 @@ use sha2::{Digest, Sha256};
 use super::change::{Sweep, distinct, sweep};
 use super::db::Value;
 use super::read::lane;
+use super::stand_in::{Aim, Found, Stood};
 use super::step::{self, Current, to_json};
 use super::writer::Tx;
 use super::{
-    Acceptance, Accepted, Changed, Destination, Entry, Expansion, Listed, StoreError, Target, Under, expand,
-    sql, suppress, tally,
+    Acceptance, Accepted, Changed, Destination, Entry, Expansion, Listed, StandsFor, StoreError, Target,
+    Under, expand, sql, stand_in, suppress, tally,
 };
+use crate::clock::Timestamp;
 use crate::model::{
     AccountId, AlertId, AlertState, BroadcastId, DeliveryId, Event, ExpansionState, Kind, LaneId, Purpose,
     Recipient, Rendering, State,
@@ -40,8 +42,22 @@ pub(super) async fn accept(tx: &mut Tx<'_>, new: &Acceptance) -> Result<Accepted
     for listed in &new.lists {
         is_whole(tx, listed).await?;
     }
+    let (known, number) = alert(tx, new).await?;
+    let left_out = left_out(tx, new).await?;
+    let destinations: Vec<&Destination> = new
+        .destinations
+        .iter()
+        .filter(|to| !left_out.has(&to.account, to.recipient.as_ref()))
+        .collect();
+    let followed = match &known {
+        Some(alert) => followed(tx, alert, &destinations).await?,
+        None => HashSet::new(),
+    };
+    // All that can be wrong with the command is known here, and nothing of it is written yet.
+    let drawn = targets(new, &destinations, &left_out, &followed)?;
+    are_there(tx, &drawn).await?;
     tx.marks.accepts = true;
-    let (alert, number) = alert(tx, new).await?;
+    let alert = begin(tx, new, known, number).await?;
     let broadcast = BroadcastId::of(&alert, number);
     if number > 1 {
         supersede(tx, new, &alert, &broadcast).await?;
@@ -68,44 +84,31 @@ pub(super) async fn accept(tx: &mut Tx<'_>, new: &Acceptance) -> Result<Accepted
         .await?;
     super::picture::keep(tx, &new.pictures, new.at).await?;
     let (first, digests) = renderings(tx, &broadcast, &new.renderings).await?;
-    let left_out = left_out(tx, new).await?;
-    let destinations: Vec<&Destination> = new
-        .destinations
-        .iter()
-        .filter(|to| !left_out.has(&to.account, to.recipient.as_ref()))
-        .collect();
-    let mut written = Vec::with_capacity(destinations.len());
-    for destination in &destinations {
-        let rendering = first + i64::try_from(destination.rendering).unwrap_or(i64::MAX);
+    let mut written = Vec::with_capacity(drawn.len());
+    for one in &drawn {
+        let to = one.to;
         written.push(Row {
-            id: DeliveryId::fresh(),
+            id: one.id.clone(),
             alert: &alert,
             broadcast: &broadcast,
             kind: new.kind,
-            lane: lane_of(new, destination),
-            channel: &destination.channel,
-            recipient: destination.recipient.as_ref(),
-            purpose: destination.purpose,
-            target: None,
-            rendering,
-            alternative: destination
+            lane: lane_of(new, to),
+            channel: &to.channel,
+            recipient: to.recipient.as_ref(),
+            purpose: to.purpose,
+            target: one.target.as_ref(),
+            stands_in_for: one.stands_in_for.clone(),
+            stood: &one.stood,
+            rendering: first + i64::try_from(to.rendering).unwrap_or(i64::MAX),
+            alternative: to
                 .alternative
                 .map(|index| first + i64::try_from(index).unwrap_or(i64::MAX)),
-            proof: destination.proof,
-            state: destination.state,
+            proof: to.proof,
+            state: to.state,
             queued_at: new.at,
-            not_before: destination.not_before,
+            not_before: one.not_before,
             deadline: new.valid_until,
         });
-    }
-    let targets = targets(&destinations, &written, &left_out)?;
-    for (row, target) in written.iter_mut().zip(&targets) {
-        match target {
-            Aim::Nothing => {}
-            Aim::At(id) => row.target = Some(id),
-            // Nobody is stood in for: it goes at once.
-            Aim::Unreachable => row.not_before = new.at,
-        }
     }
     deliveries(tx, &written).await?;
     let expansions = expansions(tx, new, &alert, &broadcast, first, &left_out).await?;
@@ -195,8 +198,8 @@ async fn expansions(
         channel: to.channel.clone(),
         proof: to.proof,
         stands_in_for: match &to.target {
-            Some(Target::Account(account)) => Some(account.clone()),
-            Some(Target::Delivery(_)) | None => None,
+            Some(Target::InsteadOf(of)) => of.clone(),
+            Some(Target::Delivery(_) | Target::Account(_)) | None => Vec::new(),
         },
         rendering: number(to.rendering),
         alternative: to.alternative.map(number),
@@ -296,53 +299,160 @@ async fn left_out(tx: &mut Tx<'_>, new: &Acceptance) -> Result<LeftOut, StoreErr
     Ok(LeftOut(out))
 }
 
-/// What a delivery acts on or stands in for.
-enum Aim {
-    Nothing,
-    At(DeliveryId),
-    /// Its recipient gets nothing any more on the account that is stood in for.
-    Unreachable,
+/// A delivery that is to be written.
+struct Drawn<'a> {
+    id: DeliveryId,
+    to: &'a Destination,
+    target: Option<DeliveryId>,
+    stands_in_for: Vec<AccountId>,
+    stood: Vec<(Stood, i64, bool)>,
+    not_before: Timestamp,
 }
 
-/// What each destination acts on or stands in for.
-fn targets(
-    destinations: &[&Destination],
-    written: &[Row<'_>],
+/// What each destination acts on or stands in for. Those that stand in for nobody are left out.
+///
+/// # Errors
+/// [`StoreError::NotFound`] if the acceptance has nothing on an account that one is about.
+fn targets<'a>(
+    new: &'a Acceptance,
+    destinations: &[&'a Destination],
     left_out: &LeftOut,
-) -> Result<Vec<Aim>, StoreError> {
-    let published: HashMap<(&AccountId, Option<&Recipient>), &DeliveryId> = written
-        .iter()
-        .zip(destinations)
+    followed: &HashSet<(&'a AccountId, &'a str)>,
+) -> Result<Vec<Drawn<'a>>, StoreError> {
+    let listed = new.lists.iter().map(|listed| &listed.each);
+    let mut accounts: HashSet<&AccountId> = HashSet::new();
+    let mut chains: HashMap<&AccountId, &[StandsFor]> = HashMap::new();
+    for to in new.destinations.iter().chain(listed.clone()) {
+        if to.purpose.is_word() {
+            accounts.insert(&to.account);
+        }
+        if let Some(Target::InsteadOf(of)) = &to.target {
+            chains.insert(&to.account, of);
+        }
+    }
+    let missing = |account: &AccountId, to: &Destination| {
+        StoreError::NotFound(format!("delivery on {account} for {}", to.account))
+    };
+    for to in destinations.iter().copied().chain(listed) {
+        let about: Vec<&AccountId> = match &to.target {
+            Some(Target::Account(account)) => vec![account],
+            Some(Target::InsteadOf(of)) => of.iter().map(|one| &one.account).collect(),
+            Some(Target::Delivery(_)) | None => Vec::new(),
+        };
+        if let Some(account) = about.into_iter().find(|account| !accounts.contains(account)) {
+            return Err(missing(account, to));
+        }
+    }
+    let mut published: HashMap<(&AccountId, Option<&Recipient>), Stood> = HashMap::new();
+    let mut drawn: Vec<Drawn<'a>> = Vec::with_capacity(destinations.len());
+    for to in destinations.iter().copied() {
+        let recipient = to.recipient.as_ref();
+        let mut one = Drawn {
+            id: DeliveryId::fresh(),
+            to,
+            target: None,
+            stands_in_for: Vec::new(),
+            stood: Vec::new(),
+            not_before: to.not_before,
+        };
+        match &to.target {
+            Some(Target::Delivery(id)) => one.target = Some(id.clone()),
+            // What they earlier got here has its sequel here as well.
+            Some(Target::InsteadOf(_))
+                if followed.contains(&(&to.account, recipient.map_or("", Recipient::address))) => {}
+            Some(Target::InsteadOf(of)) => {
+                let look = |account: &'a AccountId| {
+                    let there = published
+                        .get(&(account, recipient))
+                        .or_else(|| published.get(&(account, None)));
+                    match (there, chains.get(account)) {
+                        (Some(stood), _) => Found::Delivery(stood.clone()),
+                        (None, Some(of)) => Found::StandsFor(of),
+                        (None, None) if left_out.has(account, recipient) => Found::Unreachable,
+                        (None, None) => Found::Nothing,
+                    }
+                };
+                match stand_in::aim(of, &look) {
+                    Aim::At(stood) => one.stand_in(stood),
+                    Aim::Unreachable => one.stands_in_for = of.iter().map(|of| of.account.clone()).collect(),
+                    Aim::Nobody => continue,
+                }
+            }
+            Some(Target::Account(_)) | None => {}
+        }
         // What changes a post in place speaks for its account as well: another one may stand in for it.
-        .filter(|(row, to)| match row.purpose {
-            Purpose::Publish => to.target.is_none(),
-            Purpose::Edit => true,
-            Purpose::Pin
-            | Purpose::Unpin
-            | Purpose::Retract
-            | Purpose::ConfirmInterim
-            | Purpose::ConfirmFinal
-            | Purpose::ConfirmClosing => false,
-        })
-        .map(|(row, to)| ((&to.account, to.recipient.as_ref()), &row.id))
-        .collect();
-    destinations
-        .iter()
-        .map(|to| match &to.target {
-            None => Ok(Aim::Nothing),
-            Some(Target::Delivery(id)) => Ok(Aim::At(id.clone())),
-            Some(Target::Account(account)) if left_out.has(account, to.recipient.as_ref()) => {
-                Ok(Aim::Unreachable)
-            }
-            Some(Target::Account(account)) => {
-                let found = published
-                    .get(&(account, to.recipient.as_ref()))
-                    .or_else(|| published.get(&(account, None)));
-                let missing = || StoreError::NotFound(format!("delivery on {account} for {}", to.account));
-                found.map(|id| Aim::At((*id).clone())).ok_or_else(missing)
-            }
-        })
-        .collect()
+        if to.purpose.is_word() {
+            let stood = Stood {
+                id: one.id.clone(),
+                account: to.account.clone(),
+                due_at: one.not_before,
+            };
+            published.insert((&to.account, recipient), stood);
+        }
+        drawn.push(one);
+    }
+    for one in &mut drawn {
+        if let Some(Target::Account(account)) = &one.to.target {
+            let found = published.get(&(account, one.to.recipient.as_ref()));
+            let found = found.or_else(|| published.get(&(account, None)));
+            one.target = Some(found.ok_or_else(|| missing(account, one.to))?.id.clone());
+        }
+    }
+    Ok(drawn)
+}
+
+impl Drawn<'_> {
+    fn stand_in(&mut self, stood: Vec<(Stood, i64, bool)>) {
+        self.not_before = stand_in::first_time(&stood).unwrap_or(self.not_before);
+        self.target = stood.first().map(|(stood, ..)| stood.id.clone());
+        self.stands_in_for = stood.iter().map(|(stood, ..)| stood.account.clone()).collect();
+        self.stood = stood;
+    }
+}
+
+/// Whether every delivery of an earlier acceptance that one acts on is there, on its own account.
+async fn are_there(tx: &mut Tx<'_>, drawn: &[Drawn<'_>]) -> Result<(), StoreError> {
+    for one in drawn {
+        let Some(Target::Delivery(id)) = &one.to.target else {
+            continue;
+        };
+        let rows = tx.conn.fetch(sql::IS_DELIVERY, vec![id.as_str().into()]).await?;
+        let account: Option<AccountId> = rows.first().map(|row| row.word(0)).transpose()?;
+        if account.as_ref() != Some(&one.to.account) {
+            return Err(StoreError::NotFound(format!(
+                "delivery {id} on {}",
+                one.to.account
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Who of those that are stood in for got the alert on the stand-in's account before, or may have.
+async fn followed<'a>(
+    tx: &mut Tx<'_>,
+    alert: &AlertId,
+    destinations: &[&'a Destination],
+) -> Result<HashSet<(&'a AccountId, &'a str)>, StoreError> {
+    let mut asked: BTreeMap<&AccountId, Vec<&str>> = BTreeMap::new();
+    for to in destinations {
+        if let (Some(Target::InsteadOf(_)), address) =
+            (&to.target, to.recipient.as_ref().map_or("", Recipient::address))
+        {
+            asked.entry(&to.account).or_default().push(address);
+        }
+    }
+    let mut all = HashSet::new();
+    for (account, addresses) in asked {
+        let got = stand_in::followed(tx, alert, account, &addresses).await?;
+        all.extend(
+            addresses
+                .into_iter()
+                .filter(|address| got.contains(*address))
+                .map(|address| (account, address)),
+        );
+    }
+    Ok(all)
 }
 
 fn lane_of(new: &Acceptance, destination: &Destination) -> LaneId {
@@ -373,45 +483,57 @@ async fn repeated(tx: &mut Tx<'_>, key: &str, digest: &str) -> Result<Option<Acc
     }))
 }
 
-/// The alert, and the broadcast's number in it.
-async fn alert(tx: &mut Tx<'_>, new: &Acceptance) -> Result<(AlertId, i64), StoreError> {
+/// The alert if it exists, and the broadcast's number in it. Writes nothing.
+async fn alert(tx: &mut Tx<'_>, new: &Acceptance) -> Result<(Option<AlertId>, i64), StoreError> {
+    let Under::Existing(id) = &new.under else {
+        return Ok((None, 1));
+    };
+    let rows = tx
+        .conn
+        .fetch(sql::ALERT_FOR_UPDATE, vec![id.as_str().into()])
+        .await?;
+    let Some(row) = rows.first() else {
+        return Err(StoreError::NotFound(format!("alert {id}")));
+    };
+    if row.text(0)? != new.mode.as_str() {
+        return Err(StoreError::NotFound(format!("alert {id} in mode {}", new.mode)));
+    }
+    if row.word::<AlertState>(1)? != AlertState::Active {
+        return Err(StoreError::NotFound(format!("active alert {id}: it has ended")));
+    }
+    Ok((Some(id.clone()), row.int(2)? + 1))
+}
+
+/// Writes the alert with the broadcast that it now has.
+async fn begin(
+    tx: &mut Tx<'_>,
+    new: &Acceptance,
+    known: Option<AlertId>,
+    number: i64,
+) -> Result<AlertId, StoreError> {
     let state = match new.kind {
         Kind::AllClear => AlertState::Ended,
         Kind::Initial | Kind::Update | Kind::Correction => AlertState::Active,
     };
-    match &new.under {
-        Under::New { year } => {
-            let number = tx.count(&format!("alert {} {year}", new.mode), 1).await?;
-            let id = AlertId::numbered(new.mode, *year, number);
-            let values = vec![
-                id.as_str().into(),
-                new.mode.as_str().into(),
-                state.as_str().into(),
-                1.into(),
-            ];
-            tx.conn.execute(sql::ALERT_NEW, values).await?;
-            Ok((id, 1))
-        }
-        Under::Existing(id) => {
-            let rows = tx
-                .conn
-                .fetch(sql::ALERT_FOR_UPDATE, vec![id.as_str().into()])
-                .await?;
-            let Some(row) = rows.first() else {
-                return Err(StoreError::NotFound(format!("alert {id}")));
-            };
-            if row.text(0)? != new.mode.as_str() {
-                return Err(StoreError::NotFound(format!("alert {id} in mode {}", new.mode)));
-            }
-            if row.word::<AlertState>(1)? != AlertState::Active {
-                return Err(StoreError::NotFound(format!("active alert {id}: it has ended")));
-            }
-            let number = row.int(2)? + 1;
+    let year = match (known, &new.under) {
+        (Some(id), _) => {
             let values = vec![id.as_str().into(), number.into(), state.as_str().into()];
             tx.conn.execute(sql::ALERT_STEP, values).await?;
-            Ok((id.clone(), number))
+            return Ok(id);
         }
-    }
+        (None, Under::New { year }) => *year,
+        (None, Under::Existing(id)) => return Err(StoreError::NotFound(format!("alert {id}"))),
+    };
+    let number = tx.count(&format!("alert {} {year}", new.mode), 1).await?;
+    let id = AlertId::numbered(new.mode, year, number);
+    let values = vec![
+        id.as_str().into(),
+        new.mode.as_str().into(),
+        state.as_str().into(),
+        1.into(),
+    ];
+    tx.conn.execute(sql::ALERT_NEW, values).await?;
+    Ok(id)
 }
 
 /// What waits on the same accounts for earlier broadcasts of the alert is overtaken.
@@ -481,13 +603,16 @@ pub(super) struct Row<'a> {
     pub recipient: Option<&'a Recipient>,
     pub purpose: Purpose,
     pub target: Option<&'a DeliveryId>,
+    pub stands_in_for: Vec<AccountId>,
+    /// Whom it stands in for, if it is not alone.
+    pub stood: &'a [(Stood, i64, bool)],
     pub rendering: i64,
     pub alternative: Option<i64>,
     pub proof: crate::model::Proof,
     pub state: State,
-    pub queued_at: crate::clock::Timestamp,
-    pub not_before: crate::clock::Timestamp,
-    pub deadline: crate::clock::Timestamp,
+    pub queued_at: Timestamp,
+    pub not_before: Timestamp,
+    pub deadline: Timestamp,
 }
 
 /// Writes deliveries in their order.
@@ -504,8 +629,10 @@ pub(super) async fn deliveries(tx: &mut Tx<'_>, rows: &[Row<'_>]) -> Result<(), 
     }
     let many = i64::try_from(rows.len()).unwrap_or(i64::MAX);
     let first = tx.count("delivery", many).await? - many + 1;
-    let values = (first..).zip(rows).map(|(seq, row)| {
-        vec![
+    let mut values = Vec::with_capacity(rows.len());
+    for (seq, row) in (first..).zip(rows) {
+        let stands_in_for = (!row.stands_in_for.is_empty()).then_some(&row.stands_in_for);
+        values.push(vec![
             row.id.as_str().into(),
             seq.into(),
             row.alert.as_str().into(),
@@ -517,6 +644,7 @@ pub(super) async fn deliveries(tx: &mut Tx<'_>, rows: &[Row<'_>]) -> Result<(), 
             row.recipient.map_or("", Recipient::address).into(),
             row.purpose.as_str().into(),
             row.target.map(DeliveryId::as_str).into(),
+            Value::Text(stands_in_for.map(to_json).transpose()?),
             row.rendering.into(),
             row.alternative.into(),
             row.proof.as_str().into(),
@@ -525,37 +653,56 @@ pub(super) async fn deliveries(tx: &mut Tx<'_>, rows: &[Row<'_>]) -> Result<(), 
             0.into(),
             row.queued_at.into(),
             row.not_before.into(),
+            row.not_before.into(),
             row.deadline.into(),
             step::rest(row.state, None, row.queued_at).into(),
-        ]
-    });
-    sql::DELIVERIES_NEW.run(tx.conn, values.collect()).await.map(drop)
+        ]);
+    }
+    sql::DELIVERIES_NEW.run(tx.conn, values).await?;
+    let pairs = rows
+        .iter()
+        .flat_map(|row| row.stood.iter().map(|stood| stand_in::values(&row.id, stood)));
+    sql::STAND_INS_NEW.run(tx.conn, pairs.collect()).await.map(drop)
 }
 
 /// The journal's record of the command. Texts are bound by their digests; lists are counted, each recipient stands
 /// masked in the records of its own attempts.
 fn record(new: &Acceptance, alert: &AlertId, written: &[Row<'_>], first: i64, digests: &[String]) -> Json {
     let mut single = Vec::new();
-    let mut lists: BTreeMap<(&str, i64, &str), u64> = BTreeMap::new();
+    let mut lists: BTreeMap<(&str, i64, &str, &[AccountId]), u64> = BTreeMap::new();
     for row in written {
         if row.recipient.is_some() {
             *lists
-                .entry((row.lane.account.as_str(), row.rendering, row.state.as_str()))
+                .entry((
+                    row.lane.account.as_str(),
+                    row.rendering,
+                    row.state.as_str(),
+                    row.stands_in_for.as_slice(),
+                ))
                 .or_default() += 1;
         } else {
-            single.push(json!({
+            let mut one = json!({
                 "account": row.lane.account,
                 "channel": row.channel,
                 "delivery": row.id,
                 "rendering": row.rendering,
                 "state": row.state,
                 "purpose": row.purpose,
-            }));
+            });
+            if !row.stands_in_for.is_empty() {
+                one["stands_in_for"] = json!(row.stands_in_for);
+            }
+            single.push(one);
         }
     }
-    single.extend(lists.into_iter().map(|((account, rendering, state), recipients)| {
-        json!({ "account": account, "rendering": rendering, "state": state, "recipients": recipients })
-    }));
+    for ((account, rendering, state, stands_in_for), recipients) in lists {
+        let mut one =
+            json!({ "account": account, "rendering": rendering, "state": state, "recipients": recipients });
+        if !stands_in_for.is_empty() {
+            one["stands_in_for"] = json!(stands_in_for);
+        }
+        single.push(one);
+    }
     let renderings: Vec<_> = (first..)
         .zip(digests)
         .map(|(id, digest)| json!({ "rendering": id, "sha256": digest }))

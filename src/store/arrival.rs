@@ -10,21 +10,26 @@ use super::{Changed, Entry, StoreError, sql};
 use crate::clock::Timestamp;
 use crate::model::{AccountId, Actor, Arrival, Arrivals, Arrived, BroadcastId};
 
-/// Keeps what is new. The last word stays: what was delivered or failed is not sent again by a report that comes late.
-/// Returns whether it was new.
-pub(super) async fn record(tx: &mut Tx<'_>, arrival: &Arrival, at: Timestamp) -> Result<bool, StoreError> {
+/// Keeps what is new, of a delivery of this account. The last word stays: what was delivered or failed is not sent again
+/// by a report that comes late. Returns whether it was new.
+pub(super) async fn record(
+    tx: &mut Tx<'_>,
+    of: &AccountId,
+    arrival: &Arrival,
+    at: Timestamp,
+) -> Result<bool, StoreError> {
     let id = arrival.delivery.as_str();
     let rows = tx.conn.fetch(sql::ARRIVAL_OF, vec![id.into()]).await?;
     let Some(row) = rows.first() else {
         return Err(StoreError::NotFound(format!("delivery {id}")));
     };
     let (broadcast, account): (BroadcastId, AccountId) = (row.word(0)?, row.word(1)?);
+    if account != *of {
+        // What proves a report of one account says nothing of another's.
+        return Err(StoreError::NotFound(format!("delivery {id} of {of}")));
+    }
     let before: Option<Arrived> = row.word_or_null(2)?;
-    let is_new = match before {
-        None => true,
-        Some(before) => !before.is_final() && before != arrival.arrived,
-    };
-    if !is_new {
+    if before.is_some_and(|before| !arrival.arrived.outweighs(before)) {
         return Ok(false);
     }
     let arrived = arrival.arrived.as_str();

@@ -8,9 +8,11 @@ use super::db::Value;
 use super::lanes::note;
 use super::step::{self, Current, Update};
 use super::writer::Tx;
-use super::{AttemptChange, Change, Changed, Entry, StepMade, StoreError, recall, sql, suppress};
+use super::{AttemptChange, Change, Changed, Entry, StepMade, StoreError, recall, sql, stand_in, suppress};
 use crate::clock::Timestamp;
-use crate::model::{Actor, DeliveryId, Event, LaneId, Purpose, Reason, Receipt, State, WrongTransition};
+use crate::model::{
+    Actor, DeliveryId, Event, LaneId, Outcome, Purpose, Reason, Receipt, STOOD_IN_FOR, State, WrongTransition,
+};
 
 /// Applies changes in their order; answers in the same order. Only a failure of the engine fails the whole.
 pub(super) async fn apply(
@@ -52,6 +54,7 @@ async fn together(
     let (mut starts, mut ends, mut followed) = (Vec::new(), Vec::new(), Vec::new());
     let mut notes = HashMap::new();
     let mut ended = Vec::new();
+    let (mut begun, mut stood_in) = (Vec::new(), Vec::new());
     for change in changes {
         let Some(row) = rows.get(&change.delivery) else {
             answers.push(Err(StoreError::NotFound(format!("delivery {}", change.delivery))));
@@ -65,6 +68,18 @@ async fn together(
             }
         };
         answers.push(Ok(update.to));
+        let stands_in = row.purpose == Purpose::Publish && row.target.is_some();
+        if stands_in && row.attempts == 0 && update.attempts == 1 {
+            begun.push(vec![Value::from(row.id.as_str()), change.at.into()]);
+        }
+        if stands_in && update.to == State::Published {
+            stood_in.push(stand_in::Published {
+                delivery: row.id.clone(),
+                account: row.lane.account.clone(),
+                at: change.at,
+                actor: change.actor.clone(),
+            });
+        }
         match &change.attempt {
             Some(AttemptChange::Start) => {
                 tx.marks.starts = true;
@@ -137,6 +152,12 @@ async fn together(
     for one in followed {
         follow(tx, one).await?;
     }
+    for values in begun {
+        tx.conn.execute(sql::STAND_IN_BEGINS, values).await?;
+    }
+    for one in &stood_in {
+        stand_in::replace(tx, one).await?;
+    }
     Ok(answers)
 }
 
@@ -193,6 +214,14 @@ fn decide(row: &Current, change: &Change) -> Result<Update, StoreError> {
             found: row.state,
         });
     }
+    if let Some(AttemptChange::End { outcome }) = change.attempt
+        && !outcome.admits(change.event)
+    {
+        return Err(StoreError::Outcome {
+            outcome,
+            event: change.event,
+        });
+    }
     let mut update = row.after(change.event, change.at)?;
     update.not_before = change.not_before;
     update.receipt.clone_from(&change.receipt);
@@ -201,14 +230,20 @@ fn decide(row: &Current, change: &Change) -> Result<Update, StoreError> {
 }
 
 /// What was called off while an attempt was under way does not go again, and waits for nobody to publish it: it is
-/// cancelled, or held if an earlier attempt may have got through. Pure.
+/// cancelled, or held if an earlier attempt may have got through. What was stood in for meanwhile does not go again. Pure.
 fn called_off(row: &Current, change: &Change, update: Update) -> Result<Update, StoreError> {
-    if row.recalled_at.is_none() || !matches!(row.state, State::Sending | State::Unknown) {
+    if !matches!(row.state, State::Sending | State::Unknown) {
         return Ok(update);
     }
-    let then = match (update.unknown_since, update.to) {
-        (None, State::Queued | State::Manual | State::Held) => Event::Cancel,
-        (Some(_), State::Queued) => Event::Hold,
+    // A person who lets it run again afterwards means it.
+    let replaced = row
+        .replaced
+        .as_ref()
+        .filter(|(at, _)| Some(*at) >= row.started_at);
+    let (then, why) = match (row.recalled_at, update.unknown_since, update.to, replaced) {
+        (Some(_), None, State::Queued | State::Manual | State::Held, _) => (Event::Cancel, None),
+        (Some(_), Some(_), State::Queued, _) => (Event::Hold, Some(recall::may_stand())),
+        (None, _, State::Queued, Some((_, by))) => (Event::Supersede, Some(stand_in::stood_in_for(by))),
         _ => return Ok(update),
     };
     let between = Current {
@@ -224,11 +259,7 @@ fn called_off(row: &Current, change: &Change, update: Update) -> Result<Update, 
         from: row.state,
         counted: update.counted,
         receipt: update.receipt,
-        error: if then == Event::Hold {
-            Some(recall::may_stand())
-        } else {
-            update.error
-        },
+        error: why.or(update.error),
         ..last
     })
 }
@@ -261,6 +292,9 @@ fn body(row: &Current, change: &Change, update: &Update) -> Map<String, Json> {
     }
     if let Some(note) = &change.note {
         body.insert("note".to_owned(), note.clone());
+    }
+    if let Some(error) = update.error.as_ref().filter(|error| error.code == STOOD_IN_FOR) {
+        body.insert("stood_in_for".to_owned(), json!(error.text));
     }
     if row.recalled_at.is_some() {
         body.insert("called_off".to_owned(), json!(true));
@@ -347,9 +381,15 @@ pub(super) async fn sweep(
         update.not_before = update.to.is_open().then_some(say.at);
         let mut body = row.body(last, update.to);
         if row.state == State::Sending {
-            ends.push((row.id.clone(), row.attempts, None, "unknown", reason.cloned()));
+            ends.push((
+                row.id.clone(),
+                row.attempts,
+                None,
+                Outcome::Unknown,
+                reason.cloned(),
+            ));
             body.insert("attempt".to_owned(), json!(row.attempts));
-            body.insert("outcome".to_owned(), json!("unknown"));
+            body.insert("outcome".to_owned(), json!(Outcome::Unknown));
         }
         if let Some(reason) = reason {
             body.insert("error".to_owned(), json!(reason));

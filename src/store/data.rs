@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::model::{
     AccountId, Actor, AlertId, AlertState, Broadcast, BroadcastId, DeliveryId, Event, ExpansionState, Kind,
-    LaneId, MessageId, Mode, Picture, Proof, Purpose, Reason, Receipt, Recipient, Rendering, State,
+    LaneId, MessageId, Mode, Outcome, Picture, Proof, Purpose, Reason, Receipt, Recipient, Rendering, State,
 };
 
 /// The alert that a broadcast goes under.
@@ -54,6 +54,21 @@ pub enum Target {
     Delivery(DeliveryId),
     /// The one of the same acceptance that publishes on this account, for the same recipient if that has one.
     Account(AccountId),
+    /// Those of the same acceptance that publish on these accounts, for the same recipient if they have one: it goes only
+    /// if one of them does not get out, and counts its time from theirs. If there is nobody to stand in for after all, it
+    /// goes at its own.
+    InsteadOf(Vec<StandsFor>),
+}
+
+/// Another account that one stands in for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandsFor {
+    /// That account.
+    pub account: AccountId,
+    /// How long it may take before the other one goes, in microseconds.
+    pub wait: i64,
+    /// Whether it goes as well if it can after all, once the other one has published.
+    pub keeps: bool,
 }
 
 /// How the first stage ended, for those that wait for it.
@@ -85,7 +100,7 @@ pub struct StagedList {
 /// A list account of an acceptance whose recipients are made into deliveries afterwards, chunk by chunk.
 #[derive(Debug, Clone)]
 pub struct Listed {
-    /// What is the same for all of them; its `recipient` is `None`. With a target, its account is stood in for.
+    /// What is the same for all of them; its `recipient` is `None`. Its target says whom they stand in for.
     pub each: Destination,
     /// The list, or why nobody of it can be reached.
     pub list: Result<StagedList, Reason>,
@@ -108,8 +123,8 @@ pub struct Expansion {
     pub channel: String,
     /// Its proof class.
     pub proof: Proof,
-    /// The account that it stands in for.
-    pub stands_in_for: Option<AccountId>,
+    /// The accounts that it stands in for.
+    pub stands_in_for: Vec<StandsFor>,
     /// The rendering.
     pub rendering: i64,
     /// What goes instead while the first stage has not been seen to answer.
@@ -138,7 +153,7 @@ pub struct Expansion {
     pub repeated: u64,
     /// Addresses that get nothing more.
     pub suppressed: u64,
-    /// Addresses that the account that is stood in for does not serve.
+    /// Addresses that no account that is stood in for serves.
     pub unpaired: u64,
     /// Lines of the list that could not be read.
     pub faults: u64,
@@ -257,10 +272,10 @@ pub struct LaneNotes {
 pub enum AttemptChange {
     /// It begins: a row, before the first byte.
     Start,
-    /// It ends: `published`, `not-sent`, `busy`, `credential`, `refused` or `unknown`.
+    /// It ends. The outcome must admit the change's event.
     End {
-        /// The outcome's word.
-        outcome: &'static str,
+        /// How.
+        outcome: Outcome,
     },
 }
 
@@ -405,8 +420,8 @@ pub struct Attempt {
     pub started_at: Timestamp,
     /// When its outcome was on disk; `None` while unknown after a crash.
     pub finished_at: Option<Timestamp>,
-    /// `published`, `not-sent`, `busy`, `credential`, `refused`, `unknown`; `None` while it runs.
-    pub outcome: Option<String>,
+    /// How it ended; `None` while it runs.
+    pub outcome: Option<Outcome>,
     /// What went wrong.
     pub error: Option<Reason>,
 }

@@ -9,12 +9,14 @@ use serde_json::{Value as Json, json};
 
 use super::accept::{Row as NewRow, deliveries};
 use super::db::{Row, Value};
+use super::stand_in::{self, Aim, Found, Stood};
 use super::step::to_json;
 use super::writer::Tx;
-use super::{Changed, Entry, Expanded, Expansion, StoreError, sql, suppress};
+use super::{Changed, Entry, Expanded, Expansion, StandsFor, StoreError, sql, suppress};
 use crate::clock::Timestamp;
 use crate::model::{
-    AccountId, Actor, BroadcastId, DeliveryId, ExpansionState, LaneId, Purpose, Reason, Recipient, State,
+    AccountId, Actor, BroadcastId, DeliveryId, ExpansionState, Kind, LaneId, Purpose, Reason, Recipient,
+    State,
 };
 
 /// Recipients of one chunk, at most.
@@ -107,7 +109,7 @@ impl Expansion {
             },
             channel: row.text(6)?,
             proof: row.word(7)?,
-            stands_in_for: row.word_or_null(8)?,
+            stands_in_for: row.json_or_null(8)?.unwrap_or_default(),
             rendering: row.int(9)?,
             alternative: row.int_or_null(10)?,
             queued_at: row.time(11)?,
@@ -141,7 +143,7 @@ impl Expansion {
             self.lane.account.as_str().into(),
             self.channel.as_str().into(),
             self.proof.as_str().into(),
-            self.stands_in_for.as_ref().map(AccountId::as_str).into(),
+            self.serves()?,
             self.rendering.into(),
             self.alternative.into(),
             self.queued_at.into(),
@@ -164,13 +166,19 @@ impl Expansion {
         ])
     }
 
+    /// Whom it stands in for, as the database has it.
+    pub(super) fn serves(&self) -> Result<Value, StoreError> {
+        let of = (!self.stands_in_for.is_empty()).then_some(&self.stands_in_for);
+        Ok(Value::Text(of.map(to_json).transpose()?))
+    }
+
     /// What the journal says of it.
     pub(super) fn body(&self) -> Json {
         json!({
             "account": self.lane.account,
             "mode": self.lane.mode,
             "rendering": self.rendering,
-            "stands_in_for": self.stands_in_for,
+            "stands_in_for": self.stands_in_for.iter().map(|of| &of.account).collect::<Vec<_>>(),
             "list": self.digest,
             "listed": self.entries,
             "state": self.state.as_str(),
@@ -255,7 +263,7 @@ pub(super) async fn expand(tx: &mut Tx<'_>, at: Timestamp) -> Result<Expanded, S
             end(tx, one, ExpansionState::Expired, at, &daemon, Some(why)).await?;
         } else if one.next >= one.chunks {
             end(tx, one, ExpansionState::Done, at, &daemon, None).await?;
-        } else if comes_after(one, &open) || is_far_ahead(tx, one, &open).await? {
+        } else if comes_after(one, &open, &chains(tx, one).await?) || is_far_ahead(tx, one, &open).await? {
             continue;
         } else if chunk(tx, one, at).await? {
             done.lanes.push(one.lane.clone());
@@ -266,14 +274,42 @@ pub(super) async fn expand(tx: &mut Tx<'_>, at: Timestamp) -> Result<Expanded, S
     Ok(done)
 }
 
+/// Which lists of a broadcast stand in for which accounts, if one of them does.
+type Chains = HashMap<AccountId, Vec<StandsFor>>;
+
+async fn chains(tx: &mut Tx<'_>, one: &Expansion) -> Result<Chains, StoreError> {
+    let mut chains = Chains::new();
+    if one.stands_in_for.is_empty() {
+        return Ok(chains);
+    }
+    let values = vec![one.broadcast.as_str().into()];
+    for row in &tx.conn.fetch(sql::EXPANSIONS, values).await? {
+        let other = Expansion::of(row)?;
+        if !other.stands_in_for.is_empty() {
+            chains.insert(other.lane.account, other.stands_in_for);
+        }
+    }
+    Ok(chains)
+}
+
+/// Every account that one stands in for, directly or through others.
+fn stood_for<'a>(one: &'a Expansion, chains: &'a Chains) -> HashSet<&'a AccountId> {
+    let mut all = HashSet::new();
+    let mut next: Vec<&StandsFor> = one.stands_in_for.iter().collect();
+    while let Some(of) = next.pop() {
+        if all.insert(&of.account) {
+            next.extend(chains.get(&of.account).into_iter().flatten());
+        }
+    }
+    all
+}
+
 /// Whether it stands in for an account whose own deliveries are not there yet. With one list for both, chunk follows
 /// chunk; with two, one list follows the other.
-fn comes_after(one: &Expansion, open: &[Expansion]) -> bool {
-    let Some(primary) = &one.stands_in_for else {
-        return false;
-    };
+fn comes_after(one: &Expansion, open: &[Expansion], chains: &Chains) -> bool {
+    let before = stood_for(one, chains);
     open.iter().any(|other| {
-        let is_it = other.broadcast == one.broadcast && other.lane.account == *primary;
+        let is_it = other.broadcast == one.broadcast && before.contains(&other.lane.account);
         is_it && (other.list != one.list || other.next <= one.next)
     })
 }
@@ -281,7 +317,10 @@ fn comes_after(one: &Expansion, open: &[Expansion]) -> bool {
 async fn is_far_ahead(tx: &mut Tx<'_>, one: &Expansion, open: &[Expansion]) -> Result<bool, StoreError> {
     let awaited = open.iter().any(|other| {
         other.broadcast == one.broadcast
-            && other.stands_in_for.as_ref() == Some(&one.lane.account)
+            && other
+                .stands_in_for
+                .iter()
+                .any(|of| of.account == one.lane.account)
             && other.list != one.list
     });
     if awaited {
@@ -317,18 +356,26 @@ async fn chunk(tx: &mut Tx<'_>, one: &Expansion, at: Timestamp) -> Result<bool, 
     for row in sql::THERE.write(tx.conn, &place(account), among.clone()).await? {
         seen.insert(row.text(0)?);
     }
-    let pairs = match &one.stands_in_for {
-        Some(primary) => Some(Pairs {
-            targets: targets(tx, &place(primary), among).await?,
-            // Who gets nothing there any more may well be reached here.
-            unreachable: suppress::left_out(tx, primary, &recipients).await?,
-        }),
-        None => None,
+    let chains = chains(tx, one).await?;
+    let mut pairs = Pairs::default();
+    for primary in stood_for(one, &chains) {
+        let there = targets(tx, primary, &place(primary), among.clone()).await?;
+        pairs.there.insert(primary.clone(), there);
+        // Who gets nothing there any more may well be reached here.
+        let out = suppress::left_out(tx, primary, &recipients).await?;
+        pairs.unreachable.insert(primary.clone(), out);
+    }
+    // What they earlier got here has its sequel here as well.
+    let followed = if one.stands_in_for.is_empty() || one.kind == Kind::Initial {
+        HashSet::new()
+    } else {
+        let addresses: Vec<&str> = recipients.iter().map(Recipient::address).collect();
+        stand_in::followed(tx, &one.alert, account, &addresses).await?
     };
     let mut step = one.clone();
     step.next += 1;
     step.taken += recipients.len() as u64;
-    let mut rows = Vec::with_capacity(recipients.len());
+    let mut new = Vec::with_capacity(recipients.len());
     for recipient in &recipients {
         let address = recipient.address();
         if !seen.insert(address.to_owned()) {
@@ -339,36 +386,53 @@ async fn chunk(tx: &mut Tx<'_>, one: &Expansion, at: Timestamp) -> Result<bool, 
             step.suppressed += 1;
             continue;
         }
-        let (target, not_before) = match &pairs {
-            None => (None, one.not_before),
-            Some(pairs) => match pairs.of(address) {
-                Pair::Target(target) => (Some(target), one.not_before),
-                Pair::Unreachable => (None, one.queued_at),
-                Pair::None => {
+        let mut made = Made {
+            recipient,
+            stands_in_for: Vec::new(),
+            stood: Vec::new(),
+            not_before: one.not_before,
+        };
+        if !one.stands_in_for.is_empty() && !followed.contains(address) {
+            match pairs.aim(&one.stands_in_for, address, &chains) {
+                Aim::At(stood) => {
+                    made.not_before = stand_in::first_time(&stood).unwrap_or(one.not_before);
+                    made.stands_in_for = stood.iter().map(|(stood, ..)| stood.account.clone()).collect();
+                    made.stood = stood;
+                }
+                Aim::Unreachable => {
+                    made.stands_in_for = one.stands_in_for.iter().map(|of| of.account.clone()).collect();
+                }
+                Aim::Nobody => {
                     step.unpaired += 1;
                     continue;
                 }
-            },
-        };
-        rows.push(NewRow {
+            }
+        }
+        new.push(made);
+    }
+    let rows: Vec<NewRow<'_>> = new
+        .iter()
+        .map(|made| NewRow {
             id: DeliveryId::fresh(),
             alert: &one.alert,
             broadcast: &one.broadcast,
             kind: one.kind,
             lane: one.lane.clone(),
             channel: &one.channel,
-            recipient: Some(recipient),
+            recipient: Some(made.recipient),
             purpose: Purpose::Publish,
-            target,
+            target: made.stood.first().map(|(stood, ..)| &stood.id),
+            stands_in_for: made.stands_in_for.clone(),
+            stood: &made.stood,
             rendering: one.rendering,
             alternative: one.alternative,
             proof: one.proof,
             state: State::Queued,
             queued_at: one.queued_at,
-            not_before,
+            not_before: made.not_before,
             deadline: one.deadline,
-        });
-    }
+        })
+        .collect();
     step.made += rows.len() as u64;
     let any = !rows.is_empty();
     deliveries(tx, &rows).await?;
@@ -391,40 +455,55 @@ async fn chunk(tx: &mut Tx<'_>, one: &Expansion, at: Timestamp) -> Result<bool, 
     Ok(any)
 }
 
-/// What the recipients of a chunk have on the account that is stood in for.
-struct Pairs {
-    targets: HashMap<String, DeliveryId>,
-    unreachable: HashSet<String>,
+/// A delivery of a chunk.
+struct Made<'a> {
+    recipient: &'a Recipient,
+    stands_in_for: Vec<AccountId>,
+    stood: Vec<(Stood, i64, bool)>,
+    not_before: Timestamp,
 }
 
-enum Pair<'a> {
-    /// A delivery that may fail.
-    Target(&'a DeliveryId),
-    /// Nothing, because they get nothing there any more.
-    Unreachable,
-    /// Nothing.
-    None,
+/// What the recipients of a chunk have on the accounts that are stood in for.
+#[derive(Default)]
+struct Pairs {
+    there: HashMap<AccountId, HashMap<String, Stood>>,
+    unreachable: HashMap<AccountId, HashSet<String>>,
 }
 
 impl Pairs {
-    fn of(&self, address: &str) -> Pair<'_> {
-        match self.targets.get(address).or_else(|| self.targets.get("")) {
-            Some(target) => Pair::Target(target),
-            None if self.unreachable.contains(address) => Pair::Unreachable,
-            None => Pair::None,
-        }
+    fn aim<'a>(&self, of: &'a [StandsFor], address: &str, chains: &'a Chains) -> Aim {
+        stand_in::aim(of, &|account: &'a AccountId| {
+            let there = self.there.get(account);
+            let there = there.and_then(|there| there.get(address).or_else(|| there.get("")));
+            let out = self.unreachable.get(account);
+            match (there, chains.get(account)) {
+                (Some(stood), _) => Found::Delivery(stood.clone()),
+                (None, Some(of)) => Found::StandsFor(of),
+                (None, None) if out.is_some_and(|out| out.contains(address)) => Found::Unreachable,
+                (None, None) => Found::Nothing,
+            }
+        })
     }
 }
 
 async fn targets(
     tx: &mut Tx<'_>,
+    account: &AccountId,
     place: &[Value],
     mut among: Vec<Value>,
-) -> Result<HashMap<String, DeliveryId>, StoreError> {
+) -> Result<HashMap<String, Stood>, StoreError> {
     // An account without recipients has one delivery for all.
     among.push("".into());
     let rows = sql::PAIRS.write(tx.conn, place, among).await?;
-    rows.iter().map(|row| Ok((row.text(0)?, row.word(1)?))).collect()
+    let stood = |row: &Row| {
+        let stood = Stood {
+            id: row.word(1)?,
+            account: account.clone(),
+            due_at: row.time(2)?,
+        };
+        Ok((row.text(0)?, stood))
+    };
+    rows.iter().map(stood).collect()
 }
 
 /// What somebody decides about lists that are on their way.

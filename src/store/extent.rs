@@ -6,6 +6,10 @@ use crate::model::{AccountId, AlertId, BroadcastId, DeliveryId, State};
 
 /// Deliveries of one account that stand alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is an answer of its own, and any of them go together"
+)]
 pub struct Extent {
     /// The account.
     pub account: AccountId,
@@ -20,6 +24,8 @@ pub struct Extent {
     /// Whether an earlier attempt may have got through, so that they may stand although nothing says so. What is being
     /// sent or settled is not counted, nor what a person has cancelled since.
     pub is_uncertain: bool,
+    /// Whether they stand in for others.
+    pub stands_in: bool,
     /// How many they are.
     pub many: u32,
     /// One of them.
@@ -41,8 +47,9 @@ fn extent(row: &Row) -> Result<Extent, StoreError> {
         state: row.word(3)?,
         is_idle: row.int(4)? != 0,
         is_uncertain: row.int(5)? != 0,
-        many: unsigned(row.int(6)?)?,
-        example: row.word(7)?,
+        stands_in: row.int(6)? != 0,
+        many: unsigned(row.int(7)?)?,
+        example: row.word(8)?,
     })
 }
 

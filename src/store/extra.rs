@@ -245,6 +245,8 @@ fn row<'a>(
         recipient: extra.recipient.as_ref(),
         purpose: extra.purpose,
         target: extra.target.as_ref(),
+        stands_in_for: Vec::new(),
+        stood: &[],
         rendering,
         alternative: None,
         proof: extra.proof,

@@ -16,7 +16,19 @@ impl Store {
         reason: Option<Reason>,
         entry: Entry,
     ) -> Result<bool, StoreError> {
-        self.ask(|reply| Request::Suppress(recipient, reason, entry, reply))
+        self.ask(|reply| Request::Suppress(recipient, None, reason, entry, reply))
+            .await
+    }
+
+    /// Leaves a recipient out on one account, by the recipient's own wish. Returns whether that is new.
+    pub async fn leave(
+        &self,
+        recipient: Recipient,
+        account: AccountId,
+        reason: Reason,
+        entry: Entry,
+    ) -> Result<bool, StoreError> {
+        self.ask(|reply| Request::Suppress(recipient, Some(account), Some(reason), entry, reply))
             .await
     }
 

@@ -1,10 +1,10 @@
 //! What is read, on connections that cannot write.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::db::{Readers, Row, unsigned};
 use super::step::recipient;
-use super::{Accepted, Alert, Attempt, Standing, StoreError, Suppressed, sql};
+use super::{Accepted, Alert, Attempt, Standing, StoreError, Suppressed, sql, stand_in};
 use crate::clock::Timestamp;
 use crate::model::{
     AccountId, Actor, AlertId, Broadcast, BroadcastId, Delivery, DeliveryId, LaneId, Mode, Post, Purpose,
@@ -12,7 +12,7 @@ use crate::model::{
 };
 
 /// The column after those of a delivery, which end with its rendering.
-pub(super) const AFTER_DELIVERY: usize = 22;
+pub(super) const AFTER_DELIVERY: usize = 23;
 /// The column of its attempts.
 const ATTEMPTS: usize = 11;
 
@@ -61,6 +61,7 @@ pub(super) fn delivery(row: &Row) -> Result<Delivery, StoreError> {
         finished_at: row.time_or_null(18)?,
         receipt: row.json_or_null(19)?,
         error: row.reason(20)?,
+        stands_in_for: row.json_or_null(21)?.unwrap_or_default(),
     })
 }
 
@@ -149,6 +150,12 @@ pub(super) async fn stand_ins_of(
     Ok(super::change::distinct(lanes))
 }
 
+/// Accounts whose post stands in an alert, or may, because they stood in for others.
+pub(super) async fn stood_in(readers: &Readers, alert: &AlertId) -> Result<BTreeSet<AccountId>, StoreError> {
+    let rows = readers.fetch(sql::STOOD_IN, vec![alert.as_str().into()]).await?;
+    rows.iter().map(|row| row.word(0)).collect()
+}
+
 /// What stands of an alert.
 pub(super) async fn standing(
     readers: &Readers,
@@ -224,8 +231,23 @@ async fn works(readers: &Readers, rows: &[Row]) -> Result<Vec<Work>, StoreError>
             .and_modify(|(_, parent)| parent.clone_from(&receipt))
             .or_insert_with(|| (receipt.clone(), receipt));
     }
+    let mut standing_in = Vec::new();
+    for row in rows {
+        if row.word::<Purpose>(8)? == Purpose::Publish {
+            standing_in.extend(
+                row.word_or_null::<DeliveryId>(9)?
+                    .map(|_| row.word(0))
+                    .transpose()?,
+            );
+        }
+    }
+    let mut primaries = stand_in::primaries(readers, standing_in).await?;
     rows.iter()
-        .map(|row| work(row, &bodies, &mut threads, &mut steps))
+        .map(|row| {
+            let work = work(row, &bodies, &mut threads, &mut steps)?;
+            let primaries = primaries.remove(&work.delivery.id).unwrap_or_default();
+            Ok(Work { primaries, ..work })
+        })
         .collect()
 }
 
@@ -261,6 +283,7 @@ fn work(
         },
         target: row.json_or_null(AFTER_DELIVERY + 2)?,
         target_state: row.word_or_null(AFTER_DELIVERY + 3)?,
+        primaries: Vec::new(),
         overtaken: row.int(AFTER_DELIVERY + 4)? == 1,
         delivery,
     })
@@ -446,10 +469,20 @@ pub(super) async fn attempts(readers: &Readers, id: &DeliveryId) -> Result<Vec<A
                 number: unsigned(row.int(0)?)?,
                 started_at: row.time(1)?,
                 finished_at: row.time_or_null(2)?,
-                outcome: row.text_or_null(3)?,
+                outcome: row.word_or_null(3)?,
                 error: row.reason(4)?,
             })
         })
+        .collect()
+}
+
+pub(super) async fn confirmations(
+    readers: &Readers,
+    since: Timestamp,
+) -> Result<Vec<(State, u64)>, StoreError> {
+    let rows = readers.fetch(sql::CONFIRMATIONS, vec![since.into()]).await?;
+    rows.iter()
+        .map(|row| Ok((row.word(0)?, u64::from(unsigned(row.int(1)?)?))))
         .collect()
 }
 

@@ -1,7 +1,7 @@
 //! Calling a broadcast off on some accounts, in one commit: what has not gone out goes no more, what is being sent goes
 //! once at most, and what stands gets its retraction.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::json;
 
@@ -10,7 +10,7 @@ use super::db::Value;
 use super::expand::{self, ListDecision};
 use super::step::Current;
 use super::writer::{Request, Tx};
-use super::{Changed, Entry, Expansion, Extra, Store, StoreError, extra, sql, tally};
+use super::{Changed, Entry, Expansion, Extra, Store, StoreError, extra, sql, stand_in, tally};
 use crate::clock::Timestamp;
 use crate::model::{AccountId, Actor, BroadcastId, DeliveryId, Event, LaneId, Mode, Reason, State};
 
@@ -130,7 +130,8 @@ pub(super) async fn recall(tx: &mut Tx<'_>, asked: Recall) -> Result<Vec<LaneId>
     Ok(lanes)
 }
 
-/// Adds the accounts that stand in for those called off, so that nobody steps in for what was stopped.
+/// Adds the accounts that stand in for none but those called off, so that nobody steps in for what was stopped. The others
+/// stand in for the rest alone from now on.
 async fn stand_ins(
     tx: &mut Tx<'_>,
     broadcast: &BroadcastId,
@@ -138,30 +139,41 @@ async fn stand_ins(
     accounts: &mut Vec<AccountId>,
 ) -> Result<(), StoreError> {
     let place = [broadcast.as_str().into(), mode.as_str().into()];
-    let among = accounts.iter().map(|account| account.as_str().into()).collect();
-    let mut found: Vec<AccountId> = Vec::new();
-    for row in sql::RECALL_STAND_INS.write(tx.conn, &place, among).await? {
-        found.push(row.word(0)?);
+    let mut all: BTreeMap<AccountId, HashSet<AccountId>> = BTreeMap::new();
+    for row in tx.conn.fetch(sql::RECALL_STAND_INS, place.to_vec()).await? {
+        all.entry(row.word(0)?).or_default().insert(row.word(1)?);
     }
+    let mut coming = Vec::new();
     for row in &tx
         .conn
         .fetch(sql::EXPANSIONS, vec![broadcast.as_str().into()])
         .await?
     {
         let one = Expansion::of(row)?;
-        if one
-            .stands_in_for
-            .is_some_and(|primary| accounts.contains(&primary))
-        {
-            found.push(one.lane.account);
+        if !one.stands_in_for.is_empty() {
+            let of = one.stands_in_for.iter().map(|of| of.account.clone());
+            all.entry(one.lane.account.clone()).or_default().extend(of);
+            coming.push(one);
         }
     }
-    for account in found {
-        if !accounts.contains(&account) {
-            accounts.push(account);
+    let further = stand_in::only_for(&all, accounts);
+    accounts.extend(further);
+    for mut one in coming
+        .into_iter()
+        .filter(|one| !accounts.contains(&one.lane.account))
+    {
+        let before = one.stands_in_for.len();
+        one.stands_in_for.retain(|of| !accounts.contains(&of.account));
+        if one.stands_in_for.len() < before {
+            let values = vec![one.id.into(), one.serves()?];
+            tx.conn.execute(sql::EXPANSION_SERVES, values).await?;
         }
     }
-    Ok(())
+    let among = accounts
+        .iter()
+        .map(|account| account.as_str().into())
+        .collect::<Vec<_>>();
+    sql::RECALL_PAIRS.run(tx.conn, &place, &among).await.map(drop)
 }
 
 /// What is no list, and recipients of whom an attempt may have got through: each has a record of its own.

@@ -13,7 +13,7 @@ macro_rules! delivery_columns {
     () => {
         "d.id, d.alert, d.broadcast, d.kind, d.mode, d.account, d.channel, d.recipient, d.purpose, d.target, d.state, \
          d.attempts, d.proof, d.queued_at, d.not_before, d.deadline, d.started_at, d.unknown_since, d.finished_at, \
-         d.receipt, d.error, COALESCE(d.alternative, d.rendering)"
+         d.receipt, d.error, d.stands_in_for, COALESCE(d.alternative, d.rendering)"
     };
 }
 
@@ -61,7 +61,8 @@ macro_rules! step_columns {
     ($from:expr) => {
         concat!(
             "SELECT d.id, d.broadcast, d.kind, d.mode, d.account, d.recipient, d.purpose, d.target, d.state, \
-             d.attempts, d.started_at, d.unknown_since, d.finished_at, l.epoch, d.recalled_at FROM ",
+             d.attempts, d.started_at, d.unknown_since, d.finished_at, l.epoch, d.recalled_at, \
+             d.stands_in_for, d.due_at, d.replaced_at, d.replaced_by FROM ",
             $from,
             "LEFT JOIN lane l ON l.account = d.account AND l.mode = d.mode "
         )
@@ -180,10 +181,11 @@ statements! {
     LANE_NOTE = "UPDATE lane SET busy_until = $4, open_until = $5, failures = $6, reason = $7 \
                  WHERE account = $1 AND mode = $2 AND epoch = $3";
     /// What stands in for another account waits on: it goes only if that one does not get out.
-    RELEASE = "UPDATE delivery SET not_before = $2 WHERE broadcast = $1 AND (purpose IN ('edit', 'pin', 'unpin') \
+    RELEASE = "UPDATE delivery SET not_before = $2, due_at = $2 WHERE broadcast = $1 AND (purpose IN ('edit', 'pin', 'unpin') \
                OR (purpose = 'publish' AND target IS NULL)) AND urgency IS NOT NULL AND state = 'queued' \
                AND attempts = 0 AND not_before > $2";
-    RELEASE_LISTS = "UPDATE expansion SET not_before = $2 WHERE broadcast = $1 AND stands_in_for IS NULL \
+    /// Also of those that stand in: it is the time of whom they go to on their own.
+    RELEASE_LISTS = "UPDATE expansion SET not_before = $2 WHERE broadcast = $1 \
                      AND state IN ('open', 'held') AND not_before > $2";
     RELEASE_LISTS_TEXT = "UPDATE expansion SET alternative = NULL WHERE broadcast = $1 AND alternative IS NOT NULL \
                           AND state IN ('open', 'held')";
@@ -247,13 +249,28 @@ statements! {
                 AND d.recipient <> '' AND d.purpose = 'publish' ORDER BY d.seq LIMIT $3";
     TALLY = "SELECT account, state, n, latest FROM tally WHERE broadcast = $1 AND n <> 0 ORDER BY account";
     ACCOUNTS_OF = "SELECT DISTINCT account FROM tally WHERE broadcast = $1 ORDER BY account";
-    STAND_INS = "SELECT DISTINCT d.account, d.mode FROM delivery d JOIN delivery t ON t.id = d.target \
-                 WHERE d.broadcast = $1 AND d.target IS NOT NULL AND d.urgency IS NOT NULL AND d.purpose = 'publish' \
+    STAND_INS = "SELECT DISTINCT d.account, d.mode FROM delivery d JOIN stand_in s ON s.delivery = d.id \
+                 JOIN delivery t ON t.id = s.target WHERE d.broadcast = $1 AND d.target IS NOT NULL \
+                 AND d.urgency IS NOT NULL AND d.purpose = 'publish' \
                  AND d.state = 'queued' AND d.attempts = 0 AND t.urgency IS NULL";
     HAS_STAND_INS = "SELECT id FROM delivery WHERE broadcast = $1 AND target IS NOT NULL AND urgency IS NOT NULL \
                      AND purpose = 'publish' AND state = 'queued' LIMIT 1";
     EXPANDS_STAND_INS = "SELECT id FROM expansion WHERE broadcast = $1 AND stands_in_for IS NOT NULL \
                          AND state IN ('open', 'held') LIMIT 1";
+    /// What stands in counts from its first attempt on for those that stand in for it.
+    STAND_IN_BEGINS = "UPDATE delivery SET due_at = $2 WHERE id = $1";
+    STAND_IN_ENDS = "SELECT target, wait, keeps FROM stand_in WHERE delivery = $1 ORDER BY target";
+    REPLACE = "UPDATE delivery SET replaced_at = $2, replaced_by = $3 WHERE id = $1";
+    /// Accounts that stood in for others in an alert, and whose post stands or may.
+    STOOD_IN = "SELECT DISTINCT account FROM delivery WHERE alert = $1 AND recipient = '' AND purpose = 'publish' \
+                AND stands_in_for IS NOT NULL AND state IN ('sending', 'unknown', 'published', 'edited') \
+                ORDER BY account";
+    IS_DELIVERY = "SELECT account FROM delivery WHERE id = $1";
+    EXPANSION_SERVES = "UPDATE expansion SET stands_in_for = $2 WHERE id = $1";
+    /// Accounts of a broadcast that stand ready, and for which.
+    RECALL_STAND_INS = "SELECT DISTINCT d.account, t.account FROM delivery d JOIN stand_in s ON s.delivery = d.id \
+                        JOIN delivery t ON t.id = s.target WHERE d.broadcast = $1 AND d.mode = $2 \
+                        AND d.target IS NOT NULL AND d.urgency IS NOT NULL AND d.purpose = 'publish'";
 
     LIST_TOUCH = "INSERT INTO recipient_list (id, at) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET at = excluded.at";
     LIST_CHUNKS = "SELECT COUNT(*) FROM recipient_chunk WHERE list = $1";
@@ -279,8 +296,9 @@ statements! {
               AND state IN ('queued', 'cancelled', 'superseded') THEN 1 ELSE 0 END AS BIGINT), \
               CAST(CASE WHEN unknown_since IS NOT NULL \
               AND state IN ('queued', 'refused', 'held', 'manual', 'expired', 'superseded') THEN 1 ELSE 0 END AS BIGINT), \
-              COUNT(*), MIN(id) FROM delivery WHERE broadcast = $1 AND purpose IN ('publish', 'edit') \
-              GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY MIN(seq)";
+              CAST(CASE WHEN stands_in_for IS NULL THEN 0 ELSE 1 END AS BIGINT), COUNT(*), MIN(id) FROM delivery \
+              WHERE broadcast = $1 AND purpose IN ('publish', 'edit') \
+              GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY MIN(seq)";
     WORDS_OF = "SELECT id, state FROM delivery WHERE broadcast = $1 AND recipient = '' AND purpose IN ('publish', 'edit')";
     LATEST_EDIT = "SELECT id FROM delivery WHERE alert = $1 AND target = $2 AND purpose = 'edit' \
                    AND state = 'published' ORDER BY seq DESC LIMIT 1";
@@ -290,6 +308,9 @@ statements! {
     FIRST_RENDERING = "SELECT body FROM rendering WHERE broadcast = $1 ORDER BY id LIMIT 1";
     ATTEMPTS = "SELECT number, started_at, finished_at, outcome, error FROM attempt WHERE delivery = $1 \
                 ORDER BY number";
+    CONFIRMATIONS = "SELECT d.state, COUNT(*) FROM broadcast b JOIN delivery d ON d.broadcast = b.id \
+                     AND d.purpose <> 'publish' AND d.purpose IN ('confirm-interim', 'confirm-final', 'confirm-closing') \
+                     WHERE b.finished_at IS NULL OR b.accepted_at >= $1 GROUP BY d.state";
     COUNTS = "SELECT x.mode, x.state, CAST(SUM(x.n) AS BIGINT) FROM (\
               SELECT d.mode AS mode, d.state AS state, COUNT(*) AS n FROM broadcast b JOIN delivery d \
               ON d.broadcast = b.id AND d.recipient = '' \
@@ -421,15 +442,17 @@ pub(super) static RENDERINGS_NEW: Many = Many {
 
 macro_rules! deliveries_new {
     () => {
-        "id, seq, alert, broadcast, kind, mode, account, channel, recipient, purpose, target, \
-         rendering, alternative, proof, state, urgency, attempts, queued_at, not_before, deadline, finished_at"
+        "id, seq, alert, broadcast, kind, mode, account, channel, recipient, purpose, target, stands_in_for, \
+         rendering, alternative, proof, state, urgency, attempts, queued_at, not_before, due_at, deadline, finished_at"
     };
 }
 
 pub(super) static DELIVERIES_NEW: Many = Many {
     name: "DELIVERIES_NEW",
     before: concat!("WITH v (", deliveries_new!(), ") AS (VALUES "),
-    columns: &[T, I, T, T, T, T, T, T, T, T, T, I, I, T, T, I, I, I, I, I, I],
+    columns: &[
+        T, I, T, T, T, T, T, T, T, T, T, T, I, I, T, T, I, I, I, I, I, I, I,
+    ],
     after: concat!(
         ") INSERT INTO delivery (",
         deliveries_new!(),
@@ -437,7 +460,7 @@ pub(super) static DELIVERIES_NEW: Many = Many {
         deliveries_new!(),
         " FROM v WHERE id IS NOT NULL"
     ),
-    // 10,752 binds: SQLite takes 32,766 and PostgreSQL 65,535.
+    // 11,776 binds: SQLite takes 32,766 and PostgreSQL 65,535.
     most: 512,
 };
 
@@ -451,6 +474,36 @@ pub(super) static DELIVERIES_STEP: Many = Many {
             unknown_since = v.unknown_since, finished_at = v.finished_at, \
             receipt = COALESCE(v.receipt, delivery.receipt), remote_id = COALESCE(v.remote_id, delivery.remote_id), \
             error = v.error FROM v WHERE delivery.id = v.id AND delivery.state = v.was",
+    most: 512,
+};
+
+macro_rules! stand_ins_new {
+    () => {
+        "delivery, target, wait, keeps"
+    };
+}
+
+pub(super) static STAND_INS_NEW: Many = Many {
+    name: "STAND_INS_NEW",
+    before: concat!("WITH v (", stand_ins_new!(), ") AS (VALUES "),
+    columns: &[T, T, I, I],
+    after: concat!(
+        ") INSERT INTO stand_in (",
+        stand_ins_new!(),
+        ") SELECT ",
+        stand_ins_new!(),
+        " FROM v WHERE delivery IS NOT NULL ON CONFLICT DO NOTHING"
+    ),
+    most: 512,
+};
+
+/// An attempt begins: nothing changes of what an index orders by, so no index is written.
+pub(super) static DELIVERIES_BEGIN: Many = Many {
+    name: "DELIVERIES_BEGIN",
+    before: "WITH v (id, was, state, attempts, started_at, error) AS (VALUES ",
+    columns: &[T, T, T, I, I, T],
+    after: ") UPDATE delivery SET state = v.state, attempts = v.attempts, started_at = v.started_at, error = v.error \
+            FROM v WHERE delivery.id = v.id AND delivery.state = v.was",
     most: 512,
 };
 
@@ -479,7 +532,7 @@ pub(super) static ATTEMPTS_END: Many = Many {
     before: "WITH v (delivery, number, finished_at, outcome, error) AS (VALUES ",
     columns: &[T, I, I, T, T],
     after: ") UPDATE attempt SET finished_at = v.finished_at, outcome = v.outcome, error = v.error FROM v \
-            WHERE attempt.delivery = v.delivery AND attempt.number = v.number",
+            WHERE attempt.delivery = v.delivery AND attempt.number = v.number AND attempt.outcome IS NULL",
     most: 512,
 };
 
@@ -528,6 +581,17 @@ pub(super) static PROGRESS: Among = Among {
     fixed: 0,
 };
 
+/// What deliveries stand in for, and how that stands.
+pub(super) static PRIMARIES: Among = Among {
+    name: "PRIMARIES",
+    before: "SELECT s.delivery, s.target, s.wait, t.state, t.due_at, t.attempts, \
+             CAST(CASE WHEN t.purpose = 'publish' AND t.target IS NOT NULL THEN 1 ELSE 0 END AS BIGINT), \
+             COALESCE(t.finished_at, t.started_at), t.error, t.account FROM stand_in s \
+             JOIN delivery t ON t.id = s.target WHERE s.delivery IN ",
+    after: " ORDER BY s.delivery, s.target",
+    fixed: 0,
+};
+
 pub(super) static BODIES: Among = Among {
     name: "BODIES",
     before: "SELECT id, body FROM rendering WHERE id IN ",
@@ -563,12 +627,14 @@ pub(super) fn every(placeholders: Placeholders) -> Vec<(String, String)> {
         &RENDERINGS_NEW,
         &DELIVERIES_NEW,
         &DELIVERIES_STEP,
+        &DELIVERIES_BEGIN,
         &ATTEMPTS_START,
         &ATTEMPTS_END,
         &JOURNAL_NEW,
         &TALLY_ADD,
         &CHUNKS_NEW,
         &EXPANSIONS_NEW,
+        &STAND_INS_NEW,
     ];
     let among = [
         &STEPS,
@@ -581,11 +647,13 @@ pub(super) fn every(placeholders: Placeholders) -> Vec<(String, String)> {
         &THERE,
         &PAIRS,
         &STAND_INS_OF,
+        &PRIMARIES,
+        &STOOD_IN_FOR,
         &PROGRESS,
         &BODIES,
         &THREADS,
         &TARGETS,
-        &RECALL_STAND_INS,
+        &RECALL_PAIRS,
         &RECALLED,
         &RECALLED_UNCERTAIN,
         &RECALLED_IN_LANE,

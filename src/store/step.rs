@@ -8,8 +8,8 @@ use super::writer::Tx;
 use super::{StoreError, sql, tally};
 use crate::clock::Timestamp;
 use crate::model::{
-    AccountId, BroadcastId, DeliveryId, Event, Kind, LaneId, Mode, Purpose, Reason, Receipt, Recipient,
-    State, WrongTransition,
+    AccountId, BroadcastId, DeliveryId, Event, Kind, LaneId, Mode, Outcome, Purpose, Reason, Receipt,
+    Recipient, State, WrongTransition,
 };
 
 /// A delivery as the writer sees it.
@@ -31,6 +31,12 @@ pub(super) struct Current {
     pub epoch: Option<i64>,
     /// Since when it is called off, whatever the attempt under way gives.
     pub recalled_at: Option<Timestamp>,
+    /// The accounts that it stands in for.
+    pub stands_in_for: Vec<AccountId>,
+    /// From when on it was to go.
+    pub due_at: Timestamp,
+    /// An account that stands in for it has published, and when.
+    pub replaced: Option<(Timestamp, AccountId)>,
 }
 
 /// The row that follows.
@@ -47,6 +53,8 @@ pub(super) struct Update {
     pub finished_at: Option<Timestamp>,
     pub receipt: Option<Receipt>,
     pub error: Option<Reason>,
+    /// Whether an attempt begins.
+    pub begins: bool,
     /// Where a recipient is counted.
     pub counted: Option<Counted>,
 }
@@ -108,6 +116,9 @@ impl Current {
             finished_at: row.time_or_null(12)?,
             epoch: row.int_or_null(13)?,
             recalled_at: row.time_or_null(14)?,
+            stands_in_for: row.json_or_null(15)?.unwrap_or_default(),
+            due_at: row.time(16)?,
+            replaced: row.time_or_null(17)?.zip(row.word_or_null(18)?),
         })
     }
 
@@ -142,6 +153,7 @@ impl Current {
             finished_at: rest(to, self.finished_at, at),
             receipt: None,
             error: None,
+            begins,
             counted: (self.purpose == Purpose::Publish && self.recipient.is_some()).then(|| Counted {
                 broadcast: self.broadcast.clone(),
                 account: self.lane.account.clone(),
@@ -161,6 +173,9 @@ impl Current {
         }
         if self.purpose != Purpose::Publish {
             body.insert("purpose".to_owned(), json!(self.purpose));
+        }
+        if !self.stands_in_for.is_empty() {
+            body.insert("stands_in_for".to_owned(), json!(self.stands_in_for));
         }
         body.insert("event".to_owned(), json!(event));
         body.insert("from".to_owned(), json!(self.state));
@@ -195,9 +210,17 @@ pub(super) async fn write(tx: &mut Tx<'_>, updates: &[Update]) -> Result<(), Sto
             }
         }
     }
-    let rows: Vec<_> = updates.iter().map(Update::values).collect::<Result<_, _>>()?;
-    let expected = rows.len() as u64;
-    let touched = sql::DELIVERIES_STEP.run(tx.conn, rows).await?;
+    let (mut begins, mut others) = (Vec::new(), Vec::with_capacity(updates.len()));
+    for update in updates {
+        if update.only_begins() {
+            begins.push(update.values_of_begin()?);
+        } else {
+            others.push(update.values()?);
+        }
+    }
+    let expected = updates.len() as u64;
+    let touched =
+        sql::DELIVERIES_STEP.run(tx.conn, others).await? + sql::DELIVERIES_BEGIN.run(tx.conn, begins).await?;
     if touched != expected {
         return Err(StoreError::Engine(format!(
             "{touched} of {expected} deliveries took their step"
@@ -207,6 +230,22 @@ pub(super) async fn write(tx: &mut Tx<'_>, updates: &[Update]) -> Result<(), Sto
 }
 
 impl Update {
+    /// The start of an attempt leaves the delivery's place, times and receipt as they are.
+    fn only_begins(&self) -> bool {
+        self.begins && self.not_before.is_none() && self.receipt.is_none()
+    }
+
+    fn values_of_begin(&self) -> Result<Vec<Value>, StoreError> {
+        Ok(vec![
+            self.id.as_str().into(),
+            self.from.as_str().into(),
+            self.to.as_str().into(),
+            i64::from(self.attempts).into(),
+            self.started_at.into(),
+            json_or_null(self.error.as_ref())?,
+        ])
+    }
+
     fn values(&self) -> Result<Vec<Value>, StoreError> {
         Ok(vec![
             self.id.as_str().into(),
@@ -229,7 +268,7 @@ impl Update {
 }
 
 /// The end of an attempt: delivery, number, when its outcome was on disk, outcome, error.
-pub(super) type End = (DeliveryId, u32, Option<Timestamp>, &'static str, Option<Reason>);
+pub(super) type End = (DeliveryId, u32, Option<Timestamp>, Outcome, Option<Reason>);
 
 /// Closes attempts.
 pub(super) async fn end_attempts(conn: &mut Conn, ends: Vec<End>) -> Result<(), StoreError> {
@@ -238,7 +277,7 @@ pub(super) async fn end_attempts(conn: &mut Conn, ends: Vec<End>) -> Result<(), 
             delivery.as_str().into(),
             i64::from(number).into(),
             at.into(),
-            outcome.into(),
+            outcome.as_str().into(),
             json_or_null(error.as_ref())?,
         ])
     });

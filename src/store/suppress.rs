@@ -66,10 +66,11 @@ pub(super) async fn learn(tx: &mut Tx<'_>, ended: Vec<Ended>) -> Result<(), Stor
     Ok(())
 }
 
-/// A person's decision. Returns whether it changed anything.
+/// A person's decision: for one account, or for all. Taken back for all at once. Returns whether it changed anything.
 pub(super) async fn decide(
     tx: &mut Tx<'_>,
     recipient: &Recipient,
+    account: Option<&AccountId>,
     reason: Option<&Reason>,
     entry: Entry,
 ) -> Result<bool, StoreError> {
@@ -78,7 +79,7 @@ pub(super) async fn decide(
         Some(reason) => {
             let values = vec![
                 address(),
-                "".into(),
+                account.map_or("", AccountId::as_str).into(),
                 entry.at.into(),
                 Value::Text(Some(to_json(reason)?)),
             ];

@@ -52,7 +52,7 @@ pub(super) enum Request {
     Change(Vec<Change>, oneshot::Sender<Vec<Result<State, StoreError>>>),
     Note(LaneId, i64, LaneNotes, Reply<()>),
     Step(StepMade, Reply<()>),
-    Arrival(Arrival, Timestamp, Reply<bool>),
+    Arrival(AccountId, Arrival, Timestamp, Reply<bool>),
     Release(BroadcastId, Stage, Timestamp, Entry, Reply<Vec<LaneId>>),
     Finish(
         BroadcastId,
@@ -62,7 +62,7 @@ pub(super) enum Request {
         Reply<Option<Vec<LaneId>>>,
     ),
     Record(Entry, Reply<i64>),
-    Suppress(Recipient, Option<Reason>, Entry, Reply<bool>),
+    Suppress(Recipient, Option<AccountId>, Option<Reason>, Entry, Reply<bool>),
     Keep(Box<condition::Keep>, Reply<condition::Kept>),
     Noticed(Vec<i64>, Timestamp, condition::Told, Reply<()>),
     ForgetObservations(Timestamp, Reply<u64>),
@@ -283,21 +283,8 @@ impl Writer {
             let Some(first) = self.inbox.recv().await else {
                 break;
             };
-            let (mut group, mut rows) = (Vec::new(), 0);
-            let mut next = Some(first);
-            while let Some(request) = next {
-                if let Request::Close(done) = request {
-                    closing = Some(done);
-                    break;
-                }
-                rows += request.rows();
-                group.push(request);
-                next = if group.len() < GROUP && rows < GROUP_ROWS {
-                    self.inbox.try_recv().ok()
-                } else {
-                    None
-                };
-            }
+            let (group, close) = self.gather(first).await;
+            closing = close;
             if !group.is_empty() && self.commit(group).await.is_err() {
                 break;
             }
@@ -314,6 +301,29 @@ impl Writer {
         if let Some(done) = closing {
             done.send(()).ok();
         }
+    }
+
+    /// Takes what waits, and what those who are about to run ask for meanwhile: whoever comes a moment after a group has
+    /// begun waits for two flushes. When nobody runs that costs nothing; nothing is ever waited for.
+    async fn gather(&mut self, first: Request) -> (Vec<Request>, Option<oneshot::Sender<()>>) {
+        let (mut group, mut rows) = (Vec::new(), 0);
+        let mut next = Some(first);
+        while let Some(request) = next {
+            if let Request::Close(done) = request {
+                return (group, Some(done));
+            }
+            rows += request.rows();
+            group.push(request);
+            if group.len() >= GROUP || rows >= GROUP_ROWS {
+                break;
+            }
+            next = self.inbox.try_recv().ok();
+            if next.is_none() {
+                tokio::task::yield_now().await;
+                next = self.inbox.try_recv().ok();
+            }
+        }
+        (group, None)
     }
 
     /// Commits a group and answers everybody. An error means that the writer must stop.
@@ -521,7 +531,10 @@ async fn single(tx: &mut Tx<'_>, request: Request, answers: &mut Vec<Answer>) ->
             extra::release(tx, &broadcast, stage, at, entry).await,
             answers,
         ),
-        Request::Arrival(arrival, at, reply) => keep(reply, arrival::record(tx, &arrival, at).await, answers),
+        Request::Arrival(account, arrival, at, reply) => {
+            let recorded = arrival::record(tx, &account, &arrival, at).await;
+            keep(reply, recorded, answers)
+        }
         Request::Step(made, reply) => keep(reply, change::made(tx, &made).await, answers),
         Request::Note(lane, epoch, notes, reply) => {
             keep(reply, lanes::note(tx.conn, &lane, epoch, &notes).await, answers)
@@ -530,8 +543,8 @@ async fn single(tx: &mut Tx<'_>, request: Request, answers: &mut Vec<Answer>) ->
             let finished = extra::finish(tx, &broadcast, at, &confirmations, entry).await;
             keep(reply, finished, answers)
         }
-        Request::Suppress(recipient, reason, entry, reply) => {
-            let changed = suppress::decide(tx, &recipient, reason.as_ref(), entry).await;
+        Request::Suppress(recipient, account, reason, entry, reply) => {
+            let changed = suppress::decide(tx, &recipient, account.as_ref(), reason.as_ref(), entry).await;
             keep(reply, changed, answers)
         }
         Request::Keep(asked, reply) => keep(reply, condition::keep(tx, &asked).await, answers),

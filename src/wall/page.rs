@@ -7,7 +7,7 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, Value, context};
 use serde::Serialize;
 
-use self::posts::Conversation;
+use self::posts::{Conversation, Manner};
 use super::state::Shared;
 use crate::model::Mode;
 
@@ -27,6 +27,8 @@ const PARTS: &[(&str, &str)] = &[
     ("site.html", include_str!("../../templates/wall/page.html")),
 ];
 const SITE: &str = include_str!("../../templates/wall/site.html");
+/// The title of the stand-in for the municipality's site.
+const SITE_TITLE: &str = "Nässjö kommun – (övningssida)";
 const SCRIPT: &str = include_str!("../../templates/wall/wall.js");
 const STYLE: &str = include_str!("../../templates/wall/wall.css");
 
@@ -39,6 +41,8 @@ const POSTS_SHOWN: usize = 50;
 
 #[derive(Serialize)]
 struct Feed {
+    /// Stays the same, so that one can link to it: the account, with its mode if that is not live.
+    id: String,
     name: String,
     /// The first letter of its name, for the picture of whoever has none.
     initial: String,
@@ -73,6 +77,24 @@ fn family(channel: &str) -> &'static str {
     }
 }
 
+fn manner<'a>(feed: &'a str, channel: &str, cards: bool, zone: &'a TimeZone) -> Manner<'a> {
+    Manner {
+        feed,
+        cards,
+        heads: family(channel) == "site" || channel == "web-push",
+        segments: family(channel) == "phone",
+        zone,
+    }
+}
+
+/// No account's id has a colon in it, so that no two feeds have the same.
+fn feed_id(account: &str, mode: Mode) -> String {
+    match mode {
+        Mode::Live => account.to_owned(),
+        Mode::Drill | Mode::Test => format!("{account}:{mode}"),
+    }
+}
+
 /// The page of all feeds.
 pub(super) fn feed(shared: &Shared) -> Response<Vec<u8>> {
     let zone = TimeZone::get("Europe/Stockholm").unwrap_or(TimeZone::UTC);
@@ -82,9 +104,11 @@ pub(super) fn feed(shared: &Shared) -> Response<Vec<u8>> {
         .map(|site| {
             let posts = site.posts(shared);
             let latest = posts.iter().map(|p| p.at).max();
-            let (conversations, more) =
-                posts::conversations(&posts, POSTS_SHOWN, site.kind.can.link_card, &zone);
+            let id = feed_id(site.account.as_str(), site.mode);
+            let manner = manner(&id, site.kind.id, site.kind.can.link_card, &zone);
+            let (conversations, more) = posts::conversations(&posts, POSTS_SHOWN, manner);
             let feed = Feed {
+                id,
                 name: site.name.clone(),
                 initial: site.name.chars().take(1).collect::<String>().to_uppercase(),
                 account: site.account.to_string(),
@@ -121,7 +145,7 @@ pub(super) fn picture(shared: &Shared, digest: &str) -> Response<Vec<u8>> {
 
 /// A small page that stands in for the municipality's site, at any path.
 pub(super) fn municipality() -> Response<Vec<u8>> {
-    render(SITE, context! {})
+    render(SITE, context! { title => SITE_TITLE })
 }
 
 /// The script that keeps the page fresh where scripts run.
@@ -258,8 +282,11 @@ mod tests {
     }
 
     fn shown(channel: &'static str, posts: &[super::super::Posted]) -> String {
-        let (conversations, more) = posts::conversations(posts, 50, true, &TimeZone::UTC);
+        let zone = TimeZone::UTC;
+        let manner = manner("konto:drill", channel, true, &zone);
+        let (conversations, more) = posts::conversations(posts, 50, manner);
         let feed = Feed {
+            id: feed_id("konto", Mode::Drill),
             name: "Nässjö kommun".to_owned(),
             initial: "N".to_owned(),
             account: "konto".to_owned(),
@@ -319,6 +346,10 @@ mod tests {
                 "<article class=\"deleted\"",
                 "<article class=\"answer\"",
                 "href=\"https:&#x2f;&#x2f;nassjo.se&#x2f;kris\"",
+                "<section id=\"konto:drill\"",
+                "href=\"#konto:drill\"",
+                "id=\"konto:drill:1\"",
+                "href=\"#konto:drill:2\"",
             ] {
                 assert!(page.contains(part), "{}: no {part} in\n{page}", kind.id);
             }
@@ -333,7 +364,20 @@ mod tests {
             assert!(!pictured || page.contains("En &lt;kastrull&gt;"), "{page}");
         }
         let alone = std::slice::from_ref(&first);
-        assert!(shown("sms-46elks", alone).contains("2 sms"));
+        let long = super::super::Posted {
+            text: format!("{}Slut.", "Koka vattnet i Forserum. ".repeat(8)),
+            ..first.clone()
+        };
+        let phone = shown("sms-46elks", std::slice::from_ref(&long));
+        assert!(
+            phone.contains("2 sms") && phone.matches("<li>").count() == 2,
+            "{phone}"
+        );
+        assert!(!shown("sms-46elks", alone).contains("<li>"));
+        assert!(
+            shown("mastodon", alone).contains("<b>Kris</b>"),
+            "the card's title"
+        );
         assert!(shown("teams", alone).contains("Läs mer"));
         assert!(shown("mastodon", alone).contains("Fäst överst"));
     }

@@ -41,13 +41,28 @@ pub struct Book {
     pub calls: Vec<Callback>,
 }
 
-/// A form that a service posts to us.
+/// A call that a service makes to us.
 #[derive(Debug, Clone)]
 pub struct Callback {
     /// Where to.
     pub url: url::Url,
-    /// Its fields.
-    pub form: Vec<(String, String)>,
+    /// Its headers.
+    pub headers: Vec<(&'static str, String)>,
+    /// What is posted; `None` if it only asks.
+    pub body: Option<Vec<u8>>,
+}
+
+impl Callback {
+    /// A form that is posted.
+    pub fn form(url: &url::Url, fields: &[(&str, &str)]) -> Self {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.extend_pairs(fields);
+        Self {
+            url: url.clone(),
+            headers: vec![("content-type", "application/x-www-form-urlencoded".to_owned())],
+            body: Some(form.finish().into_bytes()),
+        }
+    }
 }
 
 /// One simulated account. Holds what the service would hold: sessions, keys seen, quotas.

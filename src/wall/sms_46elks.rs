@@ -47,6 +47,12 @@ struct Message {
     is_deleted: bool,
 }
 
+impl Message {
+    fn has_no_phone(&self) -> bool {
+        self.to.ends_with("99")
+    }
+}
+
 /// The account.
 pub struct Sms {
     account: AccountId,
@@ -198,11 +204,21 @@ impl Sms {
         Ok(answer)
     }
 
-    /// `start` is "older than", `end` "newer than".
+    /// `start` is "older than", `end` "newer than", `to` a recipient, `limit` at most a hundred.
     fn list(&self, call: &Call<'_>) -> Result<Value, Refusal> {
-        if call.query.iter().any(|(key, _)| key != "start" && key != "end") {
+        let known = ["start", "end", "limit", "to"];
+        if call.query.iter().any(|(key, _)| !known.contains(&key.as_str())) {
             return Err(Refusal(400, "Unknown parameter"));
         }
+        let to = call.query("to");
+        if to.is_some_and(|to| !is_number(to)) {
+            return Err(Refusal(400, "Invalid to number"));
+        }
+        let limit = match call.query("limit").map(str::parse::<usize>) {
+            None => PAGE,
+            Some(Ok(limit @ 1..=PAGE)) => limit,
+            Some(_) => return Err(Refusal(400, "Invalid limit")),
+        };
         let moment = |name| {
             let given = call.query(name).map(|text| {
                 let at: DateTime = text.parse().ok()?;
@@ -215,17 +231,21 @@ impl Sms {
             }
         };
         let (start, end) = (moment("start")?, moment("end")?);
-        let data: Vec<Value> = self
+        let mut found = self
             .sent
             .iter()
             .rev()
             .filter(|message| !message.is_deleted)
+            .filter(|message| to.is_none_or(|to| message.to == to))
             .filter(|message| start.is_none_or(|start| message.at < start))
-            .filter(|message| end.is_none_or(|end| message.at > end))
-            .take(PAGE)
-            .map(|message| show(message, call.now))
-            .collect();
-        Ok(json!({ "data": data }))
+            .filter(|message| end.is_none_or(|end| message.at > end));
+        let page: Vec<&Message> = found.by_ref().take(limit).collect();
+        let data: Vec<Value> = page.iter().map(|message| show(message, call.now)).collect();
+        let mut body = json!({ "data": data });
+        if let (Some(last), Some(_)) = (page.last(), found.next()) {
+            body["next"] = written(last.at).into();
+        }
+        Ok(body)
     }
 
     /// Forgets a message; whoever got it keeps it.
@@ -256,23 +276,15 @@ impl Sms {
 /// What is reported of a message: that it went, and that it arrived. A number that ends in 99 has no telephone.
 fn reports(url: &url::Url, message: &Message) -> [Callback; 2] {
     let report = |status: &str, at: Option<String>| {
-        let fields = [("id", message.id.clone()), ("status", status.to_owned())];
-        let delivered = at.map(|at| ("delivered", at));
-        Callback {
-            url: url.clone(),
-            form: fields
-                .into_iter()
-                .chain(delivered)
-                .map(|(key, value)| (key.to_owned(), value))
-                .collect(),
-        }
+        let mut fields = vec![("id", message.id.as_str()), ("status", status)];
+        fields.extend(at.as_deref().map(|at| ("delivered", at)));
+        Callback::form(url, &fields)
     };
     let sent = report("sent", None);
-    if message.to.ends_with("99") {
+    if message.has_no_phone() {
         return [sent, report("failed", None)];
     }
-    let at = message.at.strftime("%Y-%m-%dT%H:%M:%S%.6f").to_string();
-    [sent, report("delivered", Some(at))]
+    [sent, report("delivered", Some(written(message.at)))]
 }
 
 impl Simulator for Sms {
@@ -348,17 +360,23 @@ fn shown(from: &str, size: sms::Size, cost: i64) -> BTreeMap<String, String> {
     .into()
 }
 
+/// UTC, without saying so.
+fn written(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%S%.6f").to_string()
+}
+
 /// A message as the history shows it, on its way to the phone.
 fn show(message: &Message, now: Timestamp) -> Value {
     let age = now.duration_since(message.at);
     let status = match age {
+        age if age >= SignedDuration::from_secs(3) && message.has_no_phone() => "failed",
         age if age >= SignedDuration::from_secs(3) => "delivered",
         age if age >= SignedDuration::from_secs(1) => "sent",
         _ => "created",
     };
     let mut body = json!({
         "id": message.id, "status": status, "direction": "outgoing", "from": &*message.from, "to": message.to,
-        "created": message.at.strftime("%Y-%m-%dT%H:%M:%S%.6f").to_string(),
+        "created": written(message.at),
         "parts": message.parts, "cost": PART * i64::try_from(message.parts).unwrap_or(0),
     });
     if let Some(text) = &message.text {

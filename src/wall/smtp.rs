@@ -368,13 +368,39 @@ fn fault(body: &Body, envelope: &Envelope, mail: &Mail) -> Option<Reply> {
             "5.6.0 From, Date, Message-ID and Subject must each stand once",
         ))
     } else {
-        None
+        unsubscribing(mail).err().map(|text| Reply::new(550, text))
     }
+}
+
+/// Where a reader leaves the list with one click, if the mail says so. Both headers or none, each once, and an https
+/// address (RFC 8058 §3.1); who hides in the address is asked for a proof, so that it is not guessed.
+fn unsubscribing(mail: &Mail) -> Result<Option<String>, &'static str> {
+    let (place, post) = ("list-unsubscribe", "list-unsubscribe-post");
+    match (mail.count(place), mail.count(post)) {
+        (0, 0) => return Ok(None),
+        (1, 1) => {}
+        (1, 0) => return Err("5.7.1 List-Unsubscribe without List-Unsubscribe-Post is no one-click"),
+        _ => return Err("5.6.0 List-Unsubscribe and List-Unsubscribe-Post must each stand once"),
+    }
+    if mail.header(post).as_deref() != Some("List-Unsubscribe=One-Click") {
+        return Err("5.6.0 List-Unsubscribe-Post must be List-Unsubscribe=One-Click");
+    }
+    let given = mail.header(place).unwrap_or_default();
+    let mut places = given
+        .split(',')
+        .filter_map(|one| one.trim().strip_prefix('<')?.strip_suffix('>'));
+    let https = places.find(|one| url::Url::parse(one).is_ok_and(|url| url.scheme() == "https"));
+    let https = https.ok_or("5.6.0 List-Unsubscribe needs an https address")?;
+    if mail.header("list-id").is_none() {
+        return Err("5.6.0 List-Unsubscribe without List-Id");
+    }
+    Ok(Some(https.to_owned()))
 }
 
 /// Books a mail, once for each recipient.
 fn book(shared: &Shared, site: &Site, envelope: &Envelope, mail: &Mail) -> Reply {
     let queue_id = hex::encode_upper(rand::random::<[u8; 6]>());
+    let unsubscribe = unsubscribing(mail).ok().flatten();
     for recipient in &envelope.to {
         site.book(Posted {
             account: site.account.clone(),
@@ -391,7 +417,10 @@ fn book(shared: &Shared, site: &Site, envelope: &Envelope, mail: &Mail) -> Reply
             edited_at: None,
             pinned: false,
             pictures: Vec::new(),
-            shown: std::collections::BTreeMap::new(),
+            shown: unsubscribe
+                .iter()
+                .map(|place| ("unsubscribe".to_owned(), place.clone()))
+                .collect(),
         });
     }
     Reply::new(250, format!("2.0.0 Ok: queued as {queue_id}"))

@@ -332,7 +332,14 @@ async fn call_back(calls: Vec<Callback>) {
         return;
     };
     for call in calls.into_iter().filter(|call| is_loopback(&call.url)) {
-        if let Err(error) = client.post(call.url).form(&call.form).send().await {
+        let mut request = match call.body {
+            Some(body) => client.post(call.url).body(body),
+            None => client.get(call.url),
+        };
+        for (name, value) in call.headers {
+            request = request.header(name, value);
+        }
+        if let Err(error) = request.send().await {
             tracing::debug!(error = %error.without_url(), "a simulated service could not report");
         }
     }

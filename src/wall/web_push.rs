@@ -36,6 +36,8 @@ struct Notification {
     body: String,
     url: Url,
     tag: String,
+    id: String,
+    renotify: bool,
     lang: String,
 }
 
@@ -127,6 +129,8 @@ impl WebPush {
         let shown: Notification = serde_json::from_slice(&plain).map_err(|_| Refusal(400, "NotOurs"))?;
         if shown.title.trim().is_empty()
             || shown.lang.is_empty()
+            || shown.tag.is_empty()
+            || shown.id.is_empty()
             || (shown.url.scheme() != "https" && !super::server::is_loopback(&shown.url))
         {
             return Err(Refusal(400, "NotOurs"));
@@ -149,33 +153,47 @@ impl WebPush {
         Ok(answer)
     }
 
-    /// One notification per tag: a later one takes the place of the first, in silence.
+    /// One notification per tag: a later one takes the place of the first; a repeat does so in silence.
     fn show(&self, name: &str, shown: Notification, call: &mut Call<'_>, about: &[(&str, String)]) {
         let text = format!("{}\n\n{}", shown.title, shown.body);
-        let known = call
+        let mut of_browser = call
             .book
             .posts
             .iter_mut()
-            .find(|posted| posted.remote_id == shown.tag && posted.recipient.as_deref() == Some(name));
-        if let Some(posted) = known {
+            .filter(|posted| posted.recipient.as_deref() == Some(name));
+        if let Some(posted) = of_browser.by_ref().find(|posted| posted.remote_id == shown.id) {
             if posted.text != text {
                 posted.text = text;
                 posted.edited_at = Some(call.now);
             }
             return;
         }
+        let earlier = call.book.posts.iter_mut().filter(|posted| {
+            posted.recipient.as_deref() == Some(name) && posted.shown.get("tag") == Some(&shown.tag)
+        });
+        let mut replaces = false;
+        for posted in earlier {
+            posted.shown.insert("replaced".to_owned(), shown.id.clone());
+            replaces = true;
+        }
         let mut about: BTreeMap<String, String> = about
             .iter()
             .map(|(name, value)| ((*name).to_owned(), value.clone()))
             .collect();
-        about.insert("lang".to_owned(), shown.lang);
+        // A browser that shows something new under a known tag makes no sound unless it is told to.
+        let alerts = !replaces || shown.renotify;
+        about.extend([
+            ("lang".to_owned(), shown.lang),
+            ("tag".to_owned(), shown.tag),
+            ("alerts".to_owned(), if alerts { "yes" } else { "no" }.to_owned()),
+        ]);
         call.book.posts.push(Posted {
             account: self.account.clone(),
             mode: Mode::Live,
-            remote_id: shown.tag.clone(),
+            remote_id: shown.id.clone(),
             text,
             links: vec![shown.url.to_string()],
-            key: Some(shown.tag),
+            key: Some(shown.id),
             in_reply_to: None,
             recipient: Some(name.to_owned()),
             subject: Some(shown.title),

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
 use http::{Method, Response};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
+use sha2::Sha256;
 
 use super::Posted;
 use super::page::links;
-use super::sim::{Call, Simulator, reply};
+use super::sim::{Call, Callback, Simulator, reply};
 use crate::channel::whatsapp::{PRACTICE_ACCOUNT, PRACTICE_NUMBER, PRACTICE_TEMPLATE};
 use crate::clock::Timestamp;
 use crate::model::{AccountId, Mode};
@@ -55,6 +57,10 @@ pub struct WhatsApp {
     account: AccountId,
     name: String,
     token: String,
+    app_secret: String,
+    verify_token: String,
+    /// Where reports go, once somebody has said so.
+    webhook: Option<url::Url>,
     pairs: BTreeMap<String, Pair>,
 }
 
@@ -65,6 +71,9 @@ impl WhatsApp {
             account: account.clone(),
             name: name.to_owned(),
             token: hex::encode(rand::random::<[u8; 24]>()),
+            app_secret: hex::encode(rand::random::<[u8; 16]>()),
+            verify_token: hex::encode(rand::random::<[u8; 16]>()),
+            webhook: None,
             pairs: BTreeMap::new(),
         }
     }
@@ -104,12 +113,82 @@ impl WhatsApp {
                 "health_status": {"can_send_message": "AVAILABLE", "entities": []},
             })),
             (&Method::GET, [PRACTICE_ACCOUNT, "message_templates"]) => Ok(templates(call)),
+            (&Method::POST, [PRACTICE_ACCOUNT, "subscribed_apps"]) => self.subscribe(call),
             (_, [id, ..]) => {
                 let details = format!("Object with ID '{id}' does not exist");
                 Err(Refusal(400, 100, "Unsupported request", details))
             }
             (_, []) => Err(Refusal(400, 2500, "Unknown path components", String::new())),
         }
+    }
+
+    /// Reports go to this address from now on. The real service believes it only when its challenge came back.
+    fn subscribe(&mut self, call: &mut Call<'_>) -> Result<Value, Refusal> {
+        let body = call
+            .json()
+            .ok_or_else(|| Refusal::parameter("the body is not JSON"))?;
+        only(&body, &["override_callback_uri", "verify_token"])?;
+        let url = body["override_callback_uri"].as_str().unwrap_or_default();
+        let url = url::Url::parse(url).map_err(|_| Refusal::parameter("override_callback_uri"))?;
+        let token = body["verify_token"].as_str().unwrap_or_default();
+        let mut asked = url.clone();
+        asked.query_pairs_mut().extend_pairs([
+            ("hub.mode", "subscribe"),
+            ("hub.verify_token", token),
+            ("hub.challenge", "1158201444"),
+        ]);
+        call.book.calls.push(Callback {
+            url: asked,
+            headers: Vec::new(),
+            body: None,
+        });
+        self.webhook = Some(url);
+        Ok(json!({"success": true}))
+    }
+
+    /// What is reported of a message, each by a call of its own, the first of them twice. A number that ends in 99 has no
+    /// WhatsApp.
+    fn reports(&self, id: &str, to: &str, data: Option<&str>, now: Timestamp) -> Vec<Callback> {
+        let words: &[&str] = if to.ends_with("99") {
+            &["sent", "sent", "failed"]
+        } else {
+            &["sent", "sent", "read", "delivered"]
+        };
+        let report = |url: &url::Url, word: &str| {
+            let mut status = json!({
+                "id": id, "status": word, "timestamp": now.as_second().to_string(), "recipient_id": to,
+            });
+            if let Some(data) = data {
+                status["biz_opaque_callback_data"] = data.into();
+            }
+            if word == "failed" {
+                status["errors"] = json!([{"code": 131_026, "title": "Message undeliverable"}]);
+            }
+            let body = json!({
+                "object": "whatsapp_business_account",
+                "entry": [{"id": PRACTICE_ACCOUNT, "changes": [{"field": "messages", "value": {
+                    "messaging_product": "whatsapp",
+                    "metadata": {"display_phone_number": "46701740699", "phone_number_id": PRACTICE_NUMBER},
+                    "statuses": [status],
+                }}]}],
+            });
+            let body = body.to_string().into_bytes();
+            let mut mac = Hmac::<Sha256>::new_from_slice(self.app_secret.as_bytes()).ok()?;
+            mac.update(&body);
+            let signature = format!("sha256={}", hex::encode(mac.finalize().into_bytes()));
+            Some(Callback {
+                url: url.clone(),
+                headers: vec![
+                    ("content-type", "application/json".to_owned()),
+                    ("x-hub-signature-256", signature),
+                ],
+                body: Some(body),
+            })
+        };
+        let url = self.webhook.as_ref();
+        url.into_iter()
+            .flat_map(|url| words.iter().filter_map(|word| report(url, word)))
+            .collect()
     }
 
     fn send(&mut self, call: &mut Call<'_>) -> Result<Value, Refusal> {
@@ -157,6 +236,8 @@ impl WhatsApp {
         let (name, text) = filled(&body["template"])?;
         self.take(to, call.now)?;
         let id = format!("wamid.{}", STANDARD.encode(rand::random::<[u8; 24]>()));
+        let calls = self.reports(&id, to, callback, call.now);
+        call.book.calls.extend(calls);
         call.book.posts.push(Posted {
             account: self.account.clone(),
             mode: Mode::Live,
@@ -208,7 +289,13 @@ impl WhatsApp {
 
 impl Simulator for WhatsApp {
     fn secrets(&self) -> Vec<(String, String)> {
-        vec![("access_token".to_owned(), self.token.clone())]
+        [
+            ("access_token", &self.token),
+            ("app_secret", &self.app_secret),
+            ("verify_token", &self.verify_token),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.clone()))
+        .into()
     }
 
     fn answer(&mut self, mut call: Call<'_>) -> Response<Vec<u8>> {

@@ -142,6 +142,23 @@ async fn r1_every_channel_killed_at_every_request_of_its_exchange_publishes_once
             cuts.channel, cuts.proof, cuts.requests, cuts.kills, cuts.lost, cuts.doubled, cuts.unknown
         );
     }
+    let sum = |figure: fn(&exchange::Cuts) -> usize| all.iter().map(figure).sum::<usize>();
+    let doubled = |proof: &str| -> usize {
+        let of = all.iter().filter(|cuts| cuts.proof == proof);
+        of.map(|cuts| cuts.doubled).sum()
+    };
+    let figures = serde_json::json!({
+        "channels": all.len(),
+        "kills": sum(|cuts| cuts.kills),
+        "lost": sum(|cuts| cuts.lost),
+        "doubled": {
+            "keyed": doubled("keyed"),
+            "read_back": doubled("read-back"),
+            "unproven": doubled("unproven"),
+        },
+        "unknown": sum(|cuts| cuts.unknown),
+    });
+    println!("EXCHANGES JSON {figures}");
     let faults: Vec<_> = all
         .iter()
         .flat_map(|cuts| cuts.faults.iter().map(move |fault| (cuts.channel, fault)))

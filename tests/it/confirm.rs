@@ -25,6 +25,7 @@ fn delivery(account: &str, channel: &str, state: State) -> DeliveryReport {
         recipient: None,
         purpose: Purpose::Publish,
         target: None,
+        stands_in_for: Vec::new(),
         state,
         attempts: u32::from(state != State::Manual),
         remote_id: None,
@@ -83,6 +84,7 @@ fn report(mode: Mode, deliveries: Vec<DeliveryReport>) -> BroadcastReport {
         pins: Vec::new(),
         stand_ins: Vec::new(),
         retractions: Vec::new(),
+        confirmation: vardkase::model::Confirmation::default(),
         confirmations: Vec::new(),
         arrivals: std::collections::BTreeMap::new(),
     }

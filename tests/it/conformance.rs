@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
+use tokio::io::AsyncReadExt as _;
 use vardkase::channel::{Kind, REGISTRY, Transport};
 use vardkase::clock::{Clock, SystemClock, Timestamp, later};
 use vardkase::model::{Post, Proof, Receipt, SendError, Settled};
@@ -13,6 +14,7 @@ use vardkase::wall::{CutAt, How};
 
 mod alone;
 mod can;
+mod cuts;
 mod lab;
 
 use lab::{LETTERS, LINK, Lab, SENDER};
@@ -66,6 +68,15 @@ const PROPERTIES: &[(&str, Check)] = &[
     ("pins and unpins, and again", |http, kind| {
         Box::pin(can::pins(http, kind))
     }),
+    ("edits after a cut at each point", |http, kind| {
+        Box::pin(cuts::edits(http, kind))
+    }),
+    ("retracts after a cut at each point", |http, kind| {
+        Box::pin(cuts::retracts(http, kind))
+    }),
+    ("pins after a cut at each point", |http, kind| {
+        Box::pin(cuts::pins(http, kind))
+    }),
     ("an answer stands under the first", |http, kind| {
         Box::pin(can::answers(http, kind))
     }),
@@ -112,7 +123,7 @@ fn channels() -> impl Iterator<Item = &'static Kind> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_channel_keeps_what_every_channel_must() {
     let http = lab::transport();
-    let mut table = format!("\n{:<36}", "");
+    let mut table = format!("\n{:<36}", "property");
     for kind in channels() {
         write!(table, "{:<15}", kind.id).unwrap();
     }
@@ -231,6 +242,7 @@ async fn resolve(lab: &Lab, post: &Post, since: Timestamp) -> Result<&'static st
                 Ok(receipt) => return the_one(lab, &receipt).map(|()| "replayed"),
                 Err(error) => last = format!("a replay gave: {error}"),
             },
+            Ok(Settled::Refused(reason)) => return Err(format!("taken, and called refused: {reason}")),
             Ok(Settled::Unclear(_)) if lab.proof() == Proof::Unproven => return Ok("says unknown"),
             Ok(Settled::Unclear(reason)) => return Err(format!("cannot tell, but claims to: {reason}")),
             Err(error) => last = format!("settling gave: {error}"),
@@ -400,14 +412,21 @@ struct Elsewhere {
 impl Elsewhere {
     async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}/stulen", listener.local_addr().unwrap());
+        // Only who asks for this came from us; others may still speak to the port.
+        let path = format!("/stulen-{}", uuid::Uuid::new_v4());
+        let address = format!("http://{}{path}", listener.local_addr().unwrap());
         let touched = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let count = Arc::clone(&touched);
         let task = tokio::spawn(async move {
-            loop {
-                let connection = listener.accept().await;
-                count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-                drop(connection);
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let (count, path) = (Arc::clone(&count), path.clone());
+                tokio::spawn(async move {
+                    let mut asked = vec![0; 1024];
+                    let read = stream.read(&mut asked).await.unwrap_or_default();
+                    if String::from_utf8_lossy(&asked[..read]).contains(&path) {
+                        count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    }
+                });
             }
         });
         Self {

@@ -145,6 +145,7 @@ pub fn to(mut post: Post, address: &str) -> Post {
 pub fn question(post: &Post) -> Question {
     Question {
         post: post.clone(),
+        until: SystemClock.now(),
         since: post.accepted_at,
         now: SystemClock.now(),
         taken: Vec::new(),

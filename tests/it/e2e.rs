@@ -3,13 +3,15 @@
 mod alert;
 mod command;
 mod correct;
+mod demo;
 mod door;
 mod guard;
-
+mod health;
 mod life;
 mod lists;
 mod main_job;
 mod order;
+mod outside;
 mod picture;
 mod practice;
 mod preview;
@@ -18,4 +20,6 @@ mod record;
 mod retract;
 mod terminal;
 mod time;
+mod told;
 mod trouble;
+mod vault;

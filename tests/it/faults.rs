@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::io::AsyncReadExt as _;
 use vardkase::clock::{Clock, SystemClock, Timestamp, later};
 use vardkase::model::Mode;
 use vardkase::wall::{CutAt, Fault, How};
@@ -229,12 +230,24 @@ async fn r13_a_huge_answer_costs_little_memory() {
 async fn r14_a_redirect_is_never_followed() {
     let codes = [301, 302, 303, 307, 308];
     let other = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let target = format!("http://{}/", other.local_addr().unwrap());
+    // A port of the machine's choosing may be one that somebody else still speaks to: only who asks for this came from us.
+    let path = format!("/{}", uuid::Uuid::new_v4());
+    let target = format!("http://{}{path}", other.local_addr().unwrap());
     let came = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&came);
     let listener = tokio::spawn(async move {
-        while other.accept().await.is_ok() {
-            counter.fetch_add(1, Ordering::SeqCst);
+        while let Ok((mut stream, _)) = other.accept().await {
+            let (counter, path) = (Arc::clone(&counter), path.clone());
+            tokio::spawn(async move {
+                let (mut asked, mut buffer) = (Vec::new(), [0; 1024]);
+                while let Ok(n @ 1..) = stream.read(&mut buffer).await {
+                    asked.extend_from_slice(&buffer[..n]);
+                    if String::from_utf8_lossy(&asked).contains(&path) {
+                        counter.fetch_add(1, Ordering::SeqCst);
+                        return;
+                    }
+                }
+            });
         }
     });
     let world = World::open(Plan::of(provable(codes.len()))).await;
@@ -249,6 +262,14 @@ async fn r14_a_redirect_is_never_followed() {
             strike(&world, &format!("{channel}-{i}"), how);
         }
     }
+    // The measure measured: whoever follows it is counted.
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_millis(500))
+        .build()
+        .unwrap();
+    client.get(&target).send().await.unwrap_err();
+    eventually("counted", || came.swap(0, Ordering::SeqCst) == 1).await;
     world.send(&[]).await;
     let answered = world.wall.seen();
     let redirects = answered

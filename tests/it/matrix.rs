@@ -83,7 +83,7 @@ async fn a_cut_at_any_request_of_a_post_with_a_picture_loses_and_repeats_nothing
                 Err(SendError::Unknown(_)) => match practice.settle(&post).await {
                     Settled::Found(receipt) => receipt,
                     Settled::Absent => practice.channel.publish(&post).await.unwrap(),
-                    Settled::Unclear(reason) => panic!("{about}: {reason}"),
+                    Settled::Refused(reason) | Settled::Unclear(reason) => panic!("{about}: {reason}"),
                 },
                 Err(other) => panic!("{about}: {other}"),
             };

@@ -37,6 +37,7 @@ pub(crate) fn question(post: &Post) -> Question {
     Question {
         post: post.clone(),
         since: post.accepted_at,
+        until: SystemClock.now(),
         now: SystemClock.now(),
         taken: Vec::new(),
     }

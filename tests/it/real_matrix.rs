@@ -212,6 +212,7 @@ async fn pass(client: TcpStream, server: TcpStream, armed: Arc<AtomicBool>) {
 fn question(post: &Post) -> Question {
     Question {
         post: post.clone(),
+        until: SystemClock.now(),
         since: post.accepted_at,
         now: SystemClock.now(),
         taken: Vec::new(),

@@ -335,7 +335,7 @@ async fn at_last(account: &dyn Channel, post: &Post) -> (Receipt, String) {
                 match account.settle(&question(post)).await.unwrap() {
                     Settled::Found(receipt) => return (receipt, way + "found"),
                     Settled::Absent => way.push_str("absent "),
-                    Settled::Unclear(reason) => panic!("{reason}"),
+                    Settled::Refused(reason) | Settled::Unclear(reason) => panic!("{reason}"),
                 }
             }
             Err(other) => panic!("{other}"),
@@ -383,4 +383,71 @@ async fn an_exchange_with_openssh_cut_anywhere_ends_with_both_files_whole() {
     println!("cut at 40 places of {all} bytes: {ways:?}");
     assert!(ways.iter().any(|way| way.starts_with("not-sent")), "{ways:?}");
     assert!(ways.iter().any(|way| way.starts_with("unknown")), "{ways:?}");
+}
+
+/// Repeats a change as the dispatcher would.
+async fn done_at_last(mut once: impl AsyncFnMut() -> Result<(), SendError>) -> usize {
+    for repeats in 0..4 {
+        match once().await {
+            Ok(()) => return repeats,
+            Err(SendError::NotSent(_) | SendError::Unknown(_)) => {}
+            Err(other) => panic!("{other}"),
+        }
+    }
+    panic!("never done");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_changed_or_taken_away_over_openssh_with_a_cut_anywhere_comes_to_its_wanted_end() {
+    const CORRECTED: &str = "ÖVNING: Det gäller Malmbäck. Nässjö kommun. https://nassjo.se/kris";
+    let Some(server) = Sshd::start("").await else {
+        return;
+    };
+    let left = Arc::new(AtomicUsize::new(usize::MAX));
+    let address = between(server.address, Arc::clone(&left)).await;
+    let account = server.ours(address);
+    let said = || {
+        let files = server.names().into_iter();
+        let texts = files.map(|name| std::fs::read_to_string(server.kris().join(name)).unwrap());
+        texts.collect::<Vec<_>>()
+    };
+    let mut repeats = 0;
+    for take_away in [false, true] {
+        let change = async |receipt: &Receipt| {
+            if take_away {
+                account.retract(receipt).await
+            } else {
+                account.edit(receipt, &post(CORRECTED)).await.map(drop)
+            }
+        };
+        left.store(usize::MAX, Ordering::SeqCst);
+        let receipt = account.publish(&post(TEXT)).await.unwrap();
+        left.store(PLENTY, Ordering::SeqCst);
+        change(&receipt).await.unwrap();
+        let all = PLENTY - left.load(Ordering::SeqCst);
+        for step in 0..20 {
+            left.store(usize::MAX, Ordering::SeqCst);
+            for name in server.names() {
+                std::fs::remove_file(server.kris().join(name)).unwrap();
+            }
+            let receipt = account.publish(&post(TEXT)).await.unwrap();
+            let at = if step < 5 {
+                all * step / 5
+            } else {
+                all - (20 - step) * all / 60
+            };
+            left.store(at.max(1), Ordering::SeqCst);
+            repeats += done_at_last(async || change(&receipt).await).await;
+            left.store(usize::MAX, Ordering::SeqCst);
+            let said = said();
+            assert!(
+                said.iter().all(|text| !text.contains("Bakterier")),
+                "cut at {at}: {said:#?}"
+            );
+            let corrected = said.iter().filter(|text| text.contains("Malmbäck")).count();
+            assert_eq!(corrected, if take_away { 0 } else { 2 }, "cut at {at}: {said:#?}");
+        }
+    }
+    println!("40 cuts, repeated {repeats} times");
+    assert!(repeats > 0, "nothing was ever cut");
 }

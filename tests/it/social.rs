@@ -197,6 +197,7 @@ impl Practice {
         for _ in 0..20 {
             let question = Question {
                 post: post.clone(),
+                until: SystemClock.now(),
                 since,
                 now: SystemClock.now(),
                 taken: Vec::new(),

@@ -1,7 +1,9 @@
 //! The store's promises, each one asked of both engines by the same test.
 
 mod accept;
+mod arrivals;
 mod bed;
+mod chain;
 mod change;
 mod conditions;
 mod journal;

@@ -178,7 +178,9 @@ async fn cut_at_any_request_a_long_text_with_picture_is_out_once() {
                     Settled::Unclear(_) if *how == How::Cut => {
                         outcome = practice.channel.publish(&post).await;
                     }
-                    other @ (Settled::Absent | Settled::Unclear(_)) => panic!("{request} {how:?}: {other:?}"),
+                    other @ (Settled::Absent | Settled::Refused(_) | Settled::Unclear(_)) => {
+                        panic!("{request} {how:?}: {other:?}")
+                    }
                 }
             }
             let receipt = outcome.unwrap();

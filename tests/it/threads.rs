@@ -65,6 +65,7 @@ async fn carried_through(practice: &Practice, mut post: Post) -> (Receipt, usize
         if unknown {
             let question = Question {
                 post: post.clone(),
+                until: vardkase::clock::Clock::now(&vardkase::clock::SystemClock),
                 since: post.accepted_at,
                 now: vardkase::clock::Clock::now(&vardkase::clock::SystemClock),
                 taken: Vec::new(),
@@ -72,7 +73,7 @@ async fn carried_through(practice: &Practice, mut post: Post) -> (Receipt, usize
             match channel.settle(&question).await {
                 Ok(Settled::Found(receipt)) => return (receipt, settled + 1),
                 Ok(Settled::Absent) => unknown = false,
-                Ok(Settled::Unclear(reason)) => panic!("{reason}"),
+                Ok(Settled::Refused(reason) | Settled::Unclear(reason)) => panic!("{reason}"),
                 Err(_) => continue,
             }
             settled += 1;

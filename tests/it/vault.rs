@@ -114,7 +114,7 @@ fn the_file_is_json_with_a_header_and_holds_no_value() {
     let json: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(json["format"], 1);
     assert_eq!(json["algorithm"], "XChaCha20-Poly1305");
-    assert_eq!(json["key_id"], vault.key_id());
+    assert_eq!(json["key_id"], vault.key_id().unwrap());
     let records = json["records"].as_array().unwrap();
     assert_eq!(records.len(), 2);
     assert_ne!(

@@ -78,7 +78,9 @@ async fn cut_at_any_request_before_or_after_its_effect_both_files_come_to_stand_
                 Ok(Err(SendError::Unknown(_))) | Err(_) => match practice.settle(&post).await {
                     Settled::Found(receipt) => receipt,
                     Settled::Absent => practice.channel.publish(&post).await.unwrap(),
-                    Settled::Unclear(reason) => panic!("{how:?} at {number}: {reason}"),
+                    Settled::Refused(reason) | Settled::Unclear(reason) => {
+                        panic!("{how:?} at {number}: {reason}")
+                    }
                 },
                 Ok(Err(other)) => panic!("{how:?} at {number}: {other}"),
             };
@@ -121,6 +123,40 @@ async fn an_edit_cut_at_any_request_is_made_again_and_the_message_stands_correct
             assert_eq!(standing[0].remote_id, changed.remote_id);
             practice.channel.retract(&changed).await.unwrap();
             assert!(practice.standing().is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_message_taken_away_with_a_cut_at_any_request_is_gone_and_the_others_stand() {
+    for number in 0..EXCHANGE {
+        for how in [
+            How::Cut,
+            How::DoneThenCut(CutAt::BeforeHeaders),
+            How::DoneThenCut(CutAt::MidHeaders),
+        ] {
+            for others in [0, 1] {
+                let practice = practice().await;
+                let first = practice.channel.publish(&post(TEXT)).await.unwrap();
+                if others > 0 {
+                    let update = reply("Nytt. Nässjö kommun.", &first);
+                    practice.channel.publish(&update).await.unwrap();
+                }
+                practice.strike_at(number, how.clone());
+                match practice.channel.retract(&first).await {
+                    Ok(()) => {}
+                    Err(SendError::NotSent(_) | SendError::Unknown(_)) => {
+                        practice.channel.retract(&first).await.unwrap();
+                    }
+                    Err(other) => panic!("{how:?} at {number}: {other}"),
+                }
+                let standing = practice.standing();
+                assert_eq!(standing.len(), others, "{how:?} at {number}: {standing:#?}");
+                assert!(
+                    standing.iter().all(|posted| posted.text != TEXT),
+                    "{how:?} at {number}"
+                );
+            }
         }
     }
 }
@@ -222,6 +258,7 @@ async fn a_real_server_takes_the_files_and_gives_them_back() {
     // Over the old files, which an ordinary rename of some servers refuses.
     assert_eq!(account.publish(&post).await.unwrap(), receipt);
     let question = Question {
+        until: post.accepted_at,
         since: post.accepted_at,
         now: post.accepted_at,
         taken: Vec::new(),

@@ -1,7 +1,7 @@
 //! What a command wishes of a channel that the channel cannot do, and what a service would refuse: told before anything
 //! goes out, not found out afterwards.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,7 +55,15 @@ fn fields(kind: Kind) -> BTreeMap<String, String> {
 /// What is said of a command.
 async fn said(config: &Config, request: &SendRequest) -> Vec<Finding> {
     let http = Transport::new(Arc::new(SystemClock), Duration::from_secs(1)).unwrap();
-    let draft = plan::draft(config, request, request.mode, SystemClock.now(), &http).await;
+    let draft = plan::draft(
+        config,
+        request,
+        &BTreeSet::new(),
+        request.mode,
+        SystemClock.now(),
+        &http,
+    )
+    .await;
     let mut findings = draft.unwrap().findings;
     // Nobody answers on this machine.
     findings.retain(|finding| finding.check != "link");
@@ -307,9 +315,16 @@ async fn a_text_that_would_be_refused_gives_way_to_a_shorter_one_or_stops() {
     let draft = |request: SendRequest| {
         let (config, http) = (&config, &http);
         async move {
-            let draft = plan::draft(config, &request, request.mode, SystemClock.now(), http)
-                .await
-                .unwrap();
+            let draft = plan::draft(
+                config,
+                &request,
+                &BTreeSet::new(),
+                request.mode,
+                SystemClock.now(),
+                http,
+            )
+            .await
+            .unwrap();
             (draft.plan, draft.findings)
         }
     };

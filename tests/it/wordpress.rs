@@ -104,7 +104,9 @@ async fn cut_at_any_request_before_or_after_its_effect_there_is_one_page_and_one
                 Ok(Err(SendError::Unknown(_))) | Err(_) => match practice.settle(&post).await {
                     Settled::Found(receipt) => receipt,
                     Settled::Absent => practice.channel.publish(&post).await.unwrap(),
-                    Settled::Unclear(reason) => panic!("{how:?} at {number}: {reason}"),
+                    Settled::Refused(reason) | Settled::Unclear(reason) => {
+                        panic!("{how:?} at {number}: {reason}")
+                    }
                 },
                 Ok(Err(other)) => panic!("{how:?} at {number}: {other}"),
             };

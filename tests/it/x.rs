@@ -93,7 +93,7 @@ async fn an_exchange_with_a_picture_may_be_cut_anywhere_and_ends_as_one_post() {
                 Err(SendError::Unknown(_)) => match practice.settle(&post).await {
                     Settled::Found(receipt) => receipt,
                     Settled::Absent => practice.channel.publish(&post).await.unwrap(),
-                    Settled::Unclear(reason) => panic!("{reason}"),
+                    Settled::Refused(reason) | Settled::Unclear(reason) => panic!("{reason}"),
                 },
                 Err(other) => panic!("{path} {how:?}: {other}"),
             };

@@ -286,6 +286,7 @@ async fn an_answer_that_cannot_be_read_is_unknown_and_is_settled_by_reading_back
         {
             Ok(Settled::Found(_)) => "found",
             Ok(Settled::Absent) => "absent",
+            Ok(Settled::Refused(_)) => "refused",
             Ok(Settled::Unclear(_)) => "unclear",
             Err(SendError::NotSent(_)) => "error",
             Err(other) => panic!("{other}"),

@@ -38,13 +38,30 @@ impl Leave {
     /// line feed and address, both in base64url: whoever has the key can tell whom it was made for, nobody else can
     /// make one.
     fn address_for(&self, list: &ListId, recipient: &str) -> Result<String, Reason> {
+        let proof = self.proof_of(list, recipient)?.finalize().into_bytes();
+        let proof = URL_SAFE_NO_PAD.encode(proof);
+        let token = format!("{}.{proof}", URL_SAFE_NO_PAD.encode(recipient));
+        Ok(self.address.replace("{token}", &token))
+    }
+
+    /// Whom a token was made for.
+    pub(super) fn leaver(&self, list: &ListId, token: &str) -> Result<String, Reason> {
+        let refused = || Reason::new("token-refused", "it is no token that we made for this list");
+        let decoded = |part: &str| URL_SAFE_NO_PAD.decode(part).ok();
+        let (recipient, proof) = token.split_once('.').ok_or_else(refused)?;
+        let recipient = decoded(recipient).and_then(|bytes| String::from_utf8(bytes).ok());
+        let (recipient, proof) = recipient.zip(decoded(proof)).ok_or_else(refused)?;
+        // Takes the same time wherever the first difference stands.
+        let held = self.proof_of(list, &recipient)?.verify_slice(&proof);
+        held.map(|()| recipient).map_err(|_| refused())
+    }
+
+    fn proof_of(&self, list: &ListId, recipient: &str) -> Result<Hmac<Sha256>, Reason> {
         let unusable = |_| Reason::new("no-credential", "unsubscribe_key cannot be used as a key");
         let mut mac =
             Hmac::<Sha256>::new_from_slice(self.key.expose_secret().as_bytes()).map_err(unusable)?;
         mac.update(format!("{list}\n{recipient}").as_bytes());
-        let proof = URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
-        let token = format!("{}.{proof}", URL_SAFE_NO_PAD.encode(recipient));
-        Ok(self.address.replace("{token}", &token))
+        Ok(mac)
     }
 }
 

@@ -498,7 +498,9 @@ impl Exchange<'_> {
         }
         match patience.absent(question)? {
             Settled::Absent if published => Ok(Settled::Found(nameless(&container))),
-            settled @ (Settled::Found(_) | Settled::Absent | Settled::Unclear(_)) => Ok(settled),
+            settled @ (Settled::Found(_) | Settled::Absent | Settled::Refused(_) | Settled::Unclear(_)) => {
+                Ok(settled)
+            }
         }
     }
 

@@ -308,15 +308,30 @@ async fn a_lost_message_is_known_by_recipient_sender_words_and_time() {
     all.push(sent_at("sours", -119));
     let (settled, asked) = settle_against(vec![page(&all)], taken).await;
     assert_eq!(settled.unwrap(), Settled::Found(Receipt::of("sours")));
-    assert_eq!(asked[0].line, "GET /a1/sms", "the newest first");
-    let mut failed = sent("sfailed");
+    let mut crlf = sent("scrlf");
+    crlf["message"] = TEXT.replace('\n', "\r\n").into();
+    let (settled, _) = settle_against(vec![page(&[crlf])], |_| {}).await;
+    assert_eq!(settled.unwrap(), Settled::Found(Receipt::of("scrlf")));
+    assert_eq!(
+        asked[0].line,
+        // Two minutes and a microsecond on either side of the attempt, which could take 20 seconds.
+        "GET /a1/sms?to=%2B46701740605&start=2026-11-23T16%3A00%3A26.123457&end=2026-11-23T15%3A56%3A06.123455"
+    );
+}
+
+#[tokio::test]
+async fn a_lost_message_that_failed_is_refused_unless_another_attempt_got_through() {
+    let mut failed = sent_at("sfailed", 2);
     failed["status"] = "failed".into();
-    failed["message"] = TEXT.replace('\n', "\r\n").into();
-    let (settled, _) = settle_against(vec![page(&[failed])], |_| {}).await;
-    assert!(matches!(
-        settled,
-        Ok(Settled::Found(Receipt { note: Some(_), .. }))
-    ));
+    let (settled, _) = settle_against(vec![page(std::slice::from_ref(&failed))], |_| {}).await;
+    assert!(matches!(settled, Ok(Settled::Refused(reason)) if reason.code == "failed"));
+    let (settled, _) = settle_against(vec![page(&[failed.clone(), sent("sours")])], |_| {}).await;
+    assert_eq!(settled.unwrap(), Settled::Found(Receipt::of("sours")));
+    // It may be the one without words that got through.
+    let mut hidden = sent("shidden");
+    hidden.as_object_mut().unwrap().remove("message");
+    let (settled, _) = settle_against(vec![page(&[failed, hidden])], |_| {}).await;
+    assert!(matches!(settled, Ok(Settled::Unclear(_))));
 }
 
 #[tokio::test]
@@ -337,14 +352,22 @@ async fn the_history_is_read_back_page_by_page_to_before_the_attempt() {
     )
     .await;
     assert_eq!(settled.unwrap(), Settled::Found(Receipt::of("s1")));
-    let lines: Vec<&str> = asked.iter().map(|asked| asked.line.as_str()).collect();
+    let starts: Vec<String> = asked
+        .iter()
+        .map(|asked| {
+            let url = format!("http://x{}", asked.line.trim_start_matches("GET "));
+            let pairs: BTreeMap<_, _> = Url::parse(&url).unwrap().query_pairs().into_owned().collect();
+            assert_eq!((pairs["to"].as_str(), pairs.len()), (TO, 3));
+            pairs["start"].clone()
+        })
+        .collect();
     assert_eq!(
-        lines,
+        starts,
         [
-            "GET /a1/sms",
+            "2026-11-23T16:00:26.123457",
             // A microsecond after the oldest of the page before.
-            "GET /a1/sms?start=2026-11-23T15%3A58%3A14.123457",
-            "GET /a1/sms?start=2026-11-23T15%3A58%3A10.123457",
+            "2026-11-23T15:58:14.123457",
+            "2026-11-23T15:58:10.123457",
         ]
     );
 }
@@ -354,11 +377,14 @@ async fn an_old_attempt_is_looked_for_in_its_own_time_and_not_among_all_that_was
     let later = |question: &mut Question| question.now = question.since + SignedDuration::from_hours(3);
     let (settled, asked) = settle_against(vec![page(&[sent_at("s1", 2)])], later).await;
     assert_eq!(settled.unwrap(), Settled::Found(Receipt::of("s1")));
-    assert_eq!(
-        asked[0].line,
-        // A microsecond after the last moment at which it can have been taken in.
-        "GET /a1/sms?start=2026-11-23T16%3A10%3A06.123457"
-    );
+    assert!(asked[0].line.contains("start=2026-11-23T16%3A00%3A26.123457"));
+    // A message of after that time says that the service does not heed it: nothing is concluded from what it gives.
+    let (settled, _) = settle_against(vec![page(&[sent_at("s1", 141)])], later).await;
+    assert!(matches!(settled, Ok(Settled::Unclear(reason)) if reason.code == "read-back-incomplete"));
+    // An attempt made again counts from the first to the last.
+    let longer = |question: &mut Question| question.until = question.since + SignedDuration::from_mins(10);
+    let (settled, _) = settle_against(vec![page(&[sent_at("s1", 600)])], longer).await;
+    assert_eq!(settled.unwrap(), Settled::Found(Receipt::of("s1")));
 }
 
 #[tokio::test]

@@ -50,7 +50,14 @@ fn claims(asked: &Asked) -> serde_json::Value {
     let (token, key) = token.split_once(", k=").unwrap();
     assert_eq!(subscription::decoded(key).unwrap().len(), 65);
     let parts: Vec<&str> = token.split('.').collect();
-    assert_eq!(subscription::decoded(parts[2]).unwrap().len(), 64, "raw, not DER");
+    let signature = subscription::decoded(parts[2]).unwrap();
+    assert_eq!(signature.len(), 64, "raw, not DER");
+    let head: serde_json::Value = serde_json::from_slice(&subscription::decoded(parts[0]).unwrap()).unwrap();
+    assert_eq!(head, serde_json::json!({"typ": "JWT", "alg": "ES256"}));
+    let key = subscription::decoded(key).unwrap();
+    aws_lc_rs::signature::UnparsedPublicKey::new(&aws_lc_rs::signature::ECDSA_P256_SHA256_FIXED, key)
+        .verify(format!("{}.{}", parts[0], parts[1]).as_bytes(), &signature)
+        .expect("it holds with the key that goes along");
     serde_json::from_slice(&subscription::decoded(parts[1]).unwrap()).unwrap()
 }
 
@@ -64,13 +71,14 @@ async fn a_message_carries_what_the_services_want_and_can_be_read_by_the_browser
     assert_eq!(asked.line, "POST /hemlig-adress");
     assert_eq!(asked.headers["ttl"], "3590");
     assert_eq!(asked.headers["urgency"], "high");
-    assert_eq!(asked.headers["topic"], "0193f5b0000070008000000000000001");
+    assert_eq!(asked.headers["topic"], post(TEXT).alert.as_str());
     assert_eq!(asked.headers["content-encoding"], "aes128gcm");
     assert_eq!(asked.headers["content-type"], "application/octet-stream");
     let claims = claims(asked);
     assert_eq!(claims["aud"], server.base.as_str().trim_end_matches('/'));
     assert_eq!(claims["sub"], "mailto:kris@nassjo.se");
     assert_eq!(claims["exp"], post(TEXT).accepted_at.as_second() + 10 + 12 * 3600);
+    assert_eq!(claims.as_object().unwrap().len(), 3, "RFC 8292 wants no more");
     assert!(!String::from_utf8_lossy(&asked.body).contains("Koka"));
 }
 
@@ -322,4 +330,23 @@ fn a_drill_is_never_urgent() {
     assert_eq!(urgency(&post), "low");
     let late = crate::clock::later(post.valid_until, Duration::from_secs(1));
     assert_eq!(ttl(&post, late), 0);
+}
+
+#[test]
+fn all_of_an_alert_has_one_tag_and_what_is_newer_makes_itself_heard() {
+    let told = |post: &Post| -> serde_json::Value { serde_json::from_slice(&payload(post)).unwrap() };
+    let first = post(TEXT);
+    let mut update = crate::channel::testing::with_key(post(TEXT), "0193f5b0-0000-7000-8000-000000000002");
+    update.kind = Does::Update;
+    let (one, two) = (told(&first), told(&update));
+    assert_eq!((&one["tag"], &one["renotify"]), (&two["tag"], &false.into()));
+    assert_eq!(two["renotify"], true);
+    assert_ne!(one["id"], two["id"], "a repeat is told from what is new");
+    assert_eq!(topic(&first), topic(&update));
+    assert_eq!(told(&first), one, "the same for every attempt");
+    update.alert = "2026-0099".parse().unwrap();
+    assert_ne!(
+        (told(&update)["tag"].clone(), topic(&update)),
+        (one["tag"].clone(), topic(&first))
+    );
 }

@@ -13,7 +13,7 @@ use crate::dispatch::attempt::{self, Written};
 use crate::dispatch::backoff;
 use crate::dispatch::decide::{Circumstances, Settling, Verdict, after_attempt, after_settling, not_made};
 use crate::dispatch::queue::Key;
-use crate::model::{Busy, Delivery, Event, Quota, Reason, Receipt, SendError, Settled, State, Work};
+use crate::model::{Busy, Delivery, Event, Outcome, Quota, Reason, Receipt, SendError, Settled, State, Work};
 use crate::store::{AttemptChange, Change, StoreError};
 
 /// What a task of the lane brings back.
@@ -158,7 +158,7 @@ impl Lane {
                 self.in_flight -= 1;
                 self.gates.not_made(&work.delivery);
                 let verdict = not_made(&work.delivery, wall, reason);
-                self.end(work, verdict, "not-sent", false, None);
+                self.end(work, verdict, Outcome::NotSent, false, None);
             }
         }
     }
@@ -173,8 +173,10 @@ impl Lane {
     ) {
         let (now, wall) = (Instant::now(), self.wall());
         let delivery = &work.delivery;
-        let outcome = result.as_ref().map_or_else(SendError::as_str, |_| "published");
-        counter!("vardkase_attempts_total", "channel" => delivery.channel.clone(), "outcome" => outcome)
+        let outcome = result
+            .as_ref()
+            .map_or_else(SendError::outcome, |_| Outcome::Published);
+        counter!("vardkase_attempts_total", "channel" => delivery.channel.clone(), "outcome" => outcome.as_str())
             .increment(1);
         histogram!("vardkase_attempt_seconds", "channel" => delivery.channel.clone())
             .record(took.as_secs_f64());
@@ -244,7 +246,7 @@ impl Lane {
         &mut self,
         work: Work,
         verdict: Verdict,
-        outcome: &'static str,
+        outcome: Outcome,
         remember: bool,
         next: Option<(Work, Change)>,
     ) {

@@ -6,9 +6,11 @@ use tokio::time::Instant;
 
 use super::{FAR, Lane, WINDOW};
 use crate::clock::until;
-use crate::dispatch::decide::{StandIn, Verdict, before_attempt, before_settling, stand_in};
+use crate::dispatch::decide::{
+    StandIn, Verdict, before_attempt, before_settling, stand_in, takes_over_by_hand,
+};
 use crate::dispatch::queue::Sorted;
-use crate::model::{DeliveryId, Event, Reason, State, Work};
+use crate::model::{DeliveryId, Event, Outcome, Reason, State, Work};
 use crate::store::{AttemptChange, Change, FIRST};
 
 /// The most that is read at once, when all that stands before it waits for later.
@@ -77,7 +79,9 @@ impl Lane {
                 "interrupted",
                 "the attempt was cut off before its outcome was written",
             );
-            let lost = Some(AttemptChange::End { outcome: "unknown" });
+            let lost = Some(AttemptChange::End {
+                outcome: Outcome::Unknown,
+            });
             let verdict = Verdict::because(Event::Lose, reason);
             changes.push(self.change(&work.delivery, State::Sending, verdict, lost, None));
         }
@@ -90,9 +94,17 @@ impl Lane {
         for work in sorted.ready.iter().chain(&sorted.blocked) {
             if let Some(verdict) = before_attempt(work, &self.facts(plan, sorted.has_newer(&work.delivery))) {
                 changes.push(self.decided(work, State::Queued, verdict));
+            } else if let Some(verdict) = takes_over_by_hand(work).filter(|_| self.is_due(work)) {
+                changes.push(self.decided(work, State::Queued, verdict));
             }
         }
         changes
+    }
+
+    /// Whether the time of a waiting delivery has come, as far as it was known when the head was last read.
+    fn is_due(&self, work: &Work) -> bool {
+        let due = self.due.get(&work.delivery.id);
+        due.is_some_and(|(_, due)| *due <= Instant::now())
     }
 
     fn decided(&self, work: &Work, from: State, verdict: Verdict) -> Change {
@@ -132,7 +144,8 @@ impl Lane {
         for work in &sorted.ready {
             let at = match stand_in(work) {
                 StandIn::Now => work.delivery.not_before.min(wall),
-                StandIn::Due | StandIn::Waits | StandIn::NotNeeded => work.delivery.not_before,
+                StandIn::Waits(at) => at.unwrap_or(work.delivery.deadline),
+                StandIn::Due | StandIn::NotNeeded => work.delivery.not_before,
             };
             let due = match self.due.get(&work.delivery.id) {
                 Some((known, due)) if *known == at => *due,

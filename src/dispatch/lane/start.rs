@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::answers::Done;
 use super::{Lane, LanePlan};
 use crate::dispatch::attempt;
+use crate::dispatch::decide::takes_over_by_hand;
 use crate::dispatch::gates::Leave;
 use crate::dispatch::queue::{Key, Rank};
 use crate::dispatch::room::can_wait;
@@ -96,7 +97,7 @@ impl Lane {
                 // The next broadcast begins when this one's attempts have ended.
                 return None;
             }
-            if wall >= delivery.deadline {
+            if wall >= delivery.deadline || takes_over_by_hand(work).is_some() {
                 self.dirty = true;
                 return None;
             }

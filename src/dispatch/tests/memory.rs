@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use crate::clock::{SharedClock, Timestamp};
 use crate::dispatch::ledger::Ledger;
 use crate::model::{
-    AccountId, BroadcastId, Delivery, DeliveryId, Event, Kind, LaneId, Purpose, Receipt, State, Work,
+    AccountId, BroadcastId, Delivery, DeliveryId, Event, Kind, LaneId, Outcome, Purpose, Receipt, State, Work,
 };
 use crate::store::{AttemptChange, Change, FIRST, LaneNotes, Lease, StepMade, StoreError};
 
@@ -22,7 +22,7 @@ pub(super) struct Row {
     pub(super) work: Work,
     pub(super) history: Vec<(Timestamp, Event, State)>,
     /// Start, end, outcome.
-    pub(super) attempts: Vec<(Timestamp, Option<Timestamp>, Option<&'static str>)>,
+    pub(super) attempts: Vec<(Timestamp, Option<Timestamp>, Option<Outcome>)>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -216,10 +216,13 @@ impl Memory {
             }
             Some(AttemptChange::End { outcome }) => {
                 let last = row.attempts.last_mut().unwrap();
+                if !outcome.admits(change.event) {
+                    wrongs.push(format!("{}: {} after {outcome}", delivery.id, change.event));
+                }
                 if last.1.is_some() {
                     wrongs.push(format!("{}: an attempt ended twice", delivery.id));
                 }
-                *last = (last.0, Some(change.at), Some(outcome));
+                *last = (last.0, Some(change.at), Some(*outcome));
             }
             None => {}
         }
@@ -290,7 +293,7 @@ impl Ledger for Memory {
                     delivery.unknown_since = delivery.unknown_since.or(delivery.started_at);
                     row.history.push((now, Event::Lose, State::Unknown));
                     let last = row.attempts.last_mut().unwrap();
-                    *last = (last.0, Some(now), Some("unknown"));
+                    *last = (last.0, Some(now), Some(Outcome::Unknown));
                 }
             }
             notes.recent.sort_unstable_by(|a, b| b.cmp(a));
@@ -448,7 +451,7 @@ fn overtakes(newer: &Delivery, older: &Delivery) -> bool {
 }
 
 /// A delivery with all that goes with it.
-pub(super) fn work(
+pub(in crate::dispatch) fn work(
     lane: &LaneId,
     broadcast: &BroadcastId,
     kind: Kind,
@@ -480,6 +483,7 @@ pub(super) fn work(
         recipient: None,
         purpose: Purpose::Publish,
         target: None,
+        stands_in_for: Vec::new(),
         state: State::Queued,
         attempts: 0,
         proof: crate::model::Proof::Keyed,
@@ -513,6 +517,7 @@ pub(super) fn work(
         post,
         target: None,
         target_state: None,
+        primaries: Vec::new(),
         overtaken: false,
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::service::Act;
 use super::town::{HOUR, Town, lane, unlimited};
 use crate::channel::Pace;
-use crate::model::{LaneId, Proof, State};
+use crate::model::{LaneId, Outcome, Proof, State};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -304,7 +304,7 @@ async fn a_panic_in_a_channel_is_an_unknown_outcome_and_stops_nobody() {
         .iter()
         .map(|(.., outcome)| *outcome)
         .collect();
-    assert_eq!(outcomes, [Some("unknown"), Some("published")]);
+    assert_eq!(outcomes, [Some(Outcome::Unknown), Some(Outcome::Published)]);
     assert_eq!(service.posts().len(), 1);
     town.check();
 }

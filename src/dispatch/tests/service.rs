@@ -55,7 +55,7 @@ struct Inner {
     /// The posts that stand there: key and broadcast, in order.
     posts: Vec<(DeliveryId, Instant)>,
     script: VecDeque<Act>,
-    settles: VecDeque<SendError>,
+    settles: VecDeque<Result<Settled, SendError>>,
     /// What it says of its limit, with one success after the other.
     quotas: VecDeque<Quota>,
     said: Option<Quota>,
@@ -93,7 +93,11 @@ impl Service {
     }
 
     pub(super) fn next_settles(&self, answers: Vec<SendError>) {
-        self.lock().settles = answers.into();
+        self.lock().settles = answers.into_iter().map(Err).collect();
+    }
+
+    pub(super) fn next_settled(&self, answer: Settled) {
+        self.lock().settles = VecDeque::from([Ok(answer)]);
     }
 
     pub(super) fn next_quotas(&self, quotas: Vec<Quota>) {
@@ -217,8 +221,8 @@ impl Channel for Service {
             sleep(self.latency).await;
         }
         let told = self.lock().settles.pop_front();
-        if let Some(error) = told {
-            return Err(error);
+        if let Some(answer) = told {
+            return answer;
         }
         Ok(match self.proof {
             Proof::ReadBack if self.lock().posts.iter().any(|(known, _)| known == key) => {

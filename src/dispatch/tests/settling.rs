@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use super::service::{Act, Call, Service};
 use super::town::{HOUR, Town, lane};
 use crate::config::Unproven;
-use crate::model::{Busy, Proof, Reason, SendError, State};
+use crate::model::{BroadcastId, Busy, Kind, PictureRef, Proof, Reason, SendError, Settled, State};
 
 fn calls(service: &Service) -> Vec<Call> {
     service.requests().iter().map(|request| request.call).collect()
@@ -163,5 +163,52 @@ async fn an_absent_attempt_past_its_deadline_expires() {
         (town.memory.state(&id), service.posts().len()),
         (State::Expired, 0)
     );
+    town.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_post_that_went_without_its_picture_says_so_also_when_it_was_found_again() {
+    let mut town = Town::new();
+    let account = lane("one");
+    let lost = Act::Hang { taken: true };
+    let service = town.account(&account, Proof::ReadBack, Act::Take, &[lost]);
+    let alert = town.alert();
+    let mut work = town.make(&account, &BroadcastId::of(&alert, 1), Kind::Initial, HOUR);
+    // The store of these tests has no pictures: it is as if this one had been lost.
+    work.post.rendering.picture = Some(PictureRef {
+        sha256: "ab".repeat(32),
+        media_type: "image/png".to_owned(),
+        width: 1,
+        height: 1,
+        size_bytes: 1,
+        alt: "En karta".to_owned(),
+        credit: None,
+    });
+    let id = work.delivery.id.clone();
+    town.memory.accept(vec![work]);
+    let _dispatcher = town.dispatcher().await;
+    town.quiet(HOUR).await;
+    town.check();
+    assert_eq!(town.memory.state(&id), State::Published);
+    assert_eq!(calls(&service), [Call::Publish, Call::Settle]);
+    let receipt = town.memory.row(&id).work.delivery.receipt.unwrap();
+    let note = receipt.note.unwrap_or_default();
+    assert!(note.contains("without its picture"), "{note:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_got_through_and_failed_there_is_refused_and_not_sent_again() {
+    let mut town = Town::new();
+    let account = lane("one");
+    let service = town.account(&account, Proof::ReadBack, Act::Take, &[Act::Cut { taken: true }]);
+    service.next_settled(Settled::Refused(Reason::new("failed", "as told")));
+    let id = town.send(&[account], HOUR).remove(0);
+    let _dispatcher = town.dispatcher().await;
+    town.quiet(HOUR).await;
+    assert_eq!(
+        (town.memory.state(&id), town.memory.error(&id).as_str()),
+        (State::Refused, "failed")
+    );
+    assert_eq!(calls(&service), [Call::Publish, Call::Settle]);
     town.check();
 }

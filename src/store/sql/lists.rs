@@ -130,19 +130,29 @@ pub(in crate::store) static OVERTAKE_AT_REST: Among = Among {
 /// The deliveries of a broadcast on an account, for some recipients: what stand-ins stand in for.
 pub(in crate::store) static PAIRS: Among = Among {
     name: "PAIRS",
-    before: "SELECT recipient, id FROM delivery WHERE alert = $1 AND account = $2 AND broadcast = $3 \
+    before: "SELECT recipient, id, due_at FROM delivery WHERE alert = $1 AND account = $2 AND broadcast = $3 \
              AND purpose = 'publish' AND recipient IN ",
     after: "",
     fixed: 3,
 };
 
-/// The lanes in which something stands in for one of some deliveries.
+/// The lanes in which something stands in for one of some deliveries that have come to rest, or that stand in themselves.
 pub(in crate::store) static STAND_INS_OF: Among = Among {
     name: "STAND_INS_OF",
-    before: "SELECT DISTINCT account, mode FROM delivery WHERE urgency IS NOT NULL AND purpose = 'publish' \
-             AND target IS NOT NULL AND target IN ",
+    before: "SELECT DISTINCT d.account, d.mode FROM stand_in s JOIN delivery d ON d.id = s.delivery \
+             JOIN delivery t ON t.id = s.target WHERE d.urgency IS NOT NULL \
+             AND (t.urgency IS NULL OR t.target IS NOT NULL) AND s.target IN ",
     after: "",
     fixed: 0,
+};
+
+/// Who of some was reached in an alert by an account that stood in for another, or may have been.
+pub(in crate::store) static STOOD_IN_FOR: Among = Among {
+    name: "STOOD_IN_FOR",
+    before: "SELECT DISTINCT recipient FROM delivery WHERE alert = $1 AND account = $2 AND purpose = 'publish' \
+             AND stands_in_for IS NOT NULL AND state IN ('sending', 'unknown', 'published', 'edited') AND recipient IN ",
+    after: "",
+    fixed: 2,
 };
 
 /// Who of some is left out on an account.

@@ -2,12 +2,12 @@
 
 use super::rows::Among;
 
-/// Accounts that stand in for some others.
-pub(in crate::store) static RECALL_STAND_INS: Among = Among {
-    name: "RECALL_STAND_INS",
-    before: "SELECT DISTINCT d.account FROM delivery d JOIN delivery t ON t.id = d.target WHERE d.broadcast = $1 \
-             AND d.mode = $2 AND d.target IS NOT NULL AND d.urgency IS NOT NULL AND d.purpose = 'publish' AND t.account IN ",
-    after: "",
+/// Nobody stands in any more for what is called off.
+pub(in crate::store) static RECALL_PAIRS: Among = Among {
+    name: "RECALL_PAIRS",
+    before: "DELETE FROM stand_in WHERE target IN (SELECT id FROM delivery WHERE broadcast = $1 AND mode = $2 \
+             AND account IN ",
+    after: ")",
     fixed: 2,
 };
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::super::{Posted, ShownPicture};
 use super::{Piece, is_web, pieces};
+use crate::compose::sms;
 use crate::model::Recipient;
 
 /// Recipients of one text that are named.
@@ -20,8 +21,25 @@ pub(super) struct Conversation {
     pub posts: Vec<Entry>,
 }
 
+/// How a channel shows its posts, and where they stand on the page.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Manner<'a> {
+    /// The id of the feed; those of its posts begin with it.
+    pub feed: &'a str,
+    /// The service makes a card of a link.
+    pub cards: bool,
+    /// The headline is a title of its own: where the text begins with it, people do not see it twice.
+    pub heads: bool,
+    /// The text goes out as text messages.
+    pub segments: bool,
+    /// The zone that times are told in.
+    pub zone: &'a TimeZone,
+}
+
 #[derive(Debug, Serialize)]
 pub(super) struct Entry {
+    /// Stays the same as long as the post is there, so that one can link to it.
+    id: String,
     at: String,
     clock: String,
     iso: String,
@@ -34,6 +52,8 @@ pub(super) struct Entry {
     /// On text messages, who it is from and what it was cut into.
     from: Option<String>,
     parts: Option<String>,
+    /// The text as it is cut into text messages, if there are several.
+    segments: Vec<String>,
     /// Where a page stands, or a button leads.
     address: Option<String>,
     button: Option<String>,
@@ -52,6 +72,7 @@ pub(super) struct Entry {
 #[derive(Debug, Serialize)]
 struct Card {
     href: String,
+    title: String,
     host: String,
 }
 
@@ -62,15 +83,12 @@ struct Picture {
 }
 
 /// The conversations of a feed, the latest first and what is pinned before all; and how many posts are not shown.
-pub(super) fn conversations(
-    posts: &[Posted],
-    most: usize,
-    makes_cards: bool,
-    zone: &TimeZone,
-) -> (Vec<Conversation>, usize) {
+pub(super) fn conversations(posts: &[Posted], most: usize, manner: Manner<'_>) -> (Vec<Conversation>, usize) {
     let merged = merged(posts);
+    let ids = ids(&merged, manner.feed);
     let hidden = merged.len().saturating_sub(most);
     let shown = merged.get(hidden..).unwrap_or_default();
+    let ids = ids.get(hidden..).unwrap_or_default();
     let known: HashMap<&str, usize> = shown
         .iter()
         .enumerate()
@@ -86,8 +104,8 @@ pub(super) fn conversations(
         roots.push(root.copied().unwrap_or(at));
     }
     let mut found: Vec<(usize, Conversation)> = Vec::new();
-    for (at, ((post, recipients), root)) in shown.iter().zip(&roots).enumerate() {
-        let entry = entry(post, recipients, makes_cards, at != *root, zone);
+    for (at, (((post, recipients), root), id)) in shown.iter().zip(&roots).zip(ids).enumerate() {
+        let entry = entry(post, recipients, id, at != *root, manner);
         match found.iter_mut().find(|(known, _)| known == root) {
             Some((_, conversation)) => {
                 conversation.is_pinned |= post.pinned;
@@ -107,6 +125,30 @@ pub(super) fn conversations(
         found.into_iter().map(|(_, conversation)| conversation).collect(),
         hidden,
     )
+}
+
+/// An id for each post, from the service's own: posts are only ever added, so that it stays.
+fn ids(posts: &[(&Posted, Vec<&str>)], feed: &str) -> Vec<String> {
+    let mut times: HashMap<String, usize> = HashMap::new();
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || ".-".contains(c) {
+            c
+        } else {
+            '_'
+        }
+    };
+    posts
+        .iter()
+        .map(|(post, _)| {
+            let id: String = post.remote_id.chars().map(plain).collect();
+            let time = times.entry(id.clone()).or_default();
+            *time += 1;
+            match *time {
+                1 => format!("{feed}:{id}"),
+                again => format!("{feed}:{id}:{again}"),
+            }
+        })
+        .collect()
 }
 
 /// The posts, each with its recipients: neighbours with the same text to different recipients are one.
@@ -129,16 +171,25 @@ fn merged(posts: &[Posted]) -> Vec<(&Posted, Vec<&str>)> {
     merged
 }
 
-fn entry(posted: &Posted, recipients: &[&str], makes_cards: bool, is_answer: bool, zone: &TimeZone) -> Entry {
-    let inline = pieces(&posted.text);
+fn entry(posted: &Posted, recipients: &[&str], id: &str, is_answer: bool, manner: Manner<'_>) -> Entry {
+    let text = if manner.heads {
+        below_subject(posted)
+    } else {
+        &posted.text
+    };
+    let inline = pieces(text);
     let links: Vec<String> = posted
         .links
         .iter()
         .filter(|link| is_web(link) && !inline.iter().any(|piece| piece.href.as_ref() == Some(link)))
         .cloned()
         .collect();
-    let card = posted.links.iter().rev().find(|link| is_web(link) && makes_cards);
-    let at = posted.at.to_zoned_datetime(zone.clone());
+    let card = posted
+        .links
+        .iter()
+        .rev()
+        .find(|link| is_web(link) && manner.cards);
+    let at = posted.at.to_zoned_datetime(manner.zone.clone());
     let told = |name: &str| posted.shown.get(name).cloned();
     let segments = told("parts").map(|parts| {
         let word = if parts == "1" {
@@ -150,8 +201,11 @@ fn entry(posted: &Posted, recipients: &[&str], makes_cards: bool, is_answer: boo
         let cost = told("cost").map(|cost| format!(" · {cost}"));
         [Some(word), alphabet, cost].into_iter().flatten().collect()
     });
-    let snippet: String = posted.text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let cut = sms::parts(&posted.text);
+    let is_cut = manner.segments && cut.len() > 1;
+    let snippet: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
     Entry {
+        id: id.to_owned(),
         at: at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
         clock: at.strftime("%H:%M").to_string(),
         iso: posted.at.to_string(),
@@ -169,6 +223,7 @@ fn entry(posted: &Posted, recipients: &[&str], makes_cards: bool, is_answer: boo
             .collect(),
         from: told("from"),
         parts: segments,
+        segments: cut.into_iter().filter(|_| is_cut).map(str::to_owned).collect(),
         address: told("address").or_else(|| posted.links.iter().find(|link| is_web(link)).cloned()),
         button: told("button"),
         is_deleted: posted.deleted_at.is_some(),
@@ -178,6 +233,7 @@ fn entry(posted: &Posted, recipients: &[&str], makes_cards: bool, is_answer: boo
         snippet: snippet.chars().take(90).collect(),
         card: card.map(|href| Card {
             host: host(href),
+            title: title(href),
             href: href.clone(),
         }),
         // A card says where it leads; the bare address beside it would say so twice.
@@ -193,6 +249,36 @@ fn picture(shown: &ShownPicture) -> Picture {
     }
 }
 
+/// The text without the headline that it begins with, where the headline stands above it already.
+fn below_subject(posted: &Posted) -> &str {
+    let rest = posted
+        .subject
+        .as_deref()
+        .and_then(|subject| posted.text.trim_start().strip_prefix(subject));
+    match rest {
+        Some(rest) if rest.starts_with('\n') => rest.trim_start(),
+        Some(_) | None => &posted.text,
+    }
+}
+
+/// What the page is called that a link leads to. A service fetches it to know; the wall fetches nothing, but knows its own.
+fn title(link: &str) -> String {
+    let path = url::Url::parse(link).ok().map(|url| url.path().to_owned());
+    let path = path.unwrap_or_default();
+    if path == "/site" || path.starts_with("/site/") {
+        return super::SITE_TITLE.to_owned();
+    }
+    // Most pages are named in their address.
+    let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let words = last.split(['-', '_', '.']).filter(|word| !word.is_empty());
+    let words = words.collect::<Vec<_>>().join(" ");
+    let mut letters = words.chars();
+    match letters.next() {
+        Some(first) => first.to_uppercase().chain(letters).collect(),
+        None => host(link),
+    }
+}
+
 fn host(link: &str) -> String {
     let url = url::Url::parse(link).ok();
     let host = url.as_ref().and_then(url::Url::host_str);
@@ -203,7 +289,7 @@ fn host(link: &str) -> String {
 fn word(name: &str) -> Option<&str> {
     match name {
         "alphabet" | "cost" | "from" | "parts" | "address" | "button" | "picture" | "click" | "lang"
-        | "tags" => None,
+        | "tags" | "link_card" => None,
         "template" => Some("mall"),
         "name" => Some("namn"),
         "calls" => Some("ropar på"),
@@ -238,8 +324,17 @@ pub(super) mod tests {
         }
     }
 
+    static UTC: TimeZone = TimeZone::UTC;
+    const MANNER: Manner<'static> = Manner {
+        feed: "konto",
+        cards: false,
+        heads: false,
+        segments: false,
+        zone: &UTC,
+    };
+
     fn shape(posts: &[Posted], most: usize) -> (Vec<Vec<String>>, usize) {
-        let (found, hidden) = conversations(posts, most, false, &TimeZone::UTC);
+        let (found, hidden) = conversations(posts, most, MANNER);
         let texts =
             |conversation: &Conversation| conversation.posts.iter().map(|e| e.snippet.clone()).collect();
         (found.iter().map(texts).collect(), hidden)
@@ -285,7 +380,7 @@ pub(super) mod tests {
                 )
             })
             .collect();
-        let (found, hidden) = conversations(&posts, 50, false, &TimeZone::UTC);
+        let (found, hidden) = conversations(&posts, 50, MANNER);
         assert_eq!((found.len(), hidden), (1, 0));
         let entry = &found[0].posts[0];
         assert_eq!((entry.recipients.len(), entry.more_recipients), (3, 7));
@@ -297,5 +392,58 @@ pub(super) mod tests {
         // The same one twice is two messages: that is what a practice must show.
         let twice = [posts[0].clone(), posts[0].clone()];
         assert_eq!(shape(&twice, 50).0.len(), 2);
+    }
+
+    #[test]
+    fn a_post_keeps_its_id_and_no_two_have_the_same() {
+        let posts = vec![
+            post("at://did:plc:1/å b", "ett", None, None),
+            post("2", "två", None, None),
+            post("2", "tre", None, None),
+        ];
+        let ids = |posts: &[Posted], most| -> Vec<String> {
+            let (found, _) = conversations(posts, most, MANNER);
+            let entries = found.iter().flat_map(|conversation| &conversation.posts);
+            entries.map(|entry| entry.id.clone()).collect()
+        };
+        let all = ids(&posts, 50);
+        assert_eq!(all, ["konto:2:2", "konto:2", "konto:at___did_plc_1___b"]);
+        assert_eq!(
+            ids(&posts, 2),
+            all[..2],
+            "what is not shown any more changes nothing"
+        );
+        assert_eq!(ids(&posts[..2], 50), all[1..], "what comes later changes nothing");
+    }
+
+    #[test]
+    fn a_headline_that_stands_above_the_text_is_not_its_first_line_too() {
+        let mut one = post("1", "Koka vattnet\n\nDet kan göra dig sjuk.", None, None);
+        let text = |one: &Posted, heads| -> String {
+            let manner = Manner { heads, ..MANNER };
+            let entry = entry(one, &[], "x", false, manner);
+            entry.text.into_iter().map(|piece| piece.text).collect()
+        };
+        assert_eq!(text(&one, true), one.text, "nothing stands above it");
+        one.subject = Some("Koka vattnet".to_owned());
+        assert_eq!(text(&one, true), "Det kan göra dig sjuk.");
+        assert_eq!(text(&one, false), one.text);
+        one.text = "Koka vattnet i Forserum.".to_owned();
+        assert_eq!(text(&one, true), one.text, "a sentence that begins alike");
+    }
+
+    #[test]
+    fn a_card_is_titled_by_the_page_that_it_leads_to() {
+        for (link, expected) in [
+            (
+                "http://127.0.0.1:4000/site/kris/vatten",
+                crate::wall::page::SITE_TITLE,
+            ),
+            ("https://nassjo.se/kris/koka-vattnet/", "Koka vattnet"),
+            ("https://nassjo.se/", "nassjo.se"),
+            ("https://nassjo.se", "nassjo.se"),
+        ] {
+            assert_eq!(title(link), expected, "{link}");
+        }
     }
 }

@@ -15,10 +15,10 @@ use super::{NOT_HERE, PATIENCE, Verdict, ensure, published, small_picture};
 const PICTURES: &str = "public_folder = \"/srv/bilder\"\npublic_url = \"https://nassjo.se/bilder\"";
 const THREAD: &str = "long = \"thread\"";
 const ANSWERS: &str = "thread = true";
-const CORRECTED: &str = "Det gäller Malmbäck, inte Forserum";
+pub const CORRECTED: &str = "Det gäller Malmbäck, inte Forserum";
 
 /// The same message with other words, as a delivery of its own.
-fn correction(lab: &Lab) -> Post {
+pub fn correction(lab: &Lab) -> Post {
     let mut post = lab.post();
     post.kind = Does::Correction;
     post.rendering.text = format!("ÖVNING: {CORRECTED}.\n\n{SENDER}\n{LINK}");
@@ -282,7 +282,7 @@ async fn at_last(lab: &Lab, post: &Post) -> Result<Option<Receipt>, String> {
                 let now = later(SystemClock.now(), Duration::from_mins(minutes + 10));
                 match lab.settle(post, since, now).await {
                     Ok(Settled::Found(receipt)) => return Ok(Some(receipt)),
-                    Ok(Settled::Unclear(_)) => return Ok(None),
+                    Ok(Settled::Refused(_) | Settled::Unclear(_)) => return Ok(None),
                     Ok(Settled::Absent) => {}
                     Err(error) => last = error.to_string(),
                 }

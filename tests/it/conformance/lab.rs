@@ -218,6 +218,7 @@ impl Lab {
     pub async fn settle(&self, post: &Post, since: Timestamp, now: Timestamp) -> Result<Settled, SendError> {
         let question = Question {
             post: post.clone(),
+            until: now,
             since,
             now,
             taken: Vec::new(),

@@ -15,8 +15,7 @@ fn sms() -> Account {
     Account::new("sms", "sms-46elks")
         .with("list = \"boende\"")
         .with("settle_wait = \"1s\"")
-        .with("rate = \"100000/1s\"")
-        .with("burst = 1000")
+        .with("rate = \"none\"")
         .with("parallel = 32")
 }
 

@@ -195,3 +195,163 @@ async fn nothing_waits_on_when_the_page_has_answered() {
     assert_eq!(stages.len(), 2, "{stages:?}");
     assert!(stages.iter().all(|stage| stage["answers"] == true), "{stages:?}");
 }
+
+/// `intranat` falls back to `reserv`, and that one to `sist`.
+fn chain(after: &str) -> Vec<Account> {
+    let after = format!("fallback_after = \"{after}\"");
+    vec![
+        Account::new("intranat", "webhook")
+            .with("fallback = \"reserv\"")
+            .with(&after),
+        Account::new("reserv", "webhook")
+            .with("fallback = \"sist\"")
+            .with(&after),
+        Account::new("sist", "webhook"),
+    ]
+}
+
+#[tokio::test]
+async fn a_chain_goes_on_to_the_next_link_until_one_gets_out() {
+    let world = World::open(Plan::of(chain("5m"))).await;
+    let _daemon = world.start().await;
+    // The first gets out: nobody stands in.
+    let (code, report) = world.send(&["--to", "intranat"]).await;
+    assert_eq!((code, &report["state"]), (0, &"completed".into()), "{report:#}");
+    assert_eq!(list(&report, "deliveries").len(), 1, "{report:#}");
+    let idle = list(&report, "stand_ins");
+    assert!(
+        idle.len() == 2 && idle.iter().all(|one| one["state"] == "cancelled"),
+        "{report:#}"
+    );
+
+    // The second does: the third does not go.
+    world.fault("intranat", refused(), 1);
+    let (_, report) = world.send(&["--to", "intranat"]).await;
+    assert_eq!(states(&report, "reserv"), ["published"], "{report:#}");
+    assert_eq!(states(&report, "sist"), Vec::<String>::new(), "{report:#}");
+    assert_eq!(world.posts_of("sist"), []);
+
+    world.fault("intranat", refused(), 1);
+    world.fault("reserv", refused(), 1);
+    let (code, report) = world.send(&["--to", "intranat"]).await;
+    assert_eq!(code, 3, "{report:#}");
+    assert_eq!(states(&report, "sist"), ["published"], "{report:#}");
+    assert_eq!(world.posts_of("sist").len(), 1);
+    let of = |account: &str| {
+        let all = list(&report, "deliveries");
+        let one = all.iter().find(|delivery| delivery["account"] == account);
+        one.unwrap()["stands_in_for"].clone()
+    };
+    assert_eq!(of("intranat"), serde_json::Value::Null);
+    assert_eq!(of("reserv"), serde_json::json!(["intranat"]));
+    assert_eq!(of("sist"), serde_json::json!(["reserv"]));
+    let broadcast = report["broadcast"].as_str().unwrap();
+    let shown = world.cli(&["status", broadcast]).await.ended(3);
+    for line in ["reserv stands in for intranat", "sist stands in for reserv"] {
+        assert!(shown.stdout.contains(line), "{line}: {}", shown.stdout);
+    }
+    for kind in ["attempt", "outcome"] {
+        let records = told(&world, kind).await;
+        let last = records
+            .iter()
+            .rfind(|record| record["account"] == "sist")
+            .unwrap();
+        assert_eq!(last["stands_in_for"], serde_json::json!(["reserv"]), "{kind}");
+    }
+
+    // What was said there has its correction there, although the first link works again.
+    let alert = report["alert"].as_str().unwrap();
+    let correction = [
+        "--to",
+        "intranat",
+        "--alert",
+        alert,
+        "--kind",
+        "correction",
+        "-f",
+        "ratt=Det gäller Malmbäck.",
+    ];
+    let (_, report) = world.send(&correction).await;
+    for account in ["intranat", "sist"] {
+        assert_eq!(states(&report, account), ["published"], "{report:#}");
+    }
+    assert!(world.posts_of("sist").pop().unwrap().text.contains("Malmbäck"));
+    assert_eq!(states(&report, "reserv"), Vec::<String>::new(), "{report:#}");
+}
+
+#[tokio::test]
+async fn one_account_stands_in_once_for_two() {
+    let accounts = vec![
+        Account::new("intranat", "webhook").with("fallback = \"reserv\""),
+        Account::new("skola", "webhook").with("fallback = \"reserv\""),
+        Account::new("reserv", "webhook"),
+    ];
+    let world = World::open(Plan::of(accounts)).await;
+    let _daemon = world.start().await;
+    world.fault("intranat", refused(), 1);
+    world.fault("skola", refused(), 1);
+    let to = ["--to", "intranat", "--to", "skola"];
+    let (_, report) = world.send(&to).await;
+    assert_eq!(states(&report, "reserv"), ["published"], "{report:#}");
+    assert_eq!(world.posts_of("reserv").len(), 1, "one post for both");
+    // One of them is enough.
+    world.fault("skola", refused(), 1);
+    let (_, report) = world.send(&to).await;
+    assert_eq!(states(&report, "intranat"), ["published"], "{report:#}");
+    assert_eq!(states(&report, "reserv"), ["published"], "{report:#}");
+    let (_, report) = world.send(&to).await;
+    assert_eq!(states(&report, "reserv"), Vec::<String>::new(), "{report:#}");
+    let idle = &list(&report, "stand_ins")[0];
+    assert_eq!(idle["stands_in_for"], serde_json::json!(["intranat", "skola"]));
+}
+
+#[tokio::test]
+async fn a_primary_that_still_waits_is_not_sent_as_well() {
+    let accounts = vec![
+        Account::new("intranat", "webhook")
+            .with("fallback = \"reserv\"")
+            .with("fallback_after = \"1s\""),
+        Account::new("reserv", "webhook"),
+    ];
+    let world = World::open(Plan::of(accounts)).await;
+    let _daemon = world.start().await;
+    let busy = How::Answer {
+        status: 503,
+        headers: vec![("retry-after".to_owned(), "20".to_owned())],
+        body: None,
+    };
+    world.fault("intranat", busy, 1);
+    let (code, report) = world.send(&["--to", "intranat"]).await;
+    assert_eq!((code, &report["state"]), (0, &"completed".into()), "{report:#}");
+    assert_eq!(states(&report, "intranat"), ["superseded"], "{report:#}");
+    assert_eq!(states(&report, "reserv"), ["published"], "{report:#}");
+    let first = &list(&report, "deliveries")[0];
+    assert_eq!(first["error"]["code"], "stood-in-for", "{report:#}");
+    assert_eq!(world.posts_of("intranat"), []);
+}
+
+#[tokio::test]
+async fn a_chain_may_end_with_a_person_who_gets_it_only_when_needed() {
+    let accounts = vec![
+        Account::new("intranat", "webhook").with("fallback = \"radio\""),
+        Account::new("radio", "manual"),
+    ];
+    let world = World::open(Plan::of(accounts)).await;
+    let _daemon = world.start().await;
+    let (code, report) = world.send(&["--to", "intranat"]).await;
+    assert_eq!(code, 0, "{report:#}");
+    assert_eq!(states(&report, "radio"), Vec::<String>::new(), "{report:#}");
+    world.fault("intranat", refused(), 1);
+    let (code, report) = world.send(&["--to", "intranat"]).await;
+    assert_eq!(code, 3, "{report:#}");
+    assert_eq!(states(&report, "radio"), ["manual"], "{report:#}");
+    let one = list(&report, "deliveries")
+        .iter()
+        .find(|d| d["account"] == "radio")
+        .unwrap();
+    assert_eq!(one["attempts"], 0);
+    assert!(
+        one["error"]["text"].as_str().unwrap().contains("intranat"),
+        "{report:#}"
+    );
+}

@@ -182,3 +182,41 @@ async fn each_part_that_people_see_is_shown_by_its_name() {
     );
     assert!(said.stdout.contains("priority: 5 of 5"), "{said:?}");
 }
+
+#[tokio::test]
+async fn an_account_that_needs_longer_than_its_stand_in_waits_is_told_beforehand() {
+    let accounts = vec![
+        Account::new("whatsapp", "whatsapp")
+            .with("rate = \"1/1h\"")
+            .with("burst = 1")
+            .with("fallback = \"sms\"")
+            .with("fallback_after = \"3m\""),
+        Account::new("sms", "sms-46elks"),
+        Account::new("press", "email").with("fallback = \"sms\""),
+    ];
+    let world = World::open(Plan::of(accounts)).await;
+    let _daemon = world.start().await;
+    let preview = world
+        .cli(&[&WHAT[..], &["--to", "whatsapp", "--to", "press", "--json"]].concat())
+        .await
+        .ended(0)
+        .json();
+    let texts = |account: &str| {
+        let findings = list(of(&preview, account), "findings");
+        let said = findings.iter().filter(|finding| finding["check"] == "fallback");
+        said.map(|finding| finding["text"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let slow = texts("whatsapp");
+    assert!(
+        slow.len() == 1 && slow[0].contains("men sms tar över efter 3 min"),
+        "{preview:#}"
+    );
+    assert_eq!(
+        texts("press"),
+        ["sms kan inte ersätta press: listorna har olika slags adresser."],
+        "{preview:#}"
+    );
+    assert_eq!(of(&preview, "sms")["stands_in_for"], "whatsapp");
+    assert!(of(&preview, "sms").get("also_for").is_none());
+}

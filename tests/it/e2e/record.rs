@@ -61,6 +61,10 @@ async fn the_journal_tells_all_and_shows_tampering() {
     let wrong = format!("{}:{}", named["seq"], "0".repeat(64));
     world.cli(&["log", "verify", "--anchor", &wrong]).await.ended(1);
     world.cli(&["log", "verify", "--anchor", "x"]).await.ended(2);
+    // What `log show` ends with is one too.
+    let said = world.cli(&["log", "show"]).await.ended(0);
+    let (_, latest) = said.stdout.trim_end().rsplit_once(' ').unwrap();
+    world.cli(&["log", "verify", "--anchor", latest]).await.ended(0);
 
     let folder = world.dir().join("diarium");
     let said = world
@@ -77,6 +81,34 @@ async fn the_journal_tells_all_and_shows_tampering() {
     assert!(sums.status.success(), "{sums:?}");
     let lines = std::fs::read_to_string(folder.join("journal.jsonl")).unwrap();
     assert!(lines.lines().count() as u64 >= whole["records"].as_u64().unwrap());
+    let csv = std::fs::read_to_string(folder.join("journal.csv")).unwrap();
+    assert!(
+        csv.starts_with("seq,at,actor,kind,broadcast,delivery,body,hash\n"),
+        "{csv}"
+    );
+    assert_eq!(csv.lines().count(), lines.lines().count() + 1);
+    // It says what everything is, and its anchor holds; every file that is there has a checksum.
+    let readme = std::fs::read_to_string(folder.join("LAS-MIG.txt")).unwrap();
+    let sums = std::fs::read_to_string(folder.join("SHA256SUMS")).unwrap();
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(readme.contains(&name), "{name} is not explained: {readme}");
+        assert!(
+            name == "SHA256SUMS" || sums.contains(&format!("  {name}\n")),
+            "{name}: {sums}"
+        );
+    }
+    assert!(readme.contains("Nässjö kommun") && readme.contains("sha256sum -c SHA256SUMS"));
+    let last: serde_json::Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+    let told = format!("{}:{}", last["seq"], last["hash"].as_str().unwrap());
+    assert!(readme.contains(&told), "{told}: {readme}");
+    world.cli(&["log", "verify", "--anchor", &told]).await.ended(0);
+    // Never into a folder that is there, and never half.
+    world
+        .cli(&["log", "export", folder.to_str().unwrap()])
+        .await
+        .ended(1);
+    assert!(folder.join("journal.jsonl").exists());
 
     tamper(
         &world,
@@ -98,6 +130,49 @@ async fn the_journal_tells_all_and_shows_tampering() {
     .await;
     let said = world.cli(&["log", "verify"]).await.ended(1);
     assert!(said.stdout.contains("BROKEN"), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_tail_that_was_cut_off_with_care_is_told_by_an_anchor() {
+    let world = World::open(Plan::of(webhooks(1))).await;
+    let daemon = world.start().await;
+    let (_, report) = world.send(&[]).await;
+    world
+        .told(report["broadcast"].as_str().unwrap(), CRISIS.len())
+        .await;
+    let said = world.cli(&["log", "show"]).await.ended(0);
+    let (_, latest) = said.stdout.trim_end().rsplit_once(' ').unwrap();
+    daemon.kill9().await;
+    // Whoever knows how removes the end, and the note of where it is.
+    let (seq, _) = latest.split_once(':').unwrap();
+    let seq: i64 = seq.parse().unwrap();
+    tamper(
+        &world,
+        "DELETE FROM journal WHERE seq = (SELECT max(seq) FROM journal)",
+    )
+    .await;
+    tamper(
+        &world,
+        "UPDATE chain SET seq = (SELECT max(seq) FROM journal), \
+         hash = (SELECT hash FROM journal ORDER BY seq DESC LIMIT 1)",
+    )
+    .await;
+    let mut daemon = world.spawn();
+    world.ready(&mut daemon).await;
+    // The chain alone cannot tell: another record stands in its place.
+    world.cli(&["log", "verify"]).await.ended(0);
+    let said = world.cli(&["log", "verify", "--anchor", latest]).await.ended(1);
+    assert!(
+        said.stdout.contains(&format!("BROKEN at record {seq}: ")),
+        "{said:?}"
+    );
+    assert!(said.stdout.contains("history was rewritten"), "{said:?}");
+    let far = format!("{}:{}", seq + 1000, "0".repeat(64));
+    let said = world
+        .cli(&["log", "verify", "--json", "--anchor", &far])
+        .await
+        .ended(1);
+    assert!(said.stdout.contains("the tail was cut"), "{said:?}");
 }
 
 #[tokio::test]

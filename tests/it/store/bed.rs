@@ -7,11 +7,12 @@ use vardkase::clock::{Clock, SharedClock, TestClock, Timestamp};
 use vardkase::config::Database;
 use vardkase::config::secret_url::DatabaseUrl;
 use vardkase::model::{
-    AccountId, Actor, AlertId, BroadcastId, Delivery, DeliveryId, Event, Kind, LaneId, Lang, Mode, Proof,
-    Purpose, Receipt, Recipient, Rendering, State, Unit, Variant,
+    AccountId, Actor, AlertId, BroadcastId, Delivery, DeliveryId, Event, Kind, LaneId, Lang, Mode, Outcome,
+    Proof, Purpose, Receipt, Recipient, Rendering, State, Unit, Variant,
 };
 use vardkase::store::{
-    Acceptance, Accepted, AttemptChange, Change, Destination, Entry, Extra, Opened, Store, StoreError, Under,
+    Acceptance, Accepted, AttemptChange, Change, Destination, Entry, Extra, Opened, StandsFor, Store,
+    StoreError, Under,
 };
 
 use crate::postgres::TestDatabase;
@@ -144,10 +145,18 @@ impl Bed {
             actor: Actor::daemon(),
             attempt: match event {
                 Event::Begin => Some(AttemptChange::Start),
-                Event::Publish => Some(AttemptChange::End { outcome: "published" }),
-                Event::Postpone => Some(AttemptChange::End { outcome: "not-sent" }),
-                Event::Refuse => Some(AttemptChange::End { outcome: "refused" }),
-                Event::Lose => Some(AttemptChange::End { outcome: "unknown" }),
+                Event::Publish => Some(AttemptChange::End {
+                    outcome: Outcome::Published,
+                }),
+                Event::Postpone => Some(AttemptChange::End {
+                    outcome: Outcome::NotSent,
+                }),
+                Event::Refuse => Some(AttemptChange::End {
+                    outcome: Outcome::Refused,
+                }),
+                Event::Lose => Some(AttemptChange::End {
+                    outcome: Outcome::Unknown,
+                }),
                 Event::Hold
                 | Event::Find
                 | Event::Miss
@@ -204,6 +213,15 @@ impl Bed {
             delivery: None,
             body: serde_json::json!({ "note": "å\u{0}ä" }),
         }
+    }
+}
+
+/// An account that is stood in for, after so many seconds.
+pub fn serves(account: &str, seconds: i64) -> StandsFor {
+    StandsFor {
+        account: account.parse().unwrap(),
+        wait: seconds * 1_000_000,
+        keeps: false,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use vardkase::model::{Actor, Event, Kind, Mode, Purpose, Reason, Receipt, State};
+use vardkase::model::{Actor, Event, Kind, Mode, Outcome, Purpose, Reason, Receipt, State};
 use vardkase::store::{AttemptChange, Destination, Recall, StepMade, StoreError, Target};
 
 use super::bed::{Bed, existing, get, ids, live, one, states};
@@ -12,6 +12,7 @@ on_both_engines!(
     every_statement_is_understood,
     what_was_called_off_under_way_does_not_go_again,
     an_attempt_is_on_disk_before_and_after,
+    the_outcome_of_an_attempt_is_written_once,
     a_change_that_does_not_apply_leaves_the_others_standing,
     changes_of_one_delivery_apply_in_their_order,
     a_step_outside_the_table_is_never_written,
@@ -86,10 +87,10 @@ async fn an_attempt_is_on_disk_before_and_after(bed: &Bed) {
         "unchanged where the change says nothing"
     );
     let attempts = store.attempts(&id).await.unwrap();
-    assert_eq!(attempts[0].outcome.as_deref(), Some("not-sent"));
+    assert_eq!(attempts[0].outcome, Some(Outcome::NotSent));
     assert_eq!(attempts[0].finished_at, Some(ended));
     assert_eq!(attempts[0].error.as_ref().unwrap().code, "connect");
-    assert_eq!(attempts[1].outcome.as_deref(), Some("published"));
+    assert_eq!(attempts[1].outcome, Some(Outcome::Published));
     let kinds: Vec<_> = store
         .journal(0, 99, Some(&accepted.broadcast))
         .await
@@ -98,6 +99,37 @@ async fn an_attempt_is_on_disk_before_and_after(bed: &Bed) {
         .map(|r| r.kind)
         .collect();
     assert_eq!(kinds, ["accept", "attempt", "outcome", "attempt", "outcome"]);
+}
+
+async fn the_outcome_of_an_attempt_is_written_once(bed: &Bed) {
+    let store = bed.open().await;
+    let accepted = bed.initial(&store, &["a"]).await;
+    let id = ids(&store, &accepted.broadcast).await.remove(0);
+    bed.step(&store, &id, State::Queued, Event::Begin).await;
+    // What does not follow from such an end is refused, and leaves the attempt open.
+    let mut odd = bed.change(&id, State::Sending, Event::Publish);
+    odd.attempt = Some(AttemptChange::End {
+        outcome: Outcome::Refused,
+    });
+    assert_eq!(
+        one(store.change(vec![odd]).await),
+        Err(StoreError::Outcome {
+            outcome: Outcome::Refused,
+            event: Event::Publish
+        })
+    );
+    assert_eq!(store.attempts(&id).await.unwrap()[0].outcome, None);
+
+    bed.later(1);
+    bed.step(&store, &id, State::Sending, Event::Lose).await;
+    let ended = store.attempts(&id).await.unwrap();
+    assert_eq!(ended[0].outcome, Some(Outcome::Unknown));
+    // A fault of ours, or a hand in the database: the attempt is taken for one under way, and ended again.
+    bed.later(1);
+    bed.meddle("UPDATE delivery SET state = 'sending'").await;
+    bed.step(&store, &id, State::Sending, Event::Publish).await;
+    assert_eq!(store.attempts(&id).await.unwrap(), ended);
+    assert_eq!(get(&store, &id).await.state, State::Published);
 }
 
 async fn a_change_that_does_not_apply_leaves_the_others_standing(bed: &Bed) {
@@ -367,7 +399,9 @@ async fn text_that_an_engine_refuses_harms_nobody(bed: &Bed) {
     bed.step(&store, &id, State::Queued, Event::Begin).await;
     let mut published = bed.change(&id, State::Sending, Event::Publish);
     published.receipt = Some(Receipt::of("a\u{0}b"));
-    published.attempt = Some(AttemptChange::End { outcome: "published" });
+    published.attempt = Some(AttemptChange::End {
+        outcome: Outcome::Published,
+    });
     assert_eq!(one(store.change(vec![published]).await), Ok(State::Published));
     store.record(bed.entry("start")).await.unwrap();
     assert!(store.verify_journal().await.unwrap().broken.is_none());

@@ -1,7 +1,7 @@
 //! What the store keeps: across restarts, lost connections, copies; and what it refuses to open.
 
 use vardkase::config::Database;
-use vardkase::model::{Event, State};
+use vardkase::model::{Event, Outcome, State};
 use vardkase::store::{Opened, Store, StoreError};
 
 use super::bed::{Bed, NODE, get, ids, live, one, states};
@@ -129,8 +129,8 @@ async fn held(bed: &Bed, store: &Store, accepted: &vardkase::store::Accepted) {
     assert_eq!(cut_off.error.unwrap().code, "restored");
     assert_eq!(cut_off.unknown_since, cut_off.started_at);
     assert_eq!(
-        store.attempts(&id[1]).await.unwrap()[0].outcome.as_deref(),
-        Some("unknown")
+        store.attempts(&id[1]).await.unwrap()[0].outcome,
+        Some(Outcome::Unknown)
     );
     assert_eq!(store.open_lanes().await.unwrap(), []);
     let kinds: Vec<_> = store

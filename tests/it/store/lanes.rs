@@ -1,6 +1,6 @@
 //! Leases: one owner at a time, and whoever was cut off writes nothing.
 
-use vardkase::model::{Event, Reason, State};
+use vardkase::model::{Event, Outcome, Reason, State};
 use vardkase::store::{AttemptChange, LaneNotes, StoreError};
 
 use super::bed::{Bed, get, ids, live, one};
@@ -107,7 +107,9 @@ async fn a_node_that_lost_the_lease_writes_nothing(bed: &Bed) {
             },
         );
         tardy.fence = Some((lane.clone(), old.epoch));
-        tardy.attempt = Some(AttemptChange::End { outcome: "published" });
+        tardy.attempt = Some(AttemptChange::End {
+            outcome: Outcome::Published,
+        });
         assert_eq!(
             one(store.change(vec![tardy]).await),
             Err(StoreError::Fenced(lane.clone()))
@@ -118,8 +120,8 @@ async fn a_node_that_lost_the_lease_writes_nothing(bed: &Bed) {
     assert_eq!(store.journal_head().await.unwrap(), before, "nothing was written");
     assert_eq!(get(&store, &id).await.state, State::Unknown);
     assert_eq!(
-        store.attempts(&id).await.unwrap()[0].outcome.as_deref(),
-        Some("unknown")
+        store.attempts(&id).await.unwrap()[0].outcome,
+        Some(Outcome::Unknown)
     );
     let mut settled = bed.change(&id, State::Unknown, Event::Find);
     settled.fence = Some((lane, new.epoch));
@@ -144,7 +146,7 @@ async fn what_was_being_sent_is_unknown_after_a_takeover(bed: &Bed) {
     );
     assert_eq!(delivery.error.unwrap().code, "crash");
     let attempt = store.attempts(&id[0]).await.unwrap().remove(0);
-    assert_eq!(attempt.outcome.as_deref(), Some("unknown"));
+    assert_eq!(attempt.outcome, Some(Outcome::Unknown));
     assert_eq!(attempt.finished_at, None, "when it ended nobody knows");
     assert_eq!(
         get(&store, &id[1]).await.state,

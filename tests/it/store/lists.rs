@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vardkase::model::{Actor, Event, ExpansionState, Kind, Mode, Reason, Recipient, State};
+use vardkase::model::{Actor, Event, ExpansionState, Kind, Mode, Outcome, Reason, Recipient, State};
 use vardkase::store::{
     Accepted, AttemptChange, CHUNK, Change, Destination, Entry, Expansion, Forgotten, ListDecision, Listed,
     Opened, StagedList, Store, Target, Under,
 };
 
-use super::bed::{Bed, NODE, existing, live, states};
+use super::bed::{Bed, NODE, existing, live, serves, states};
 use super::on_both_engines;
 
 on_both_engines!(
@@ -214,9 +214,8 @@ async fn a_list_stands_in_for_another_by_address(bed: &Bed) {
     // On the first account the number 3 gets nothing more.
     let code = "no-such-recipient";
     suppress(bed, &store, "whatsapp", &number(3), code).await;
-    let stand_in = Destination {
-        target: Some(Target::Account("whatsapp".parse().unwrap())),
-        not_before: vardkase::clock::later(bed.now(), std::time::Duration::from_mins(5)),
+    let stand_in = || Destination {
+        target: Some(Target::InsteadOf(vec![serves("whatsapp", 300)])),
         ..bed.to("sms")
     };
     let all: Vec<String> = (0..1500).map(number).collect();
@@ -228,7 +227,7 @@ async fn a_list_stands_in_for_another_by_address(bed: &Bed) {
             Some(own) => stage(bed, &store, "d", own).await,
             None => list.clone(),
         };
-        let lists = vec![listed(bed.to("whatsapp"), list), listed(stand_in.clone(), other)];
+        let lists = vec![listed(bed.to("whatsapp"), list), listed(stand_in(), other)];
         let accepted = send(bed, &store, NEW, Kind::Initial, lists).await;
         expand(bed, &store).await;
         let deliveries = store.deliveries(&accepted.broadcast).await.unwrap();
@@ -248,7 +247,12 @@ async fn a_list_stands_in_for_another_by_address(bed: &Bed) {
                 assert_eq!(delivery.not_before, bed.now(), "at once");
             } else {
                 assert_eq!(target.unwrap().recipient, delivery.recipient);
-                assert_eq!(delivery.not_before, stand_in.not_before);
+                let after = std::time::Duration::from_mins(5);
+                assert_eq!(
+                    delivery.not_before,
+                    vardkase::clock::later(target.unwrap().not_before, after)
+                );
+                assert_eq!(delivery.stands_in_for, ["whatsapp".parse().unwrap()]);
             }
         }
         let one = expansion(&store, &accepted, "sms").await;
@@ -554,7 +558,9 @@ async fn refused(bed: &Bed, store: &vardkase::store::Store, mode: Mode, code: &s
         lane_notes: None,
     };
     let begun = change(State::Queued, Event::Begin, AttemptChange::Start, None);
-    let end = AttemptChange::End { outcome: "refused" };
+    let end = AttemptChange::End {
+        outcome: Outcome::Refused,
+    };
     let reason = Some(Reason::new(code, "+46701740601 is no number"));
     let ended = change(
         State::Sending,

@@ -1,0 +1,340 @@
+//! What is told from outside, through the real binary and its listener: services that report, a reader who leaves, a
+//! browser that is gone. Whoever has no proof changes nothing.
+
+use std::net::TcpListener;
+
+use serde_json::json;
+use vardkase::wall::How;
+
+use crate::support::{Account, Plan, World, list, states};
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+fn listening(accounts: Vec<Account>, port: u16) -> Plan {
+    Plan::of(accounts).daemon(&format!("public_listen = \"127.0.0.1:{port}\""))
+}
+
+fn client() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
+/// The confirmations of a broadcast, as they were sent.
+fn mails(world: &World) -> String {
+    let all: Vec<String> = world.confirmations().into_iter().map(|mail| mail.text).collect();
+    all.join("\n\n")
+}
+
+#[tokio::test]
+async fn people_read_how_many_have_it_and_of_how_many_nothing_is_known() {
+    let port = free_port();
+    let sms = Account::new("sms", "sms-46elks")
+        .with("list = \"alla\"")
+        .with(&format!(
+            "whendelivered = \"http://127.0.0.1:{port}/reports/sms\""
+        ));
+    // The third has no telephone.
+    let lists =
+        "[list.alla]\nkind = \"phone\"\nrecipients = [\"+46701740605\", \"+46701740606\", \"+46701740699\"]";
+    let world = World::open(listening(vec![sms], port).list(lists)).await;
+    let _daemon = world.start().await;
+    let (code, sent) = world.send(&["--to", "sms"]).await;
+    assert_eq!(code, 0, "{sent:#}");
+    let broadcast = sent["broadcast"].as_str().unwrap();
+    let report = world
+        .until(broadcast, "all told", |report| {
+            report["arrivals"]["sms"] == json!({"sent": 0, "delivered": 2, "failed": 1})
+        })
+        .await;
+    assert_eq!(
+        states(&report, "sms"),
+        ["published"; 3],
+        "taken, whatever became of it"
+    );
+    let said = world.cli(&["status", broadcast]).await.ended(0);
+    assert!(
+        said.stdout.contains("  sms: arrived 2 of 3, 1 will not arrive\n"),
+        "{said:?}"
+    );
+    let said = world.cli(&["status", broadcast, "--json"]).await.ended(0);
+    assert_eq!(said.json()["arrivals"]["sms"]["delivered"], 2);
+    world.told(broadcast, 2).await;
+    let mail = mails(&world);
+    assert!(mail.contains("Enligt tjänsten framme: "), "{mail}");
+    assert!(mail.contains(" av 3"), "{mail}");
+}
+
+#[tokio::test]
+async fn whatsapp_reports_are_believed_only_with_the_apps_signature() {
+    let port = free_port();
+    let account = Account::new("wa", "whatsapp");
+    let world = World::open(listening(vec![account], port)).await;
+    let _daemon = world.start().await;
+    let (client, url) = (client(), format!("http://127.0.0.1:{port}/reports/wa"));
+    let secret = |name: &str| {
+        let all = &world.simulated("wa").secrets;
+        all.iter().find(|(known, _)| known == name).unwrap().1.clone()
+    };
+    let (token, app_secret) = (secret("verify_token"), secret("app_secret"));
+
+    // Meta asks first whether we are the ones.
+    let ask = async |token: &str| {
+        let query = [
+            ("hub.mode", "subscribe"),
+            ("hub.verify_token", token),
+            ("hub.challenge", "1158201444"),
+        ];
+        let answer = client.get(&url).query(&query).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    assert_eq!(ask(&token).await, (200, "1158201444".to_owned()));
+    assert_eq!(ask("fel").await, (403, String::new()));
+    assert_eq!(ask("").await, (403, String::new()));
+
+    // Until somebody subscribes nothing is reported, and that is said.
+    let (code, sent) = world.send(&["--to", "wa"]).await;
+    assert_eq!(code, 0, "{sent:#}");
+    let broadcast = sent["broadcast"].as_str().unwrap();
+    let none = json!({"sent": 0, "delivered": 0, "failed": 0});
+    assert_eq!(world.report(broadcast).await["arrivals"]["wa"], none);
+    let said = world.cli(&["status", broadcast]).await.ended(0);
+    assert!(
+        said.stdout.contains("  wa: arrived 0 of 2, 2 not known yet\n"),
+        "{said:?}"
+    );
+
+    // Whoever cannot sign changes nothing.
+    let delivery = sent["deliveries"][0]["delivery"].as_str().unwrap();
+    let body = json!({"object": "whatsapp_business_account", "entry": [{"id": "1066", "changes": [{
+        "field": "messages", "value": {"messaging_product": "whatsapp", "metadata": {"phone_number_id": "1065"},
+        "statuses": [{"id": "wamid.x", "status": "delivered", "biz_opaque_callback_data": format!("vardkase:{delivery}")}]},
+    }]}]})
+    .to_string();
+    let sign = |secret: &str| {
+        use hmac::{Hmac, KeyInit as _, Mac as _};
+        let mut mac = Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+        mac.update(body.as_bytes());
+        format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
+    };
+    let report = async |signature: Option<String>| {
+        let mut request = client.post(&url).header("content-type", "application/json");
+        if let Some(signature) = signature {
+            request = request.header("x-hub-signature-256", signature);
+        }
+        let answer = request.body(body.clone()).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    for forged in [
+        None,
+        Some("sha256=00".to_owned()),
+        Some(sign(&token)),
+        Some(sign("")),
+    ] {
+        assert_eq!(report(forged.clone()).await, (403, String::new()), "{forged:?}");
+    }
+    assert_eq!(world.report(broadcast).await["arrivals"]["wa"], none);
+    assert_eq!(report(Some(sign(&app_secret))).await.0, 200);
+    assert_eq!(world.report(broadcast).await["arrivals"]["wa"]["delivered"], 1);
+
+    // Subscribed, the service reports by itself: twice, out of order, and signed.
+    let site = &world.simulated("wa").site.base;
+    let subscribed = client
+        .post(format!(
+            "{}/v26.0/1066/subscribed_apps",
+            site.as_str().trim_end_matches('/')
+        ))
+        .bearer_auth(secret("access_token"))
+        .json(&json!({"override_callback_uri": url, "verify_token": token}))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        subscribed.status().as_u16(),
+        200,
+        "{}",
+        subscribed.text().await.unwrap()
+    );
+    let (_, sent) = world.send(&["--to", "wa"]).await;
+    let broadcast = sent["broadcast"].as_str().unwrap();
+    world
+        .until(broadcast, "read by both", |report| {
+            report["arrivals"]["wa"] == json!({"sent": 0, "delivered": 2, "failed": 0})
+        })
+        .await;
+    let log = world.cli(&["log", "show", "--json"]).await.ended(0);
+    assert!(!log.stdout.contains(&app_secret) && !log.stdout.contains(&token));
+}
+
+#[tokio::test]
+async fn a_reader_leaves_with_one_click_and_is_taken_in_again() {
+    let port = free_port();
+    let lists = "[list.utskick]\nrecipients = [\"redaktion@hoglandsnytt.example\", \"tips@smalandsposten.example\"]\n\
+                 unsubscribe = \"https://kris.nassjo.se/unsubscribe/press/{token}\"";
+    let world = World::open(
+        listening(
+            vec![Account::new("press", "email").with("list = \"utskick\"")],
+            port,
+        )
+        .list(lists),
+    )
+    .await;
+    world
+        .cli_with(
+            &["credentials", "set", "press"],
+            "unsubscribe_key=hemlig-nyckel-17\n",
+        )
+        .await
+        .ended(0);
+    let _daemon = world.start().await;
+    let (code, _) = world.send(&["--to", "press"]).await;
+    assert_eq!(code, 0);
+    let mails = world.posts_of("press");
+    assert_eq!(mails.len(), 2);
+    // The relay of the wall takes one of the two headers without the other for a fault.
+    let place = |reader: &str| {
+        let mail = mails
+            .iter()
+            .find(|mail| mail.recipient.as_deref() == Some(reader));
+        let public = mail.unwrap().shown["unsubscribe"].clone();
+        let path = public.strip_prefix("https://kris.nassjo.se").unwrap();
+        format!("http://127.0.0.1:{port}{path}")
+    };
+    let reader = "tips@smalandsposten.example";
+    let (mine, other) = (place(reader), place("redaktion@hoglandsnytt.example"));
+    assert_ne!(mine, other);
+
+    let client = client();
+    let click = async |url: &str, body: &'static str| {
+        let kind = "application/x-www-form-urlencoded";
+        let request = client.post(url).header("content-type", kind).body(body);
+        request.send().await.unwrap().status().as_u16()
+    };
+    let left = async || {
+        world
+            .cli(&["recipients", "suppressed", "--json"])
+            .await
+            .ended(0)
+            .json()
+    };
+    // To look is not to leave, and nobody leaves for another.
+    let page = client.get(&mine).send().await.unwrap();
+    assert_eq!(page.status().as_u16(), 200);
+    let page = page.text().await.unwrap();
+    assert!(
+        page.contains("Vill du sluta få") && !page.contains(reader),
+        "{page}"
+    );
+    assert_eq!(click(&mine, "").await, 400);
+    let forged = format!("{mine}x");
+    assert_eq!(click(&forged, "List-Unsubscribe=One-Click").await, 403);
+    assert_eq!(client.get(&forged).send().await.unwrap().status().as_u16(), 403);
+    let elsewhere = mine.replace("/press/", "/annat/");
+    assert_eq!(click(&elsewhere, "List-Unsubscribe=One-Click").await, 403);
+    assert_eq!(left().await, json!([]));
+
+    assert_eq!(click(&mine, "List-Unsubscribe=One-Click").await, 200);
+    assert_eq!(
+        click(&mine, "List-Unsubscribe=One-Click").await,
+        200,
+        "a repeat is harmless"
+    );
+    let gone = left().await;
+    assert_eq!(gone.as_array().unwrap().len(), 1, "{gone}");
+    assert_eq!(
+        (
+            &gone[0]["account"],
+            &gone[0]["reason"]["code"],
+            &gone[0]["recipient"]
+        ),
+        (
+            &"press".into(),
+            &"unsubscribed".into(),
+            &"t…@smalandsposten.example".into()
+        )
+    );
+    world.send(&["--to", "press"]).await;
+    let readers: Vec<_> = world.posts_of("press").into_iter().skip(2).collect();
+    assert_eq!(readers.len(), 1);
+    assert_ne!(readers[0].recipient.as_deref(), Some(reader));
+    world.cli(&["recipients", "restore", reader]).await.ended(0);
+    assert_eq!(left().await, json!([]));
+    world.send(&["--to", "press"]).await;
+    assert_eq!(world.posts_of("press").len(), 5);
+    let log = world.cli(&["log", "show", "--json"]).await.ended(0);
+    assert!(log.stdout.contains("unsubscribed") && !log.stdout.contains(reader));
+}
+
+/// A subscription whose keys are those of RFC 8291's example.
+fn subscription(name: &str) -> String {
+    let keys = json!({
+        "p256dh": "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4",
+        "auth": "BTBZMqHH6r4Tts7J_aSIgg",
+    });
+    json!({"endpoint": format!("https://web.push.apple.com/{name}"), "keys": keys}).to_string()
+}
+
+#[tokio::test]
+async fn a_subscription_that_has_ended_is_not_asked_again_and_an_update_takes_the_place_of_what_is_shown() {
+    let account = Account::new("notiser", "web-push").with("list = \"lasare\"");
+    let lists = "[list.lasare]\nkind = \"push\"\nfile = \"lasare.jsonl\"";
+    let world = World::open(Plan::of(vec![account]).list(lists)).await;
+    let write = |names: &[&str]| {
+        let lines: Vec<String> = names.iter().map(|name| subscription(name) + "\n").collect();
+        std::fs::write(world.dir().join("lasare.jsonl"), lines.concat()).unwrap();
+    };
+    let _daemon = world.start().await;
+    let gone = |status: u16| How::Answer {
+        status,
+        headers: Vec::new(),
+        body: None,
+    };
+    let asked = || {
+        world
+            .wall
+            .seen()
+            .iter()
+            .filter(|seen| seen.method == "POST")
+            .count()
+    };
+    for (n, (status, name)) in [(410, "Qa"), (404, "Qb")].into_iter().enumerate() {
+        write(&[name]);
+        world.fault("notiser", gone(status), 1);
+        let (_, report) = world.send(&["--to", "notiser"]).await;
+        assert_eq!(states(&report, "notiser"), ["refused"], "{report:#}");
+        let said = world.cli(&["recipients", "suppressed", "--json"]).await.ended(0);
+        let all = said.json();
+        assert_eq!(all.as_array().unwrap().len(), n + 1, "{all}");
+        let reason = &all[0]["reason"];
+        assert_eq!(reason["code"], "gone");
+        assert!(
+            reason["text"].as_str().unwrap().contains(&status.to_string()),
+            "{reason}"
+        );
+    }
+    // Both are left out; the third is the only one that is asked.
+    write(&["Qa", "Qb", "Qc"]);
+    let before = asked();
+    let (code, report) = world.send(&["--to", "notiser"]).await;
+    assert_eq!(code, 0, "{report:#}");
+    assert_eq!(list(&report, "recipients")[0]["suppressed"], 2, "{report:#}");
+    assert_eq!(asked() - before, 1);
+
+    let alert = report["alert"].as_str().unwrap();
+    let more = [
+        "--alert",
+        alert,
+        "--kind",
+        "update",
+        "-f",
+        "nytt=Tankbilar är på väg.",
+    ];
+    let (code, update) = world.send(&more).await;
+    assert_eq!(code, 0, "{update:#}");
+    let posts = world.posts_of("notiser");
+    assert_eq!(posts.len(), 2, "{posts:#?}");
+    assert_eq!(posts[0].shown["tag"], posts[1].shown["tag"]);
+    assert_eq!(posts[0].shown["replaced"], posts[1].remote_id);
+    assert_eq!(posts[1].shown["alerts"], "yes", "an update is heard");
+}

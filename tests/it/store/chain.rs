@@ -1,0 +1,310 @@
+//! Who stands in for whom: chains, one account for several, what is late, what is called off and what follows.
+
+use std::time::Duration;
+
+use vardkase::clock::{Timestamp, later};
+use vardkase::model::{Actor, Event, Kind, Mode, Need, Outcome, Primary, State};
+use vardkase::store::{AttemptChange, Destination, Entry, Recall, Stage, Store, StoreError, Target, Under};
+
+use super::bed::{Bed, existing, get, ids, live, serves, states};
+use super::on_both_engines;
+
+on_both_engines!(
+    each_link_of_a_chain_counts_from_the_one_before,
+    one_account_stands_in_for_several,
+    what_its_stand_in_was_faster_than_goes_no_more,
+    a_target_that_is_not_there_writes_nothing,
+    what_a_stand_in_said_is_followed_up_there,
+    a_stand_in_stays_for_those_that_are_not_called_off,
+);
+
+const NEW: Under = Under::New { year: 2026 };
+
+fn instead_of(bed: &Bed, account: &str, of: &[(&str, i64)]) -> Destination {
+    let of = of.iter().map(|(id, seconds)| serves(id, *seconds)).collect();
+    Destination {
+        target: Some(Target::InsteadOf(of)),
+        ..bed.to(account)
+    }
+}
+
+fn after(at: Timestamp, seconds: u64) -> Timestamp {
+    later(at, Duration::from_secs(seconds))
+}
+
+async fn primaries(store: &Store, account: &str) -> Vec<Primary> {
+    store.head(&live(account), 9).await.unwrap().remove(0).primaries
+}
+
+async fn each_link_of_a_chain_counts_from_the_one_before(bed: &Bed) {
+    let store = bed.open().await;
+    // The first waits for a page; nobody takes over from it before it may go.
+    let held = after(bed.now(), 600);
+    let first = Destination {
+        not_before: held,
+        ..bed.to("a")
+    };
+    let all = vec![
+        first,
+        instead_of(bed, "b", &[("a", 300)]),
+        instead_of(bed, "c", &[("b", 200)]),
+    ];
+    let accepted = store
+        .accept(bed.acceptance(NEW, Kind::Initial, all))
+        .await
+        .unwrap();
+    let id = ids(&store, &accepted.broadcast).await;
+    let c = get(&store, &id[2]).await;
+    assert_eq!(get(&store, &id[1]).await.not_before, after(held, 300));
+    assert_eq!(c.not_before, after(held, 500));
+    assert_eq!((c.target.as_ref(), c.stands_in_for.len()), (Some(&id[1]), 1));
+    assert_eq!(primaries(&store, "c").await[0].until, Some(after(held, 500)));
+
+    // The page answers early: everybody's time moves.
+    let now = bed.later(60);
+    let entry = bed.entry("stage");
+    store
+        .release(&accepted.broadcast, Stage::Answers, now, entry)
+        .await
+        .unwrap();
+    assert_eq!(primaries(&store, "b").await[0].until, Some(after(now, 300)));
+    assert_eq!(primaries(&store, "c").await[0].until, Some(after(now, 500)));
+
+    // The first is refused, the second tries at once and hangs: the third counts from there.
+    bed.step(&store, &id[0], State::Queued, Event::Begin).await;
+    bed.step(&store, &id[0], State::Sending, Event::Refuse).await;
+    let woken = store.stand_ins_of(&id[..1]).await.unwrap();
+    assert_eq!(woken, [live("b")]);
+    assert_eq!(primaries(&store, "b").await[0].need(), Need::Now);
+    let began = bed.later(5);
+    bed.step(&store, &id[1], State::Queued, Event::Begin).await;
+    assert_eq!(store.stand_ins_of(&id[1..2]).await.unwrap(), [live("c")]);
+    assert_eq!(primaries(&store, "c").await[0].until, Some(after(began, 200)));
+    // Tries again do not put it off.
+    bed.later(5);
+    bed.step(&store, &id[1], State::Sending, Event::Postpone).await;
+    bed.later(5);
+    bed.step(&store, &id[1], State::Queued, Event::Begin).await;
+    assert_eq!(primaries(&store, "c").await[0].until, Some(after(began, 200)));
+    bed.step(&store, &id[1], State::Sending, Event::Publish).await;
+    assert_eq!(primaries(&store, "c").await[0].need(), Need::Never);
+
+    let told = store.journal(0, 99, Some(&accepted.broadcast)).await.unwrap();
+    let of_b: Vec<_> = told
+        .iter()
+        .filter(|record| record.delivery.as_ref() == Some(&id[1]))
+        .collect();
+    assert!(of_b.len() >= 4);
+    for record in &of_b {
+        assert!(record.body.contains(r#""stands_in_for":["a"]"#), "{record:?}");
+    }
+    assert!(told[0].body.contains(r#""stands_in_for":["b"]"#), "{:?}", told[0]);
+}
+
+async fn one_account_stands_in_for_several(bed: &Bed) {
+    let store = bed.open().await;
+    let all = vec![
+        bed.to("a"),
+        bed.to("b"),
+        instead_of(bed, "c", &[("a", 300), ("b", 100)]),
+    ];
+    let accepted = store
+        .accept(bed.acceptance(NEW, Kind::Initial, all))
+        .await
+        .unwrap();
+    let id = ids(&store, &accepted.broadcast).await;
+    assert_eq!(id.len(), 3, "one post for both");
+    let c = get(&store, &id[2]).await;
+    assert_eq!(c.stands_in_for, ["a".parse().unwrap(), "b".parse().unwrap()]);
+    assert_eq!(c.not_before, after(bed.now(), 100), "the first that is late");
+    bed.publish(&store, &id[1]).await;
+    let needs: Vec<Need> = primaries(&store, "c").await.iter().map(Primary::need).collect();
+    assert!(needs.contains(&Need::Never) && needs.contains(&Need::Then(Some(after(bed.now(), 300)))));
+    bed.step(&store, &id[0], State::Queued, Event::Begin).await;
+    bed.step(&store, &id[0], State::Sending, Event::Refuse).await;
+    let woken = store.stand_ins_to_wake(&accepted.broadcast).await.unwrap();
+    assert_eq!(woken, [live("c")]);
+}
+
+async fn what_its_stand_in_was_faster_than_goes_no_more(bed: &Bed) {
+    let store = bed.open().await;
+    let keeps = Destination {
+        target: Some(Target::InsteadOf(
+            ["late", "early", "hangs", "kept"]
+                .into_iter()
+                .map(|id| {
+                    let mut of = serves(id, if id == "early" { 900 } else { 100 });
+                    of.keeps = id == "kept";
+                    of
+                })
+                .collect(),
+        )),
+        ..bed.to("s")
+    };
+    let mut all: Vec<_> = ["late", "early", "hangs", "kept"].map(|id| bed.to(id)).into();
+    all.push(keeps);
+    let accepted = store
+        .accept(bed.acceptance(NEW, Kind::Initial, all))
+        .await
+        .unwrap();
+    let id = ids(&store, &accepted.broadcast).await;
+    bed.step(&store, &id[2], State::Queued, Event::Begin).await;
+    bed.later(101);
+    bed.publish(&store, &id[4]).await;
+    assert_eq!(
+        states(&store, &accepted.broadcast).await,
+        [
+            State::Superseded,
+            State::Queued,
+            State::Sending,
+            State::Queued,
+            State::Published
+        ]
+    );
+    let late = get(&store, &id[0]).await.error.unwrap();
+    assert_eq!(late.code, "stood-in-for");
+    assert!(late.text.contains("s stands in for it"), "{late}");
+    // What was under way and comes back unsent is not tried again either.
+    bed.later(1);
+    assert_eq!(
+        bed.step(&store, &id[2], State::Sending, Event::Postpone).await,
+        State::Superseded
+    );
+    assert_eq!(get(&store, &id[2]).await.error.unwrap().code, "stood-in-for");
+    let attempts = store.attempts(&id[2]).await.unwrap();
+    assert_eq!(attempts[0].outcome, Some(Outcome::NotSent));
+    bed.publish(&store, &id[3]).await;
+    assert_eq!(store.verify_journal().await.unwrap().broken, None);
+
+    // In a chain the last link is enough for all before it.
+    let all = vec![
+        bed.to("a"),
+        instead_of(bed, "b", &[("a", 10)]),
+        instead_of(bed, "c", &[("b", 10)]),
+    ];
+    let accepted = store
+        .accept(bed.acceptance(NEW, Kind::Initial, all))
+        .await
+        .unwrap();
+    let id = ids(&store, &accepted.broadcast).await;
+    bed.later(20);
+    bed.publish(&store, &id[2]).await;
+    assert_eq!(
+        states(&store, &accepted.broadcast).await,
+        [State::Superseded, State::Superseded, State::Published]
+    );
+}
+
+async fn a_target_that_is_not_there_writes_nothing(bed: &Bed) {
+    let store = bed.open().await;
+    let first = bed.initial(&store, &["a"]).await;
+    let post = ids(&store, &first.broadcast).await.remove(0);
+    let head = store.journal_head().await.unwrap();
+    let edits = |account: &str, target: &str| Destination {
+        purpose: vardkase::model::Purpose::Edit,
+        target: Some(Target::Delivery(target.parse().unwrap())),
+        ..bed.to(account)
+    };
+    let pin = Destination {
+        purpose: vardkase::model::Purpose::Pin,
+        target: Some(Target::Account("nobody".parse().unwrap())),
+        ..bed.to("b")
+    };
+    for wrong in [
+        instead_of(bed, "c", &[("nobody", 60)]),
+        edits("b", "there-is-none"),
+        edits("b", post.as_str()),
+        pin,
+    ] {
+        for under in [NEW, existing(&first.alert)] {
+            let kind = match under {
+                Under::New { .. } => Kind::Initial,
+                Under::Existing(_) => Kind::Update,
+            };
+            let new = bed.acceptance(under, kind, vec![bed.to("a"), bed.to("b"), wrong.clone()]);
+            let answer = store.accept(new).await;
+            assert!(matches!(answer, Err(StoreError::NotFound(_))), "{answer:?}");
+        }
+    }
+    assert_eq!(store.journal_head().await.unwrap(), head);
+    assert_eq!(store.broadcasts(9).await.unwrap().len(), 1);
+    assert_eq!(
+        get(&store, &post).await.state,
+        State::Queued,
+        "nothing overtook it"
+    );
+    let next = bed.initial(&store, &["a"]).await;
+    assert_eq!(next.broadcast.as_str(), "2026-0002.1", "no number was used up");
+}
+
+async fn what_a_stand_in_said_is_followed_up_there(bed: &Bed) {
+    let store = bed.open().await;
+    let all = || vec![bed.to("a"), instead_of(bed, "c", &[("a", 60)])];
+    let first = store
+        .accept(bed.acceptance(NEW, Kind::Initial, all()))
+        .await
+        .unwrap();
+    let id = ids(&store, &first.broadcast).await;
+    bed.step(&store, &id[0], State::Queued, Event::Begin).await;
+    bed.step(&store, &id[0], State::Sending, Event::Refuse).await;
+    assert!(store.stood_in(&first.alert).await.unwrap().is_empty());
+    bed.publish(&store, &id[1]).await;
+    let stood_in = store.stood_in(&first.alert).await.unwrap();
+    assert_eq!(Vec::from_iter(stood_in), ["c".parse().unwrap()]);
+
+    let new = bed.acceptance(existing(&first.alert), Kind::Correction, all());
+    let second = store.accept(new).await.unwrap();
+    let id = ids(&store, &second.broadcast).await;
+    let c = get(&store, &id[1]).await;
+    assert_eq!(
+        (c.target, c.not_before),
+        (None, bed.now()),
+        "it stands for itself now"
+    );
+    let work = store.head(&live("c"), 9).await.unwrap().remove(0);
+    assert!(work.post.parent.is_some(), "under what it said before");
+}
+
+async fn a_stand_in_stays_for_those_that_are_not_called_off(bed: &Bed) {
+    let store = bed.open().await;
+    let all = vec![
+        bed.to("a"),
+        bed.to("b"),
+        instead_of(bed, "c", &[("a", 60), ("b", 60)]),
+        instead_of(bed, "d", &[("a", 60)]),
+    ];
+    let accepted = store
+        .accept(bed.acceptance(NEW, Kind::Initial, all))
+        .await
+        .unwrap();
+    let id = ids(&store, &accepted.broadcast).await;
+    bed.step(&store, &id[0], State::Queued, Event::Begin).await;
+    bed.step(&store, &id[0], State::Sending, Event::Refuse).await;
+    let recall = |account: &str| Recall {
+        broadcast: accepted.broadcast.clone(),
+        mode: Mode::Live,
+        accounts: vec![account.parse().unwrap()],
+        seen: Vec::new(),
+        extras: Vec::new(),
+        at: bed.now(),
+        actor: Actor::daemon(),
+        entry: Entry {
+            ..bed.entry("retract")
+        },
+    };
+    store.recall(recall("a")).await.unwrap();
+    assert_eq!(
+        states(&store, &accepted.broadcast).await,
+        [State::Refused, State::Queued, State::Queued, State::Cancelled]
+    );
+    let left = primaries(&store, "c").await;
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].account.as_str(), "b");
+    store.recall(recall("b")).await.unwrap();
+    assert_eq!(get(&store, &id[2]).await.state, State::Cancelled);
+    // Nothing of it is left to be begun.
+    let begin = bed.change(&id[2], State::Queued, Event::Begin);
+    assert_eq!(begin.attempt, Some(AttemptChange::Start));
+    let answer = store.change(vec![begin]).await.remove(0);
+    assert!(matches!(answer, Err(StoreError::Moved { .. })), "{answer:?}");
+}

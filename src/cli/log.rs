@@ -276,7 +276,7 @@ async fn export(
         pictures => !pictures.is_empty(),
     })?;
     let mut file = fs::File::create_new(dir.join(README_NAME))?;
-    file.write_all(readme.as_bytes())?;
+    writeln!(file, "{readme}")?;
     file.sync_all()?;
     names.push(README_NAME.to_owned());
     let mut sums = String::new();

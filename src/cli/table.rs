@@ -329,7 +329,9 @@ pub fn confirmation(report: &BroadcastReport) -> Vec<String> {
     let many = format!("{sent} of {mails} mails");
     let mut lines = match state {
         ConfirmationState::None => return Vec::new(),
-        ConfirmationState::Waiting => vec![format!("confirmation: on its way, {many} taken so far")],
+        ConfirmationState::Waiting => vec![format!(
+            "confirmation: not out yet, {many} taken by a relay so far"
+        )],
         ConfirmationState::Sent => vec![format!("confirmation: sent, {many}")],
         ConfirmationState::Partial => vec![format!("confirmation: sent in part, {many}{why}")],
         ConfirmationState::Failing => vec![format!(

@@ -177,8 +177,8 @@ fn stands_in(work: &Work) -> bool {
 
 /// What becomes of a stand-in that a person serves, once it is needed.
 pub(super) fn takes_over_by_hand(work: &Work) -> Option<Verdict> {
-    let by_hand = crate::channel::kind(&work.delivery.channel).is_some_and(|kind| kind.can.by_hand);
-    if !by_hand || !stands_in(work) {
+    let by_hand = || crate::channel::kind(&work.delivery.channel).is_some_and(|kind| kind.can.by_hand);
+    if !stands_in(work) || !by_hand() {
         return None;
     }
     let open = work

@@ -37,7 +37,7 @@ async fn readyz(State(shared): State<Shared>) -> Response {
 
 fn not_well(kind: &str, (part, detail): (&str, String)) -> Response {
     Problem {
-        part: Some(part.to_owned()),
+        part: Some(part.into()),
         ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, kind, detail)
     }
     .into_response()

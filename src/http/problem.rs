@@ -24,7 +24,7 @@ pub struct Problem {
     pub detail: String,
     /// Of the daemon's health: which part is not well (`daemon`, `database`, `dispatch`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub part: Option<String>,
+    pub part: Option<Box<str>>,
     /// What the checks found, if they stopped the command.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,

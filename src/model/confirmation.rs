@@ -70,12 +70,12 @@ impl Confirmation {
         } else {
             ConfirmationState::Failed
         };
-        let missing = latest.iter().filter(|mail| mail.state != State::Published);
+        let mut missing = latest.iter().filter(|mail| mail.state != State::Published);
         Self {
             state,
             sent: sent as u64,
             mails: latest.len() as u64,
-            error: missing.filter_map(|mail| mail.error.clone()).next(),
+            error: missing.find_map(|mail| mail.error.clone()),
         }
     }
 }

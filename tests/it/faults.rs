@@ -274,7 +274,8 @@ async fn r14_a_redirect_is_never_followed() {
     let answered = world.wall.seen();
     let redirects = answered
         .iter()
-        .filter(|seen| (300..400).contains(&seen.status))
+        // 354 is how a mail server asks for the letter.
+        .filter(|seen| seen.method != "SMTP" && (300..400).contains(&seen.status))
         .count();
     let came = came.load(Ordering::SeqCst);
     println!("R14 redirects answered {redirects}, connections to their target {came}");

@@ -87,8 +87,8 @@ async fn nobody_can_be_told(world: &World) {
     assert_eq!(world.posts().len(), 2);
     assert_eq!(world.confirmations(), []);
 
-    let (code, report) = world.send(&[]).await;
-    assert_eq!((code, &report["state"]), (3, &"completed".into()), "{report:#}");
+    let report = world.get("/api/v1/broadcasts").await[0].clone();
+    assert_eq!(report["state"], "completed", "{report:#}");
     let told = &report["confirmation"];
     assert_eq!(
         (&told["state"], &told["sent"], &told["mails"]),
@@ -104,7 +104,7 @@ async fn nobody_can_be_told(world: &World) {
     let said = world.cli(&["status"]).await.ended(0);
     assert_eq!(
         said.stdout.matches("confirmation: NOT SENT").count(),
-        2,
+        1,
         "{said:?}"
     );
     let said = world.cli(&["status", broadcast]).await.ended(3);
@@ -113,7 +113,7 @@ async fn nobody_can_be_told(world: &World) {
     assert_eq!(list(&board, "broadcasts")[0]["confirmation"]["state"], "failing");
     let metrics = metrics(world).await;
     assert!(
-        value(&metrics, "vardkase_confirmations_unsent") >= 4.0,
+        value(&metrics, "vardkase_confirmations_unsent") >= 2.0,
         "{metrics}"
     );
     // Nobody's address shows anywhere.

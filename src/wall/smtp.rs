@@ -376,7 +376,8 @@ fn fault(body: &Body, envelope: &Envelope, mail: &Mail) -> Option<Reply> {
 fn book(shared: &Shared, site: &Site, envelope: &Envelope, mail: &Mail) -> Reply {
     let queue_id = hex::encode_upper(rand::random::<[u8; 6]>());
     for recipient in &envelope.to {
-        site.book(Posted {
+        let is_public = recipient != crate::channel::email::PRACTICE_BACKSTAGE;
+        let posted = Posted {
             account: site.account.clone(),
             mode: site.mode,
             remote_id: queue_id.clone(),
@@ -392,7 +393,8 @@ fn book(shared: &Shared, site: &Site, envelope: &Envelope, mail: &Mail) -> Reply
             pinned: false,
             pictures: Vec::new(),
             shown: std::collections::BTreeMap::new(),
-        });
+        };
+        site.book(posted, is_public);
     }
     Reply::new(250, format!("2.0.0 Ok: queued as {queue_id}"))
 }

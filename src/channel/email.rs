@@ -286,7 +286,6 @@ impl Channel for Mail {
         }
         Ok(Identity {
             name: self.letterhead.from.clone(),
-            id: Some(self.letterhead.from.clone()),
             flaws,
             facts,
             ..Identity::default()

@@ -101,6 +101,47 @@ impl Call<'_> {
     }
 }
 
+/// Answers what is addressed to a place that only we see as if it were the public one, with a ledger of its own. `hidden`
+/// is the part of its path that the public one has as `public`.
+pub fn behind(
+    call: Call<'_>,
+    hidden: &str,
+    public: &str,
+    answer: impl FnOnce(Call<'_>) -> Response<Vec<u8>>,
+) -> Response<Vec<u8>> {
+    if !call.path.contains(hidden) {
+        return answer(call);
+    }
+    let path = call.path.replacen(hidden, public, 1);
+    let Call {
+        method,
+        path: _,
+        query,
+        headers,
+        body,
+        now,
+        base,
+        folder,
+        guise,
+        book,
+    } = call;
+    std::mem::swap(&mut book.posts, &mut book.backstage);
+    let response = answer(Call {
+        method,
+        path: &path,
+        query,
+        headers,
+        body,
+        now,
+        base,
+        folder,
+        guise,
+        book: &mut *book,
+    });
+    std::mem::swap(&mut book.posts, &mut book.backstage);
+    response
+}
+
 /// A JSON answer.
 pub fn reply(status: u16, body: &Value) -> Response<Vec<u8>> {
     let mut response = Response::new(body.to_string().into_bytes());

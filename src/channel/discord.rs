@@ -18,7 +18,8 @@ use super::portrait;
 use super::transport::{Answer, Effect, Transport, below};
 use super::without;
 use super::{
-    Backstage, Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, Shown, WallSite, markdown,
+    Backstage, Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, Shown,
+    WallSite, markdown,
 };
 use crate::clock::{Timestamp, later};
 use crate::compose::TextRule;
@@ -264,7 +265,9 @@ impl Channel for Account {
 
     /// A message in a channel that only we see, read and taken away by the same webhook.
     async fn backstage(&self, post: &Post) -> Result<Backstage, SendError> {
-        let mut hook = self.hook.backstage(self.secrets.as_ref(), self.settings.base_url.as_ref())?;
+        let mut hook = self
+            .hook
+            .backstage(self.secrets.as_ref(), self.settings.base_url.as_ref())?;
         hook.replace(SHOWN, SPOKEN);
         let behind = Self {
             hook,
@@ -275,7 +278,8 @@ impl Channel for Account {
             ..self.clone()
         };
         if behind.look().await?["channel_id"] == self.look().await?["channel_id"] {
-            let text = "backstage_webhook posts in the public channel; make one for a channel that only we are in";
+            let text =
+                "backstage_webhook posts in the public channel; make one for a channel that only we are in";
             return Err(SendError::Refused(Reason::new("backstage-public", text)));
         }
         let made = behind.create(post, None).await?;

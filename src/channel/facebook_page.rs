@@ -17,7 +17,8 @@ use super::patience::{Patience, Search};
 use super::transport::{Effect, Transport};
 use super::without;
 use super::{
-    Backstage, Capabilities, Channel, Identity, Kind, Pace, Parts, Profile, SecretName, Secrets, Settings, WallSite,
+    Backstage, Capabilities, Channel, Identity, Kind, Pace, Parts, Profile, SecretName, Secrets, Settings,
+    WallSite,
 };
 use crate::clock::Timestamp;
 use crate::compose::TextRule;

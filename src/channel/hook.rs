@@ -39,14 +39,20 @@ impl Hook {
     pub(super) fn backstage(&self, secrets: &dyn Secrets, base: Option<&Url>) -> Result<Self, SendError> {
         let held = secrets.get(BACKSTAGE);
         if held.is_none_or(|secret| secret.expose_secret().is_empty()) {
-            return Err(nowhere("set backstage_webhook to the webhook of a channel that only we are in"));
+            return Err(nowhere(
+                "set backstage_webhook to the webhook of a channel that only we are in",
+            ));
         }
         let hook = Self::named(secrets, BACKSTAGE, base).map_err(SendError::Credential)?;
         // The same secret is the same webhook, however its address is spelled.
-        let secret = |url: &Url| url.path_segments().and_then(|mut parts| parts.rfind(|part| part.len() >= SECRET_CHARS).map(str::to_owned));
+        let secret = |url: &Url| {
+            url.path_segments()
+                .and_then(|mut parts| parts.rfind(|part| part.len() >= SECRET_CHARS).map(str::to_owned))
+        };
         let same = secret(&hook.0).is_some_and(|part| Some(part) == secret(&self.0));
         if same || hook.0.path() == self.0.path() {
-            let text = "backstage_webhook is the webhook of the public channel; set that of one that only we are in";
+            let text =
+                "backstage_webhook is the webhook of the public channel; set that of one that only we are in";
             return Err(SendError::Refused(Reason::new("backstage-public", text)));
         }
         Ok(hook)
@@ -151,7 +157,11 @@ mod tests {
     fn the_webhook_of_the_public_channel_is_no_place_backstage() {
         let public = read(HOOK, None).unwrap();
         let other = HOOK.replace("abcdefgh", "zyxwvuts");
-        for (secret, code) in [("", "no-backstage"), (HOOK, "backstage-public"), ("http://x", "bad-credential")] {
+        for (secret, code) in [
+            ("", "no-backstage"),
+            (HOOK, "backstage-public"),
+            ("http://x", "bad-credential"),
+        ] {
             let secrets = InMemory::of([(BACKSTAGE, secret)]);
             let error = public.backstage(&secrets, None).unwrap_err();
             assert_eq!(error.reason().code, code);

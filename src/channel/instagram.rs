@@ -22,8 +22,8 @@ use super::public_folder::PublicFolder;
 use super::shown::words_with;
 use super::transport::Effect;
 use super::{
-    Backstage, Capabilities, Caveat, Channel, Identity, Kind, Pace, Parts, Profile, SecretName, Settings, Shown,
-    WallSite,
+    Backstage, Capabilities, Caveat, Channel, Identity, Kind, Pace, Parts, Profile, SecretName, Settings,
+    Shown, WallSite,
 };
 use crate::compose::TextRule;
 use crate::compose::card::{self, Colour};

@@ -15,7 +15,8 @@ use url::Url;
 use super::transport::{Answer, Effect, Transport, below};
 use super::without;
 use super::{
-    Backstage, Capabilities, Channel, Identity, Kind, Pace, Parts, Profile, SecretName, Secrets, Settings, WallSite,
+    Backstage, Capabilities, Channel, Identity, Kind, Pace, Parts, Profile, SecretName, Secrets, Settings,
+    WallSite,
 };
 use crate::clock::Timestamp;
 use crate::compose::{TextRule, parts};

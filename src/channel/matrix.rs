@@ -16,7 +16,7 @@ use super::patience::Patience;
 use super::transport::{Answer, Effect, below};
 use super::without;
 use super::{
-    Backstage, Capabilities, Profile, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, WallSite
+    Backstage, Capabilities, Channel, Identity, Kind, Pace, Parts, Profile, SecretName, Settings, WallSite,
 };
 use crate::compose::TextRule;
 use crate::config::section::Section;
@@ -124,8 +124,14 @@ fn read(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
         }
     }
     let backstage_room = section.optional::<String>("backstage_room", ROOM);
-    if let Some(room) = backstage_room.as_ref().filter(|id| !is_room_id(id) || id.len() > 255) {
-        section.problem("backstage_room", format!("{room:?} is no room's id; expected {ROOM}"));
+    if let Some(room) = backstage_room
+        .as_ref()
+        .filter(|id| !is_room_id(id) || id.len() > 255)
+    {
+        section.problem(
+            "backstage_room",
+            format!("{room:?} is no room's id; expected {ROOM}"),
+        );
     }
     if backstage_room.is_some() && backstage_room == room {
         section.problem("backstage_room", "is the room itself, which the public reads");
@@ -178,7 +184,10 @@ impl Settings for Matrix {
             server: site.base.clone(),
             room: PRACTICE_ROOM.to_owned(),
             permalinks: site.base.clone(),
-            backstage_room: self.backstage_room.as_ref().map(|_| PRACTICE_BACKSTAGE.to_owned()),
+            backstage_room: self
+                .backstage_room
+                .as_ref()
+                .map(|_| PRACTICE_BACKSTAGE.to_owned()),
             settle_wait: self.settle_wait.min(WALL_SETTLE_WAIT),
         })
     }

@@ -15,7 +15,8 @@ use url::Url;
 use super::hook::{self, Hook};
 use super::transport::{Answer, Effect, Transport};
 use super::{
-    Backstage, Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, Shown, WallSite, markdown,
+    Backstage, Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, Shown,
+    WallSite, markdown,
 };
 use crate::clock::{Timestamp, later};
 use crate::compose::TextRule;
@@ -202,7 +203,9 @@ impl Channel for Account {
     /// A webhook neither reads nor takes away: somebody has to look in that channel.
     async fn backstage(&self, post: &Post) -> Result<Backstage, SendError> {
         let behind = Self {
-            hook: self.hook.backstage(self.secrets.as_ref(), self.base_url.as_ref())?,
+            hook: self
+                .hook
+                .backstage(self.secrets.as_ref(), self.base_url.as_ref())?,
             ..self.clone()
         };
         behind.publish(post).await?;

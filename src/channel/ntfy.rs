@@ -14,12 +14,13 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::patience::Patience;
 use super::backstage::nowhere;
+use super::patience::Patience;
 use super::portrait::flaw;
 use super::transport::{Answer, Effect, Transport, below};
 use super::{
-    Backstage, Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, Shown, WallSite,
+    Backstage, Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, Shown,
+    WallSite,
 };
 use crate::clock::{Timestamp, until};
 use crate::compose::TextRule;
@@ -197,7 +198,10 @@ impl Settings for Ntfy {
         Box::new(Self {
             server: site.base.clone(),
             topic: PRACTICE_TOPIC.to_owned(),
-            backstage_topic: self.backstage_topic.as_ref().map(|_| PRACTICE_BACKSTAGE.to_owned()),
+            backstage_topic: self
+                .backstage_topic
+                .as_ref()
+                .map(|_| PRACTICE_BACKSTAGE.to_owned()),
             settle_wait: self.settle_wait.min(WALL_SETTLE_WAIT),
             ..self.clone()
         })

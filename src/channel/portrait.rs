@@ -32,7 +32,10 @@ pub(super) fn flaw(code: &str, text: impl AsRef<str>) -> Reason {
 }
 
 /// A flaw for each right that is missing; `without` says what is not done then.
-pub(super) fn missing<'a>(rights: &'a Rights, without: &'a [(&str, &str)]) -> impl Iterator<Item = Reason> + 'a {
+pub(super) fn missing<'a>(
+    rights: &'a Rights,
+    without: &'a [(&str, &str)],
+) -> impl Iterator<Item = Reason> + 'a {
     rights.missing.iter().map(move |right| {
         let lost = without.iter().find(|(name, _)| name == right);
         let lost = lost.map_or("some of our work cannot be done", |(_, lost)| lost);
@@ -47,7 +50,11 @@ pub(super) fn missing<'a>(rights: &'a Rights, without: &'a [(&str, &str)]) -> im
 pub(super) fn texts<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let texts = texts.into_iter().map(|text| {
         let kept = |c: &char| *c == '\n' || !c.is_control();
-        text.trim().chars().filter(kept).take(MAX_TEXT).collect::<String>()
+        text.trim()
+            .chars()
+            .filter(kept)
+            .take(MAX_TEXT)
+            .collect::<String>()
     });
     texts.filter(|text| !text.is_empty()).take(MAX_PIECES).collect()
 }
@@ -117,7 +124,8 @@ fn may_be_asked(url: &Url, service: &Url) -> bool {
     if !url.username().is_empty() || url.password().is_some() {
         return false;
     }
-    let is_service = url.host() == service.host() && url.port_or_known_default() == service.port_or_known_default();
+    let is_service =
+        url.host() == service.host() && url.port_or_known_default() == service.port_or_known_default();
     match url.host() {
         Some(Host::Domain(name)) => is_service || (url.scheme() == "https" && name.contains('.')),
         Some(Host::Ipv4(_) | Host::Ipv6(_)) => is_service,
@@ -154,7 +162,11 @@ mod tests {
             ("http://127.0.0.1:4711/live/m/_avatar", &wall, true),
             ("http://127.0.0.1:4712/_avatar", &wall, false),
         ] {
-            assert_eq!(may_be_asked(&url(address), service), may, "{address} on {service}");
+            assert_eq!(
+                may_be_asked(&url(address), service),
+                may,
+                "{address} on {service}"
+            );
         }
     }
 
@@ -171,9 +183,17 @@ mod tests {
     fn texts_and_links_of_a_profile_are_capped_and_told_once() {
         assert_eq!(texts(["", "  hej \u{7}då\n", "x"]), ["hej då", "x"]);
         assert_eq!(texts([&*"å".repeat(9000)])[0].chars().count(), MAX_TEXT);
-        let found = links(["https://nassjo.se", "https://nassjo.se/", "javascript:x", "nassjo.se"]);
+        let found = links([
+            "https://nassjo.se",
+            "https://nassjo.se/",
+            "javascript:x",
+            "nassjo.se",
+        ]);
         assert_eq!(found.len(), 1);
         let text = "Läs (https://nassjo.se/a). http://b.se!";
-        assert_eq!(links_in(text).collect::<Vec<_>>(), ["https://nassjo.se/a", "http://b.se"]);
+        assert_eq!(
+            links_in(text).collect::<Vec<_>>(),
+            ["https://nassjo.se/a", "http://b.se"]
+        );
     }
 }

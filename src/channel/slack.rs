@@ -194,7 +194,9 @@ impl Channel for Account {
     /// A webhook neither reads nor takes away: somebody has to look in that channel.
     async fn backstage(&self, post: &Post) -> Result<Backstage, SendError> {
         let behind = Self {
-            hook: self.hook.backstage(self.secrets.as_ref(), self.base_url.as_ref())?,
+            hook: self
+                .hook
+                .backstage(self.secrets.as_ref(), self.base_url.as_ref())?,
             ..self.clone()
         };
         behind.publish(post).await?;

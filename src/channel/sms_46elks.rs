@@ -21,7 +21,8 @@ use super::phone::{self, is_e164};
 use super::portrait::flaw;
 use super::transport::{Answer, Effect, Transport, below};
 use super::{
-    Backstage, Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, Shown, WallSite,
+    Backstage, Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, Shown,
+    WallSite,
 };
 use crate::clock::Timestamp;
 use crate::compose::{TextRule, sms};
@@ -355,7 +356,10 @@ impl Channel for Account {
             let alert = me["creditalert"].as_i64().unwrap_or(0);
             let low = alert.max(i64::from(self.settings.least_balance).saturating_mul(10 * ONE));
             if balance < low {
-                flaws.push(flaw("low-balance", format!("only {shown} is left on the 46elks account; fill it up")));
+                flaws.push(flaw(
+                    "low-balance",
+                    format!("only {shown} is left on the 46elks account; fill it up"),
+                ));
             }
             facts.insert("balance".to_owned(), shown);
         }

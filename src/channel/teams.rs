@@ -16,7 +16,8 @@ use url::Url;
 use super::hook::{self, Hook};
 use super::transport::{Answer, Effect, Transport};
 use super::{
-    Backstage, Capabilities, Caveat, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, Shown, WallSite, markdown,
+    Backstage, Capabilities, Caveat, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings,
+    Shown, WallSite, markdown,
 };
 use crate::compose::TextRule;
 use crate::config::section::Section;
@@ -215,7 +216,9 @@ impl Channel for Account {
     /// Only the flow knows whether it posted the card: somebody has to look in that channel.
     async fn backstage(&self, post: &Post) -> Result<Backstage, SendError> {
         let behind = Self {
-            hook: self.hook.backstage(self.secrets.as_ref(), self.base_url.as_ref())?,
+            hook: self
+                .hook
+                .backstage(self.secrets.as_ref(), self.base_url.as_ref())?,
             ..self.clone()
         };
         behind.publish(post).await?;

@@ -15,7 +15,8 @@ use super::patience::Patience;
 use super::transport::{Effect, below};
 use super::without;
 use super::{
-    Backstage, Capabilities, Profile, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, Shown, WallSite
+    Backstage, Capabilities, Channel, Identity, Kind, Pace, Parts, Profile, SecretName, Settings, Shown,
+    WallSite,
 };
 use crate::compose::TextRule;
 use crate::config::section::{Section, quoted};
@@ -119,7 +120,10 @@ fn read(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
     let backstage = section.optional::<String>("backstage_chat", CHAT);
     let backstage_chat = backstage.as_deref().and_then(Chat::parse);
     if let (Some(text), None) = (&backstage, &backstage_chat) {
-        section.problem("backstage_chat", format!("found {}, expected {CHAT}", quoted(text)));
+        section.problem(
+            "backstage_chat",
+            format!("found {}, expected {CHAT}", quoted(text)),
+        );
     }
     if backstage_chat.is_some() && backstage_chat == chat {
         section.problem("backstage_chat", "is the channel itself, which the public reads");
@@ -178,7 +182,10 @@ impl Settings for Telegram {
             base_url: site.base.clone(),
             web_url: site.base.clone(),
             read_back: self.read_back,
-            backstage_chat: self.backstage_chat.as_ref().map(|_| Chat::Name(PRACTICE_BACKSTAGE.to_owned())),
+            backstage_chat: self
+                .backstage_chat
+                .as_ref()
+                .map(|_| Chat::Name(PRACTICE_BACKSTAGE.to_owned())),
             settle_wait: self.settle_wait.min(WALL_SETTLE_WAIT),
         })
     }

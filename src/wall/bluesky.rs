@@ -93,7 +93,11 @@ impl Bluesky {
             (&Method::GET, "com.atproto.server.getSession") => {
                 self.authorize(call)?;
                 let did = call.guise.id.as_ref().unwrap_or(&self.did);
-                let handle = if call.guise.is("handle.invalid") { "handle.invalid" } else { self.handle() };
+                let handle = if call.guise.is("handle.invalid") {
+                    "handle.invalid"
+                } else {
+                    self.handle()
+                };
                 let mut body = json!({ "did": did, "handle": handle, "active": true });
                 for mark in ["suspended", "takendown", "deactivated"] {
                     if call.guise.is(mark) {
@@ -145,7 +149,11 @@ impl Bluesky {
             Some(_) => call.guise.about(256).into(),
             None => record["description"].clone(),
         };
-        let name = call.guise.name.clone().map_or_else(|| record["displayName"].clone(), Value::from);
+        let name = call
+            .guise
+            .name
+            .clone()
+            .map_or_else(|| record["displayName"].clone(), Value::from);
         json!({
             "did": self.did, "handle": self.handle(), "displayName": name, "description": description,
             "avatar": format!("{}{}", call.base, guise::AVATAR), "followersCount": call.guise.followers(),

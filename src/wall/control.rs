@@ -4,10 +4,10 @@ use http::{HeaderValue, Method, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Fault, Guise};
 use super::page;
 use super::sim::{error, reply};
 use super::state::{Request, Shared};
+use super::{Fault, Guise};
 use crate::model::{AccountId, Mode};
 
 #[derive(Deserialize)]

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use super::mastodon::text::links;
 use super::guise::{self, Dead, Other};
+use super::mastodon::text::links;
 use super::sim::{Call, Simulator, page, reply};
 use super::{Posted, ShownPicture, multipart};
 use crate::channel::facebook_page::PRACTICE_PAGE;
@@ -22,7 +22,12 @@ const MAX_PHOTO: usize = 4 * 1024 * 1024;
 /// How long the same words again are a duplicate.
 const REPEAT: SignedDuration = SignedDuration::from_mins(1);
 /// What a token may unless a test says otherwise.
-const SCOPES: &[&str] = &["pages_show_list", "pages_read_engagement", "pages_manage_posts", "public_profile"];
+const SCOPES: &[&str] = &[
+    "pages_show_list",
+    "pages_read_engagement",
+    "pages_manage_posts",
+    "public_profile",
+];
 /// Parameters that every call takes.
 const COMMON: &[&str] = &["appsecret_proof", "fields"];
 
@@ -578,7 +583,10 @@ pub(super) fn alive(call: &Call<'_>) -> Result<(), Refusal> {
     let (subcode, text) = match call.guise.dead(call.now) {
         None => return Ok(()),
         Some(Dead::Expired) => (463, "Error validating access token: Session has expired."),
-        Some(Dead::Revoked) => (458, "Error validating access token: The user has not authorized application 1234."),
+        Some(Dead::Revoked) => (
+            458,
+            "Error validating access token: The user has not authorized application 1234.",
+        ),
     };
     Err(Refusal(400, 190, Some(subcode), text.to_owned()))
 }
@@ -608,7 +616,11 @@ pub(super) fn introspect(call: &Call<'_>, is_ours: bool, kind: &str, usual: &[&s
     }
     let scopes = call.guise.scopes(usual);
     // "elsewhere": the person who consented ticked another page.
-    let target = if call.guise.is("elsewhere") { "9999" } else { object };
+    let target = if call.guise.is("elsewhere") {
+        "9999"
+    } else {
+        object
+    };
     let granular: Vec<Value> = scopes
         .iter()
         .map(|scope| json!({"scope": scope, "target_ids": [target]}))

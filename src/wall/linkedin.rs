@@ -8,8 +8,8 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::mastodon::text::links;
 use super::guise::{Dead, Other};
+use super::mastodon::text::links;
 use super::sim::{Call, Simulator, page, reply};
 use super::{Posted, ShownPicture};
 use crate::channel::linkedin::PRACTICE_PAGE;
@@ -18,7 +18,11 @@ use crate::compose::count::is_reserved_in_little_text;
 use crate::model::{AccountId, Mode};
 
 /// What a token may unless a test says otherwise.
-const SCOPES: &[&str] = &["r_organization_social", "rw_organization_admin", "w_organization_social"];
+const SCOPES: &[&str] = &[
+    "r_organization_social",
+    "rw_organization_admin",
+    "w_organization_social",
+];
 const MAX_TEXT: usize = 3000;
 /// How long the same words again are a duplicate, also of a post that was taken away.
 const REPEAT: SignedDuration = SignedDuration::from_hours(24);
@@ -126,7 +130,10 @@ impl LinkedIn {
                 }))
             }
             "introspectToken" if field("token") == self.access => {
-                let ends = call.guise.expires_at.map_or(call.now.as_second() + 5_183_999, Timestamp::as_second);
+                let ends = call
+                    .guise
+                    .expires_at
+                    .map_or(call.now.as_second() + 5_183_999, Timestamp::as_second);
                 let status = match call.guise.dead(call.now) {
                     None => "active",
                     Some(Dead::Expired) => "expired",
@@ -212,7 +219,11 @@ impl LinkedIn {
         }
         let role = call.guise.role.as_deref().unwrap_or("ADMINISTRATOR");
         if call.method != Method::GET && role == "NONE" {
-            return Err(Refusal::new(403, "ACCESS_DENIED", "Field Value validation failed: [/author]"));
+            return Err(Refusal::new(
+                403,
+                "ACCESS_DENIED",
+                "Field Value validation failed: [/author]",
+            ));
         }
         match (call.method, path.as_slice()) {
             (&Method::GET, ["rest", "organizationAcls"]) => {
@@ -229,7 +240,10 @@ impl LinkedIn {
                         "organization": author(), "role": role, "roleAssignee": "urn:li:person:abc", "state": "APPROVED",
                     })]
                 };
-                Ok(reply(200, &json!({"elements": elements, "paging": {"start": 0, "count": 100, "links": []}})))
+                Ok(reply(
+                    200,
+                    &json!({"elements": elements, "paging": {"start": 0, "count": 100, "links": []}}),
+                ))
             }
             (&Method::GET, ["rest", "networkSizes", urn]) => {
                 if escaped(urn)? != author() || call.query("edgeType") != Some("COMPANY_FOLLOWED_BY_MEMBER") {
@@ -313,10 +327,7 @@ impl LinkedIn {
             "thirdPartyDistributionChannels",
         ];
         only(&body["distribution"], &distribution)?;
-        let fixed = [
-            ("author", Value::from(author())),
-            ("visibility", "PUBLIC".into()),
-        ];
+        let fixed = [("author", Value::from(author())), ("visibility", "PUBLIC".into())];
         let is_draft = body["lifecycleState"] == "DRAFT";
         if !is_draft && body["lifecycleState"] != "PUBLISHED" {
             return Err(Refusal::field("lifecycleState"));
@@ -329,13 +340,12 @@ impl LinkedIn {
         }
         let commentary = commentary(&body["commentary"])?;
         let pictures = self.attached(&body["content"])?;
-        let same = self
-            .posts
-            .iter()
-            .rev()
-            .find(|post| {
-                !is_draft && !post.is_draft && post.commentary == commentary && call.now.duration_since(post.at) < REPEAT
-            });
+        let same = self.posts.iter().rev().find(|post| {
+            !is_draft
+                && !post.is_draft
+                && post.commentary == commentary
+                && call.now.duration_since(post.at) < REPEAT
+        });
         if let Some(original) = same {
             let text = format!("Content is a duplicate of {}", original.urn);
             return Err(Refusal::new(422, "DUPLICATE_POST", text));
@@ -459,7 +469,11 @@ impl LinkedIn {
                 .map_err(|_| Refusal::field(name))
         };
         let (start, count) = (number("start", 0)?, number("count", 10)?.min(100));
-        let mut all: Vec<&Post> = self.posts.iter().filter(|post| !post.deleted && !post.is_draft).collect();
+        let mut all: Vec<&Post> = self
+            .posts
+            .iter()
+            .filter(|post| !post.deleted && !post.is_draft)
+            .collect();
         all.sort_by_key(|post| std::cmp::Reverse(post.edited_at.unwrap_or(post.at)));
         let own = all.iter().skip(start).take(count).map(|post| show(post));
         // What others made is only on the first page.
@@ -487,7 +501,10 @@ impl Simulator for LinkedIn {
         let path: Vec<&str> = call.path.trim_matches('/').split('/').collect();
         if let (&Method::GET, ["feed", "update", urn]) = (call.method, path.as_slice()) {
             let urn = decode(urn);
-            let post = self.posts.iter().find(|post| post.urn == urn && !post.deleted && !post.is_draft);
+            let post = self
+                .posts
+                .iter()
+                .find(|post| post.urn == urn && !post.deleted && !post.is_draft);
             return page(post.map(|post| rendered(&post.commentary)).as_deref());
         }
         self.route(&mut call).unwrap_or_else(|refusal| refusal.answer())

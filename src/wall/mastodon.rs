@@ -7,8 +7,8 @@ use http::{HeaderValue, Method, Response};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::guise::{self, Dead, Guise, Other};
 use super::Posted;
+use super::guise::{self, Dead, Guise, Other};
 use super::sim::{Call, Simulator, error, page, reply};
 use crate::clock::Timestamp;
 use crate::model::{AccountId, Mode};
@@ -158,7 +158,9 @@ impl Mastodon {
             None => {}
         }
         let scopes = call.guise.scopes(SCOPES);
-        if needed(&method, &path).is_some_and(|needs| !needs.iter().any(|need| scopes.iter().any(|has| has == need))) {
+        if needed(&method, &path)
+            .is_some_and(|needs| !needs.iter().any(|need| scopes.iter().any(|has| has == need)))
+        {
             return error(403, "This action is outside the authorized scopes");
         }
         let known = match path.as_slice() {
@@ -176,7 +178,9 @@ impl Mastodon {
                 200,
                 &json!({"name": "vardkase", "website": null, "scopes": scopes}),
             ),
-            (&Method::GET, ["api", "v1", "accounts", id, "statuses"]) if *id == self.id(call.guise) => self.list(call),
+            (&Method::GET, ["api", "v1", "accounts", id, "statuses"]) if *id == self.id(call.guise) => {
+                self.list(call)
+            }
             (&Method::POST, ["api", "v1", "statuses"]) => self.create(call),
             (&Method::GET, ["api", "v1", "statuses", id]) => {
                 self.with(id, |status| reply(200, &status.show(call.base, &self.shelf)))
@@ -442,7 +446,10 @@ impl Mastodon {
         let own = shown.iter().map(|status| status.show(call.base, &self.shelf));
         let others = call.guise.others.iter().map(|other| other_status(other, call));
         // What others made is only on the first page.
-        let page = others.filter(|_| call.query("max_id").is_none()).chain(own).collect();
+        let page = others
+            .filter(|_| call.query("max_id").is_none())
+            .chain(own)
+            .collect();
         let mut answer = reply(200, &Value::Array(page));
         if let (true, Some(last)) = (more, shown.last()) {
             let next = format!(

@@ -201,7 +201,10 @@ impl Matrix {
             (&Method::GET, ["joined_members"]) => {
                 let count = usize::try_from(call.guise.followers().min(5000)).unwrap_or_default();
                 let joined = (0..count).map(|n| (format!("@boende{n}:ovning"), json!({})));
-                reply(200, &json!({ "joined": joined.collect::<serde_json::Map<_, _>>() }))
+                reply(
+                    200,
+                    &json!({ "joined": joined.collect::<serde_json::Map<_, _>>() }),
+                )
             }
             (&Method::GET, ["messages"]) => self.messages(call),
             (&Method::GET, ["event", id]) => match self.find(id) {
@@ -238,7 +241,12 @@ impl Matrix {
                 }
             }
             (&Method::PUT, ["redact", id, _]) => {
-                for posted in call.book.backstage.iter_mut().filter(|posted| posted.remote_id == *id) {
+                for posted in call
+                    .book
+                    .backstage
+                    .iter_mut()
+                    .filter(|posted| posted.remote_id == *id)
+                {
                     posted.deleted_at = posted.deleted_at.or(Some(call.now));
                 }
                 reply(200, &json!({ "event_id": format!("{id}-redacted") }))
@@ -476,7 +484,11 @@ impl Matrix {
             }
             "m.room.topic" => reply(200, &json!({ "topic": call.guise.about(2000) })),
             "m.room.join_rules" => {
-                let rule = if call.guise.is("invite") { "invite" } else { "public" };
+                let rule = if call.guise.is("invite") {
+                    "invite"
+                } else {
+                    "public"
+                };
                 reply(200, &json!({ "join_rule": rule }))
             }
             "m.room.encryption" if call.guise.is("encrypted") => {

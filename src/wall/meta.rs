@@ -48,7 +48,11 @@ impl Tokens {
         };
         if self.valid.iter().any(|valid| valid == token) {
             // It may ask about itself even when it is dead.
-            return if call.path.ends_with("/debug_token") { Ok(()) } else { alive(call) };
+            return if call.path.ends_with("/debug_token") {
+                Ok(())
+            } else {
+                alive(call)
+            };
         }
         let text = "Error validating access token: The session is invalid.";
         Err(Refusal(400, 190, Some(467), text.to_owned()))
@@ -257,7 +261,11 @@ impl Outlet {
         let more = shown.len() > limit;
         shown.truncate(limit);
         // What others made is only on the first page.
-        let others = call.guise.others.iter().filter(|_| parameters.get("after").is_none());
+        let others = call
+            .guise
+            .others
+            .iter()
+            .filter(|_| parameters.get("after").is_none());
         let others = others.map(|other| Media {
             id: other.id.clone(),
             text: other.text.clone(),

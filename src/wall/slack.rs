@@ -161,7 +161,13 @@ fn entities(text: &str) -> Option<String> {
 
 impl Simulator for Slack {
     fn secrets(&self) -> Vec<(String, String)> {
-        let hook = |token: &str| format!("https://hooks.slack.com/services/{}/{}/{token}", Self::TEAM, Self::HOOK);
+        let hook = |token: &str| {
+            format!(
+                "https://hooks.slack.com/services/{}/{}/{token}",
+                Self::TEAM,
+                Self::HOOK
+            )
+        };
         vec![
             ("webhook".to_owned(), hook(&self.token)),
             ("backstage_webhook".to_owned(), hook(&self.hidden)),

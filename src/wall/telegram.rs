@@ -100,15 +100,23 @@ impl Telegram {
         if method != "getMe" {
             Self::check_chat(&given)?;
         }
-        if matches!(call.guise.role.as_deref(), Some("left" | "kicked")) && method != "getMe" && method != "getChatMember" {
-            return Err(Refusal::new(403, "Forbidden: bot is not a member of the channel chat"));
+        if matches!(call.guise.role.as_deref(), Some("left" | "kicked"))
+            && method != "getMe"
+            && method != "getChatMember"
+        {
+            return Err(Refusal::new(
+                403,
+                "Forbidden: bot is not a member of the channel chat",
+            ));
         }
         let need = match method.as_str() {
             "sendMessage" | "sendPhoto" => Some("can_post_messages"),
             "pinChatMessage" | "unpinChatMessage" => Some("can_edit_messages"),
             _ => None,
         };
-        if need.is_some_and(|need| Self::status(call) != "administrator" || !rights(call).iter().any(|has| has == need)) {
+        if need.is_some_and(|need| {
+            Self::status(call) != "administrator" || !rights(call).iter().any(|has| has == need)
+        }) {
             return Err(Refusal::bad("need administrator rights in the channel chat"));
         }
         match method.as_str() {
@@ -183,7 +191,12 @@ impl Telegram {
             "deleteMessages" => {
                 let ids = given.fields["message_ids"].as_array().into_iter().flatten();
                 let ids: Vec<String> = ids.map(Value::to_string).collect();
-                for posted in call.book.backstage.iter_mut().filter(|posted| ids.contains(&posted.remote_id)) {
+                for posted in call
+                    .book
+                    .backstage
+                    .iter_mut()
+                    .filter(|posted| ids.contains(&posted.remote_id))
+                {
                     posted.deleted_at = posted.deleted_at.or(Some(call.now));
                 }
                 Ok(Value::Bool(true))

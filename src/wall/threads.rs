@@ -52,8 +52,12 @@ impl Threads {
             return self.tokens.introspect(call, parameters, SCOPES, PRACTICE_USER);
         }
         let need = match (call.method, path) {
-            (&Method::POST, [.., "threads"]) if parameters.get("reply_to_id").is_some() => "threads_manage_replies",
-            (&Method::POST, _) | (&Method::GET, [.., "threads_publishing_limit"]) => "threads_content_publish",
+            (&Method::POST, [.., "threads"]) if parameters.get("reply_to_id").is_some() => {
+                "threads_manage_replies"
+            }
+            (&Method::POST, _) | (&Method::GET, [.., "threads_publishing_limit"]) => {
+                "threads_content_publish"
+            }
             (&Method::DELETE, _) => "threads_delete",
             (_, [.., "replies"]) => "threads_read_replies",
             _ => "threads_basic",

@@ -103,7 +103,9 @@ impl X {
         }
         let path: Vec<&str> = call.path.trim_matches('/').split('/').collect();
         if level(call) == "read" && call.method != Method::GET {
-            return Err(Refusal::forbidden("Your client app is not configured with the appropriate oauth1 app permissions for this endpoint."));
+            return Err(Refusal::forbidden(
+                "Your client app is not configured with the appropriate oauth1 app permissions for this endpoint.",
+            ));
         }
         match (call.method, path.as_slice()) {
             (&Method::POST, ["2", "tweets"]) => self.create(call),
@@ -139,7 +141,11 @@ impl X {
         let (short, long) = ("https://t.co/profil0001", "https://nassjo.se");
         // Addresses come shortened, with what they lead to beside the text.
         let is_there = about.contains(long);
-        let urls = if is_there { json!([{"url": short, "expanded_url": long}]) } else { json!([]) };
+        let urls = if is_there {
+            json!([{"url": short, "expanded_url": long}])
+        } else {
+            json!([])
+        };
         let user = json!({
             "id": guise.id.as_deref().unwrap_or(PRACTICE_USER), "name": guise.name.as_ref().unwrap_or(&self.name),
             "username": "kommun", "protected": guise.is("protected"), "verified": false,
@@ -154,7 +160,8 @@ impl X {
         let asked = call.query("user.fields").unwrap_or_default().split(',');
         for field in asked.filter(|field| !field.is_empty()) {
             let value = user.get(field);
-            let value = value.ok_or_else(|| Refusal::invalid(format!("user.fields: [{field}] is unknown")))?;
+            let value =
+                value.ok_or_else(|| Refusal::invalid(format!("user.fields: [{field}] is unknown")))?;
             if !value.is_null() {
                 shown[field] = value.clone();
             }
@@ -465,7 +472,9 @@ impl X {
 /// What our tokens may, as the header says it.
 fn level<'a>(call: &Call<'a>) -> &'a str {
     let scopes = call.guise.scopes.as_ref();
-    scopes.and_then(|scopes| scopes.first()).map_or("read-write", String::as_str)
+    scopes
+        .and_then(|scopes| scopes.first())
+        .map_or("read-write", String::as_str)
 }
 
 impl Simulator for X {

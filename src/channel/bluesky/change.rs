@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::fault::Fault;
 use super::session::Session;
-use super::{PROFILE, Bluesky, Effect, Found, POSTS, Place, parts, record, unreadable};
+use super::{Bluesky, Effect, Found, POSTS, PROFILE, Place, parts, record, unreadable};
 use crate::model::{Post, Reason, Receipt, SendError};
 
 /// A profile's only key.

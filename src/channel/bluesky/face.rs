@@ -36,7 +36,12 @@ impl Bluesky {
         let mut rights = scope.map(|scope| Rights::compare([scope], &[SCOPES], &[]));
         let mut flaws = Vec::new();
         if let Some(rights) = &mut rights {
-            rights.surplus = rights.held.iter().filter(|held| *held != SCOPES[0]).cloned().collect();
+            rights.surplus = rights
+                .held
+                .iter()
+                .filter(|held| *held != SCOPES[0])
+                .cloned()
+                .collect();
             if rights.held.contains("com.atproto.access") {
                 let text = "the session was made with the account's own password, which may do everything; make an app \
                             password";
@@ -45,7 +50,8 @@ impl Bluesky {
         }
         let handle = text("handle").filter(|handle| handle != "handle.invalid");
         if handle.is_none() {
-            let text = "the account's name does not lead to it (handle.invalid): look at the DNS record of the name";
+            let text =
+                "the account's name does not lead to it (handle.invalid): look at the DNS record of the name";
             flaws.push(flaw("handle-invalid", text));
         }
         Ok(Identity {
@@ -60,14 +66,21 @@ impl Bluesky {
                 ("session until", session.expires().map(|until| until.to_string())),
                 (
                     "requests left",
-                    answer.header("ratelimit-remaining").map(|left| left.chars().take(20).collect()),
+                    answer
+                        .header("ratelimit-remaining")
+                        .map(|left| left.chars().take(20).collect()),
                 ),
             ]),
         })
     }
 
     /// One reading question with our own account's id in it; `Ok(None)` if the server knows nobody who answers it.
-    async fn read(&self, nsid: &str, account: &str, more: &[(&str, &str)]) -> Result<Option<Value>, SendError> {
+    async fn read(
+        &self,
+        nsid: &str,
+        account: &str,
+        more: &[(&str, &str)],
+    ) -> Result<Option<Value>, SendError> {
         let (_, answer) = self
             .authorized(Effect::Reads, |session| {
                 self.call(session, Method::GET, nsid)
@@ -77,7 +90,9 @@ impl Bluesky {
             .await?;
         match answer {
             Ok(answer) => {
-                let body = answer.json().ok_or_else(|| SendError::NotSent(unreadable(&answer)))?;
+                let body = answer
+                    .json()
+                    .ok_or_else(|| SendError::NotSent(unreadable(&answer)))?;
                 Ok(Some(body))
             }
             Err(Fault::NotFound | Fault::Other(SendError::Refused(_))) => Ok(None),
@@ -139,7 +154,9 @@ impl Bluesky {
         });
         let description = record["value"]["description"].as_str().unwrap_or_default();
         let session = self.sessions.current().await?;
-        let name = record["value"]["displayName"].as_str().filter(|name| !name.is_empty());
+        let name = record["value"]["displayName"]
+            .as_str()
+            .filter(|name| !name.is_empty());
         Ok(Profile {
             name: name.unwrap_or(session.handle()).chars().take(100).collect(),
             texts: portrait::texts([description]),

@@ -30,7 +30,8 @@ const LOST: &[(&str, &str)] = &[(
 )];
 const PLACE: &str = "as an unpublished post";
 /// What anybody can read of the page, and what administrators can.
-const PORTRAIT: &str = "id,name,link,about,description,general_info,mission,website,phone,emails,followers_count,picture";
+const PORTRAIT: &str =
+    "id,name,link,about,description,general_info,mission,website,phone,emails,followers_count,picture";
 
 impl Account {
     pub(super) async fn identify(&self) -> Result<Identity, SendError> {
@@ -56,17 +57,26 @@ impl Account {
         if about["is_published"] == false {
             let text = "the public does not see the page: publish it in its settings";
             flaws.push(flaw("unpublished", text));
-            facts.insert("is_published".to_owned(), "no: the public does not see the page".to_owned());
+            facts.insert(
+                "is_published".to_owned(),
+                "no: the public does not see the page".to_owned(),
+            );
         }
         flaws.extend(self.outdated(&answer));
         let token = self.token_told().await?;
         let mut rights = None;
         if let Some(token) = &token {
             flaws.extend(token.flaws(self.http.now()));
-            facts.extend(token.kind.clone().map(|kind| ("token_type".to_owned(), brief(&kind))));
+            facts.extend(
+                token
+                    .kind
+                    .clone()
+                    .map(|kind| ("token_type".to_owned(), brief(&kind))),
+            );
             let compared = Rights::compare(token.scopes.iter().cloned(), NEEDS, BESIDE);
             if compared.missing.contains("pages_manage_posts") {
-                let text = format!("the token may not post on page {page}; make one with pages_manage_posts for it");
+                let text =
+                    format!("the token may not post on page {page}; make one with pages_manage_posts for it");
                 return Err(SendError::Refused(Reason::new("scope", text)));
             }
             flaws.extend(portrait::missing(&compared, LOST));
@@ -87,17 +97,26 @@ impl Account {
         let configured = self.settings.version.as_str();
         let served = answer.header("facebook-api-version")?;
         (served != configured).then(|| {
-            let text = format!("{configured} is not served any more, {} is; set `version`", brief(served));
+            let text = format!(
+                "{configured} is not served any more, {} is; set `version`",
+                brief(served)
+            );
             flaw("version-sunset", text)
         })
     }
 
     /// What the service tells of our token.
     async fn token_told(&self) -> Result<Option<token::Token>, SendError> {
-        let secret = self.secrets.require("access_token").map_err(SendError::Credential)?;
+        let secret = self
+            .secrets
+            .require("access_token")
+            .map_err(SendError::Credential)?;
         let ours = [("input_token", secret.expose_secret())];
-        match self.send(Method::GET, &["debug_token"], &ours, Effect::Reads).await {
-            Ok(answer) => token::told(&answer, &self.settings.page_id),
+        match self
+            .send(Method::GET, &["debug_token"], &ours, Effect::Reads)
+            .await
+        {
+            Ok(answer) => token::told(&answer, Some(&self.settings.page_id)),
             Err(_) => Ok(None),
         }
     }
@@ -110,7 +129,9 @@ impl Account {
             ("limit", "10"),
         ];
         let (posts, _) = self.get(&[page, "published_posts"], &latest).await?;
-        let posts = posts["data"].as_array().ok_or_else(|| no_sense("no list of posts"))?;
+        let posts = posts["data"]
+            .as_array()
+            .ok_or_else(|| no_sense("no list of posts"))?;
         // Only a token of somebody who manages the page is told this.
         let roles = self.get(&[page, "roles"], &[("fields", "id,name,tasks")]).await;
         let roles = roles.map_or(Value::Null, |(roles, _)| roles);
@@ -122,10 +143,20 @@ impl Account {
         let text = |field: &str| about[field].as_str().unwrap_or_default();
         let emails = about["emails"].as_array().into_iter().flatten();
         let emails: Vec<&str> = emails.filter_map(Value::as_str).collect();
-        let said = ["about", "description", "general_info", "mission", "website", "phone"].map(text);
+        let said = [
+            "about",
+            "description",
+            "general_info",
+            "mission",
+            "website",
+            "phone",
+        ]
+        .map(text);
         let said = || said.into_iter().chain(emails.iter().copied());
         let picture = &about["picture"]["data"];
-        let picture = picture["url"].as_str().filter(|_| picture["is_silhouette"] != true);
+        let picture = picture["url"]
+            .as_str()
+            .filter(|_| picture["is_silhouette"] != true);
         let latest = posts.iter().filter_map(|post| {
             let by = ["application", "admin_creator", "from"];
             let by = by.into_iter().find_map(|field| post[field]["name"].as_str());
@@ -143,7 +174,11 @@ impl Account {
             followers: about["followers_count"].as_u64(),
             posts: None,
             latest: portrait::newest(latest),
-            admins: admins.filter_map(|one| one["name"].as_str()).take(50).map(brief).collect(),
+            admins: admins
+                .filter_map(|one| one["name"].as_str())
+                .take(50)
+                .map(brief)
+                .collect(),
         })
     }
 
@@ -156,7 +191,9 @@ impl Account {
             ("fields", fields),
         ];
         let path = [self.settings.page_id.as_str(), "feed"];
-        let answer = self.send(Method::POST, &path, &parameters, Effect::Writes).await?;
+        let answer = self
+            .send(Method::POST, &path, &parameters, Effect::Writes)
+            .await?;
         if let Some(fault) = graph::fault(&answer) {
             return Err(self.on_create(fault, post, 0));
         }

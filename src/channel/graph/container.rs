@@ -14,8 +14,8 @@ use serde_json::Value;
 use super::Fault;
 use super::client::{Graph, Trouble, id, trouble};
 use super::readback::{self, Look};
-use crate::channel::patience::{Patience, Search};
 use crate::channel::Backstage;
+use crate::channel::patience::{Patience, Search};
 use crate::channel::transport::{Answer, Effect};
 use crate::channel::without;
 use crate::model::{Busy, Question, Reason, Receipt, SendError, Settled, Steps};
@@ -148,7 +148,8 @@ pub(in crate::channel) async fn hidden(
             removed: false,
         }),
         Standing::Published => {
-            let text = format!("container {container} was published by the service itself; take the post away");
+            let text =
+                format!("container {container} was published by the service itself; take the post away");
             Err(SendError::Refused(Reason::new("backstage-public", text)))
         }
         Standing::InProgress => {

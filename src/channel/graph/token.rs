@@ -25,12 +25,12 @@ pub(in crate::channel) struct Token {
     pub kind: Option<String>,
 }
 
-/// Reads what is told of a token about `object`. `Ok(None)` if the service does not tell it this token: the account itself
+/// Reads what is told of a token about `object`, or in general. `Ok(None)` if the service does not tell it this token: the account itself
 /// has answered by then, so that this makes it no less reachable.
 ///
 /// # Errors
 /// If the service says that the token is dead.
-pub(in crate::channel) fn told(answer: &Answer, object: &str) -> Result<Option<Token>, SendError> {
+pub(in crate::channel) fn told(answer: &Answer, object: Option<&str>) -> Result<Option<Token>, SendError> {
     if trouble(answer).is_some() {
         return Ok(None);
     }
@@ -53,12 +53,15 @@ pub(in crate::channel) fn told(answer: &Answer, object: &str) -> Result<Option<T
 }
 
 /// A scope that is given for other objects only is none.
-fn scopes(data: &Value, object: &str) -> BTreeSet<String> {
+fn scopes(data: &Value, object: Option<&str>) -> BTreeSet<String> {
     let granular = data["granular_scopes"].as_array();
     let elsewhere = |scope: &str| {
         let named = granular.into_iter().flatten().find(|one| one["scope"] == scope);
         let targets = named.and_then(|one| one["target_ids"].as_array());
-        targets.is_some_and(|targets| !targets.iter().any(|target| target == object))
+        let lacks = |targets: &Vec<Value>, object: &str| !targets.iter().any(|target| target == object);
+        targets
+            .zip(object)
+            .is_some_and(|(targets, object)| lacks(targets, object))
     };
     let all = data["scopes"].as_array().into_iter().flatten();
     all.filter_map(Value::as_str)
@@ -107,7 +110,7 @@ mod tests {
         let body = r#"{"data":{"is_valid":true,"type":"PAGE","expires_at":0,"data_access_expires_at":1797776000,
             "scopes":["pages_manage_posts","pages_show_list","pages_read_engagement"],"granular_scopes":[
             {"scope":"pages_manage_posts","target_ids":["77"]},{"scope":"pages_show_list","target_ids":["77","1055"]}]}}"#;
-        let token = told(&answer(200, body), "1055").unwrap().unwrap();
+        let token = told(&answer(200, body), Some("1055")).unwrap().unwrap();
         assert_eq!(token.expires_at, None);
         let scopes: Vec<&str> = token.scopes.iter().map(String::as_str).collect();
         assert_eq!(scopes, ["pages_read_engagement", "pages_show_list"]);
@@ -119,16 +122,19 @@ mod tests {
     #[test]
     fn a_dead_token_is_told_by_its_code_and_what_is_not_told_is_no_harm() {
         let dead = r#"{"data":{"is_valid":false,"error":{"code":190,"subcode":463,"message":"expired"}}}"#;
-        let error = told(&answer(200, dead), "1").unwrap_err();
+        let error = told(&answer(200, dead), None).unwrap_err();
         assert!(matches!(error, SendError::Credential(_)));
         assert_eq!(error.reason().code, "graph-190-463");
         for (status, body) in [
-            (400, r#"{"error":{"code":100,"message":"(#100) You must provide an app access token"}}"#),
+            (
+                400,
+                r#"{"error":{"code":100,"message":"(#100) You must provide an app access token"}}"#,
+            ),
             (200, "{}"),
             (200, "nonsense"),
             (500, ""),
         ] {
-            assert_eq!(told(&answer(status, body), "1"), Ok(None), "{body}");
+            assert_eq!(told(&answer(status, body), None), Ok(None), "{body}");
         }
     }
 }

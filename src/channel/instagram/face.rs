@@ -55,7 +55,8 @@ impl Account {
         let website = me["website"].as_str().filter(|text| !text.is_empty());
         facts.insert("website".to_owned(), website.map_or("none".to_owned(), brief));
         if website.is_none() {
-            let text = "the profile names no website, and nothing can be clicked in a post: set it in the app";
+            let text =
+                "the profile names no website, and nothing can be clicked in a post: set it in the app";
             flaws.push(flaw("no-website", text));
         }
         if me["is_published"] == false {
@@ -76,7 +77,10 @@ impl Account {
             let left = total.saturating_sub(used);
             facts.insert("posts_left".to_owned(), left.to_string());
             if left == 0 {
-                flaws.push(flaw("no-quota", format!("none of the day's {total} posts is left; they come back one by one")));
+                flaws.push(flaw(
+                    "no-quota",
+                    format!("none of the day's {total} posts is left; they come back one by one"),
+                ));
             }
         }
         let public = &self.settings.public;
@@ -101,7 +105,9 @@ impl Account {
         Ok(Identity {
             name: brief(name),
             id: Some(user.to_owned()),
-            expires_at: token.and_then(|token| token.expires_at).or(renewal::until(&self.graph)),
+            expires_at: token
+                .and_then(|token| token.expires_at)
+                .or(renewal::until(&self.graph)),
             rights,
             flaws,
             facts,
@@ -116,7 +122,7 @@ impl Account {
         let secret = self.graph.token()?;
         let ours = [("input_token", secret.expose_secret())];
         match self.graph.unversioned(&["debug_token"], &ours).await {
-            Ok(answer) => token::told(&answer, &self.settings.user_id),
+            Ok(answer) => token::told(&answer, Some(&self.settings.user_id)),
             Err(_) => Ok(None),
         }
     }
@@ -130,7 +136,9 @@ impl Account {
         let me = self.graph.get(&[user], &[("fields", fields)]).await?;
         let latest = [("fields", "id,timestamp"), ("limit", "10")];
         let posts = self.graph.get(&self.list(), &latest).await?;
-        let posts = posts["data"].as_array().ok_or_else(|| no_sense("no list of posts"))?;
+        let posts = posts["data"]
+            .as_array()
+            .ok_or_else(|| no_sense("no list of posts"))?;
         let latest = posts
             .iter()
             .filter_map(|post| portrait::latest(post["id"].as_str(), readback::made(post), None));

@@ -20,10 +20,22 @@ const NEEDS: &[&[&str]] = &[
     &["rw_organization_admin", "r_organization_admin"],
 ];
 /// What LinkedIn gives along with it.
-const BESIDE: &[&str] = &["r_organization_admin", "openid", "profile", "r_basicprofile", "r_liteprofile"];
+const BESIDE: &[&str] = &[
+    "r_organization_admin",
+    "openid",
+    "profile",
+    "r_basicprofile",
+    "r_liteprofile",
+];
 const LOST: &[(&str, &str)] = &[
-    ("r_organization_social", "a post of unknown outcome cannot be looked for"),
-    ("rw_organization_admin", "neither the page nor who may post on it can be read"),
+    (
+        "r_organization_social",
+        "a post of unknown outcome cannot be looked for",
+    ),
+    (
+        "rw_organization_admin",
+        "neither the page nor who may post on it can be read",
+    ),
 ];
 /// Roles that may post for the page; the second is spelled in both ways (reference page §2).
 const ROLES: &[&str] = &[
@@ -52,7 +64,9 @@ impl Account {
         let session = self.sessions.current().await?;
         let token = self.introspect(&session).await?;
         // Long before it ends, and not only when it is not taken any more.
-        let is_ending = token.ends.is_some_and(|ends| later(now, super::session::EARLY) >= ends);
+        let is_ending = token
+            .ends
+            .is_some_and(|ends| later(now, super::session::EARLY) >= ends);
         let session = if is_ending && session.can_renew() {
             self.sessions.renewed(&session).await.unwrap_or(session)
         } else {
@@ -145,7 +159,9 @@ impl Account {
         ];
         let answer = self.sessions.ask("introspectToken", &form).await?;
         let Some(token) = answer.json().filter(|_| answer.is_success()) else {
-            return Ok(untold("LinkedIn does not tell: are client_id and client_secret right?"));
+            return Ok(untold(
+                "LinkedIn does not tell: are client_id and client_secret right?",
+            ));
         };
         if token["active"] == false {
             let text = "the token is not active any more; have an administrator of the page sign in anew";
@@ -167,7 +183,8 @@ impl Account {
         let url = self.url(&["rest", "organizations", &self.settings.organization]);
         let (page, _) = self.ok(Ask::get(url)).await?;
         let mut url = self.named("networkSizes", &self.author());
-        url.query_pairs_mut().append_pair("edgeType", "COMPANY_FOLLOWED_BY_MEMBER");
+        url.query_pairs_mut()
+            .append_pair("edgeType", "COMPANY_FOLLOWED_BY_MEMBER");
         let size = self.ok(Ask::get(url)).await.map_or(Value::Null, |(size, _)| size);
         let mut url = self.url(&["rest", "posts"]);
         url.query_pairs_mut()
@@ -180,7 +197,9 @@ impl Account {
             ..Ask::get(url)
         };
         let (posts, _) = self.ok(ask).await?;
-        let elements = posts["elements"].as_array().ok_or_else(|| no_sense("no list of posts"))?;
+        let elements = posts["elements"]
+            .as_array()
+            .ok_or_else(|| no_sense("no list of posts"))?;
         let published = elements.iter().filter(|post| post["lifecycleState"] != "DRAFT");
         let latest = published.filter_map(|post| {
             let by = post["lastModifiedBy"].as_str().or(post["createdBy"].as_str());
@@ -234,7 +253,8 @@ impl Account {
         let is_public = matches!(&read, Ok((draft, _)) if draft["lifecycleState"] == "PUBLISHED");
         let read = read.map(|(draft, _)| {
             let commentary = draft["commentary"].as_str().unwrap_or_default();
-            draft["lifecycleState"] == "DRAFT" && little::written(commentary) == little::normal(&post.rendering.text)
+            draft["lifecycleState"] == "DRAFT"
+                && little::written(commentary) == little::normal(&post.rendering.text)
         });
         let ask = Ask {
             restli: Some("DELETE"),

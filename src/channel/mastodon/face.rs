@@ -35,16 +35,28 @@ impl Account {
         let acct = acct.ok_or_else(|| no_sense("the account has no name"))?;
         let mut flaws = Vec::new();
         for (mark, text) in [
-            ("suspended", "the server has suspended the account: nobody sees its posts; write to the server's moderators"),
-            ("limited", "the server has limited the account: only followers see its posts; write to the server's moderators"),
-            ("locked", "followers have to be let in one by one; switch that off in the account's settings"),
+            (
+                "suspended",
+                "the server has suspended the account: nobody sees its posts; write to the server's moderators",
+            ),
+            (
+                "limited",
+                "the server has limited the account: only followers see its posts; write to the server's moderators",
+            ),
+            (
+                "locked",
+                "followers have to be let in one by one; switch that off in the account's settings",
+            ),
         ] {
             if me[mark] == true {
                 flaws.push(flaw(mark, text));
             }
         }
         if me["moved"].is_object() {
-            flaws.push(flaw("moved", "the account says that it has moved to another one; readers are led away"));
+            flaws.push(flaw(
+                "moved",
+                "the account says that it has moved to another one; readers are led away",
+            ));
         }
         let instance = self.instance().await?.unwrap_or_default();
         let text = |value: &Value| match value {
@@ -63,7 +75,10 @@ impl Account {
         ]);
         for mark in ["suspended", "limited"] {
             if me[mark] == true {
-                facts.insert(mark.to_owned(), "yes: the public may not see the posts".to_owned());
+                facts.insert(
+                    mark.to_owned(),
+                    "yes: the public may not see the posts".to_owned(),
+                );
             }
         }
         let rights = scopes.map(|scopes| Rights::compare(scopes, NEEDS, BESIDE));
@@ -124,7 +139,12 @@ impl Account {
         Ok(Profile {
             name: brief(name.or(me["acct"].as_str()).unwrap_or_default()),
             texts: portrait::texts(said()),
-            links: portrait::links(me["url"].as_str().into_iter().chain(said().flat_map(portrait::links_in))),
+            links: portrait::links(
+                me["url"]
+                    .as_str()
+                    .into_iter()
+                    .chain(said().flat_map(portrait::links_in)),
+            ),
             picture: portrait::picture(&self.http, &self.settings.server, avatar).await,
             followers: me["followers_count"].as_u64(),
             posts: me["statuses_count"].as_u64(),

@@ -24,7 +24,9 @@ impl Account {
         let topic = text(self.state("m.room.topic").await?, "topic");
         // In a room with very many the list is more than we read.
         let members = self.get(self.in_room(&["joined_members"])).await.ok();
-        let members = members.filter(|answer| answer.is_success()).and_then(|answer| answer.json());
+        let members = members
+            .filter(|answer| answer.is_success())
+            .and_then(|answer| answer.json());
         let members = members.and_then(|body| body["joined"].as_object().map(serde_json::Map::len));
         let filter = json!({ "types": ["m.room.message"], "senders": [me] }).to_string();
         let mut url = self.in_room(&["messages"]);
@@ -37,7 +39,9 @@ impl Account {
             return Err(verdict::of_read(&answer));
         }
         let page = answer.json().ok_or_else(|| no_sense("it is not JSON"))?;
-        let events = page["chunk"].as_array().ok_or_else(|| no_sense("no list of messages"))?;
+        let events = page["chunk"]
+            .as_array()
+            .ok_or_else(|| no_sense("no list of messages"))?;
         // What was taken away is empty; what changes another message is no post.
         let posts = events
             .iter()
@@ -70,7 +74,10 @@ impl Account {
         };
         let place = |rest: &[&str]| {
             let room = ["_matrix", "client", "v3", "rooms", room.as_str()];
-            below(&self.settings.server, room.into_iter().chain(rest.iter().copied()))
+            below(
+                &self.settings.server,
+                room.into_iter().chain(rest.iter().copied()),
+            )
         };
         let key = format!("backstage-{}", post.key);
         let body = json!({ "msgtype": "m.text", "body": post.rendering.text, "m.mentions": {} });

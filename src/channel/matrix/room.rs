@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::{Account, content, no_sense, verdict};
 use crate::channel::portrait::{self, flaw};
-use crate::channel::{Identity, Rights};
 use crate::channel::transport::{Answer, Effect, below};
+use crate::channel::{Identity, Rights};
 use crate::clock::Timestamp;
 use crate::model::{Question, Reason, SendError};
 
@@ -156,7 +156,9 @@ impl Account {
             let text = "residents cannot join the room by themselves; make it public in its settings";
             flaws.push(flaw("not-public", text));
         }
-        let held = POWERS.iter().filter(|(kind, otherwise, default)| powers.may(otherwise, kind, *default));
+        let held = POWERS
+            .iter()
+            .filter(|(kind, otherwise, default)| powers.may(otherwise, kind, *default));
         let held = held.map(|(kind, _, _)| (*kind).to_owned());
         let rights = Rights::compare(held, NEEDS, &[]);
         flaws.extend(portrait::missing(&rights, LOST));

@@ -73,7 +73,8 @@ impl Account {
             flaws.push(flaw("private", text));
         }
         let flags = member.as_object().into_iter().flatten();
-        let held = flags.filter(|(name, value)| name.starts_with("can_") && *name != "can_be_edited" && **value == true);
+        let held = flags
+            .filter(|(name, value)| name.starts_with("can_") && *name != "can_be_edited" && **value == true);
         let held = held.map(|(name, _)| name.clone()).take(40).chain([brief(status)]);
         let needs = if is_channel { IN_CHANNEL } else { IN_GROUP };
         let rights = Rights::compare(held, needs, BESIDE);
@@ -87,7 +88,10 @@ impl Account {
                 ("bot", text(&me["username"])),
                 ("type", text(&chat["type"])),
                 ("id", Some(chat["id"].to_string())),
-                ("public_name", public_name.or_else(|| Some("none: private".to_owned()))),
+                (
+                    "public_name",
+                    public_name.or_else(|| Some("none: private".to_owned())),
+                ),
                 (
                     "may_pin",
                     yes_or(
@@ -120,7 +124,12 @@ impl Account {
         Ok(Profile {
             name: brief(chat["title"].as_str().unwrap_or_default()),
             texts: portrait::texts([description]),
-            links: portrait::links(address.as_deref().into_iter().chain(portrait::links_in(description))),
+            links: portrait::links(
+                address
+                    .as_deref()
+                    .into_iter()
+                    .chain(portrait::links_in(description)),
+            ),
             // Its file is to be had only by an address with the bot's token in it.
             picture: None,
             followers: readers.as_u64(),

@@ -18,8 +18,14 @@ const NEEDS: &[&[&str]] = &[
 ];
 const BESIDE: &[&str] = &["threads_manage_insights"];
 const LOST: &[(&str, &str)] = &[
-    ("threads_manage_replies", "an update cannot stand under the first post, nor a long text become a thread"),
-    ("threads_read_replies", "a part of unknown outcome cannot be looked for"),
+    (
+        "threads_manage_replies",
+        "an update cannot stand under the first post, nor a long text become a thread",
+    ),
+    (
+        "threads_read_replies",
+        "a part of unknown outcome cannot be looked for",
+    ),
     ("threads_delete", "posts cannot be taken away"),
 ];
 
@@ -53,7 +59,10 @@ impl Account {
                 let left = total.saturating_sub(used);
                 facts.insert(fact.to_owned(), left.to_string());
                 if left == 0 {
-                    flaws.push(flaw("no-quota", format!("{fact}: none of the day's {total}; they come back one by one")));
+                    flaws.push(flaw(
+                        "no-quota",
+                        format!("{fact}: none of the day's {total}; they come back one by one"),
+                    ));
                 }
             }
         }
@@ -68,9 +77,9 @@ impl Account {
         if let Some(token) = &token {
             flaws.extend(token.flaws(self.graph.now()));
         }
-        let rights = token.as_ref().map(|token| {
-            Rights::compare(token.scopes.iter().cloned(), NEEDS, BESIDE)
-        });
+        let rights = token
+            .as_ref()
+            .map(|token| Rights::compare(token.scopes.iter().cloned(), NEEDS, BESIDE));
         if let Some(rights) = &rights {
             flaws.extend(portrait::missing(rights, LOST));
         }
@@ -78,7 +87,9 @@ impl Account {
             name: brief(name),
             id: Some(user.to_owned()),
             // What renewal knows is true of the token that took the place of the one in the vault.
-            expires_at: token.and_then(|token| token.expires_at).or(renewal::until(&self.graph)),
+            expires_at: token
+                .and_then(|token| token.expires_at)
+                .or(renewal::until(&self.graph)),
             rights,
             flaws,
             facts,
@@ -89,7 +100,7 @@ impl Account {
         let secret = self.graph.token()?;
         let ours = [("input_token", secret.expose_secret())];
         match self.graph.unversioned(&["debug_token"], &ours).await {
-            Ok(answer) => token::told(&answer, &self.settings.user_id),
+            Ok(answer) => token::told(&answer, Some(&self.settings.user_id)),
             Err(_) => Ok(None),
         }
     }
@@ -99,7 +110,9 @@ impl Account {
         let me = self.graph.get(&["me"], &[("fields", fields)]).await?;
         let latest = [("fields", "id,timestamp,permalink"), ("limit", "10")];
         let posts = self.graph.get(&["me", "threads"], &latest).await?;
-        let posts = posts["data"].as_array().ok_or_else(|| no_sense("no list of posts"))?;
+        let posts = posts["data"]
+            .as_array()
+            .ok_or_else(|| no_sense("no list of posts"))?;
         let latest = posts
             .iter()
             .filter_map(|post| portrait::latest(post["id"].as_str(), readback::made(post), None));
@@ -110,7 +123,10 @@ impl Account {
             name: brief(me["name"].as_str().unwrap_or(text("username"))),
             texts: portrait::texts([about]),
             links: portrait::links(std::iter::once(address.as_str()).chain(portrait::links_in(about))),
-            picture: self.graph.picture(me["threads_profile_picture_url"].as_str()).await,
+            picture: self
+                .graph
+                .picture(me["threads_profile_picture_url"].as_str())
+                .await,
             followers: None,
             posts: None,
             latest: portrait::newest(latest),

@@ -30,7 +30,8 @@ impl Account {
         }
         let level = answer.header("x-access-level");
         if level.is_some_and(|level| !level.contains("write")) {
-            let text = "the access token may only read; give the app \"Read and write\" and make the token anew";
+            let text =
+                "the access token may only read; give the app \"Read and write\" and make the token anew";
             return Err(SendError::Refused(Reason::new("scope", text)));
         }
         let yes = |field: &str, words: &str| (me[field] == true).then(|| words.to_owned());
@@ -61,7 +62,9 @@ impl Account {
     }
 
     pub(super) async fn portray(&self) -> Result<Profile, SendError> {
-        let (body, _) = self.get(&["2", "users", "me"], &[("user.fields", PORTRAIT)]).await?;
+        let (body, _) = self
+            .get(&["2", "users", "me"], &[("user.fields", PORTRAIT)])
+            .await?;
         let me = &body["data"];
         let latest = [
             ("max_results", FEW),
@@ -96,7 +99,12 @@ impl Account {
                     .into_iter()
                     .chain(portrait::links_in(&description)),
             ),
-            picture: portrait::picture(&self.http, &self.settings.base_url, me["profile_image_url"].as_str()).await,
+            picture: portrait::picture(
+                &self.http,
+                &self.settings.base_url,
+                me["profile_image_url"].as_str(),
+            )
+            .await,
             followers: metrics["followers_count"].as_u64(),
             posts: metrics["tweet_count"].as_u64(),
             latest: portrait::newest(latest),

@@ -13,7 +13,7 @@ use jiff::SignedDuration;
 use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::Value;
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::patience::Patience;
@@ -370,7 +370,7 @@ impl Channel for Account {
         }
         Ok(Identity {
             name: name.unwrap_or_else(|| "46elks".to_owned()),
-            id: text("id"),
+            id: me["id"].as_str().map(fingerprint),
             flaws,
             facts,
             ..Identity::default()
@@ -510,6 +510,12 @@ fn dry_run(body: &Value, note: Option<&str>) -> SendError {
         note.unwrap_or("no cost given")
     );
     SendError::Refused(Reason::new("dryrun", text))
+}
+
+/// An account by what its id is hashed to: it is also the name that it logs in with, which is kept in the vault.
+fn fingerprint(id: &str) -> String {
+    let digest = hex::encode(Sha256::digest(id.as_bytes()));
+    digest.chars().take(16).collect()
 }
 
 fn money(ten_thousandths: i64, currency: &str) -> String {

@@ -150,12 +150,6 @@ impl Account {
             let text = "the account may not write in the room; give it the power that messages need there";
             return refused("no-power", text.to_owned());
         }
-        if let Some(rules) = self.state("m.room.join_rules").await?
-            && rules["join_rule"] != "public"
-        {
-            let text = "residents cannot join the room by themselves; make it public in its settings";
-            flaws.push(flaw("not-public", text));
-        }
         let held = POWERS
             .iter()
             .filter(|(kind, otherwise, default)| powers.may(otherwise, kind, *default));
@@ -177,6 +171,12 @@ impl Account {
         let most = config.json().filter(|_| config.is_success());
         if let Some(most) = most.and_then(|body| body["m.upload.size"].as_u64()) {
             facts.insert("largest_picture_bytes".to_owned(), most.to_string());
+        }
+        if let Ok(Some(rules)) = self.state("m.room.join_rules").await
+            && rules["join_rule"] != "public"
+        {
+            let text = "residents cannot join the room by themselves; make it public in its settings";
+            flaws.push(flaw("not-public", text));
         }
         Ok(Identity {
             id: Some(me.clone()),

@@ -201,9 +201,7 @@ pub async fn profile(http: &Transport, kind: &'static Kind) -> Verdict {
             .map(|post| post.remote_id.as_str())
             .collect();
         let ours = published.remote_id.as_str();
-        ensure(ids.get(1) == Some(&ours), || {
-            format!("{ids:?}, ours is {ours}")
-        })?;
+        ensure(ids.get(1) == Some(&ours), || format!("{ids:?}, ours is {ours}"))?;
         ensure(
             ids[0].contains("990077") || ids[0].contains("3mabcdefghij2"),
             || format!("{ids:?}"),

@@ -178,7 +178,7 @@ impl Mastodon {
                 200,
                 &json!({"name": "vardkase", "website": null, "scopes": scopes}),
             ),
-            (&Method::GET, ["api", "v1", "accounts", id, "statuses"]) if *id == self.id(call.guise) => {
+            (&Method::GET, ["api", "v1", "accounts", id, "statuses"]) if *id == Self::id(call.guise) => {
                 self.list(call)
             }
             (&Method::POST, ["api", "v1", "statuses"]) => self.create(call),
@@ -494,7 +494,7 @@ impl Mastodon {
             .collect();
         let alive = || self.statuses.iter().filter(|status| !status.deleted);
         json!({
-            "id": self.id(guise), "username": "kommun", "acct": "kommun",
+            "id": Self::id(guise), "username": "kommun", "acct": "kommun",
             "display_name": guise.name.as_ref().unwrap_or(&self.name),
             "suspended": guise.is("suspended"), "limited": guise.is("limited"),
             "locked": guise.is("locked"), "bot": true, "note": text::html(&about),
@@ -507,7 +507,7 @@ impl Mastodon {
         })
     }
 
-    fn id<'a>(&self, guise: &'a Guise) -> &'a str {
+    fn id(guise: &Guise) -> &str {
         guise.id.as_deref().unwrap_or("1")
     }
 

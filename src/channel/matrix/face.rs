@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Account, content, event_id, no_sense, verdict};
 use crate::channel::backstage::{ended, nowhere};
 use crate::channel::portrait;
-use crate::channel::transport::{Effect, below};
+use crate::channel::transport::{Answer, Effect, below};
 use crate::channel::{Backstage, Profile};
 use crate::clock::Timestamp;
 use crate::model::{Post, Reason, SendError};
@@ -25,7 +25,7 @@ impl Account {
         // In a room with very many the list is more than we read.
         let members = self.get(self.in_room(&["joined_members"])).await.ok();
         let members = members
-            .filter(|answer| answer.is_success())
+            .filter(Answer::is_success)
             .and_then(|answer| answer.json());
         let members = members.and_then(|body| body["joined"].as_object().map(serde_json::Map::len));
         let filter = json!({ "types": ["m.room.message"], "senders": [me] }).to_string();

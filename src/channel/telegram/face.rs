@@ -72,8 +72,8 @@ impl Account {
             let text = "the channel is private: it has no public name, and nobody finds it";
             flaws.push(flaw("private", text));
         }
-        let flags = member.as_object().into_iter().flatten();
-        let held = flags
+        let given = member.as_object().into_iter().flatten();
+        let held = given
             .filter(|(name, value)| name.starts_with("can_") && *name != "can_be_edited" && **value == true);
         let held = held.map(|(name, _)| name.clone()).take(40).chain([brief(status)]);
         let needs = if is_channel { IN_CHANNEL } else { IN_GROUP };

@@ -19,6 +19,7 @@ use crate::model::{
     Recipient, Rendering, SendError, Settled,
 };
 
+mod backstage;
 pub mod bluesky;
 pub mod discord;
 pub mod document;
@@ -39,6 +40,7 @@ pub mod mattermost;
 pub mod ntfy;
 mod patience;
 mod phone;
+mod portrait;
 pub(crate) mod public_folder;
 mod quota;
 pub mod secrets;
@@ -211,6 +213,11 @@ pub trait Settings: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Whether this account has a place that the public cannot see, where that differs from its kind.
+    fn backstage(&self) -> Option<bool> {
+        None
+    }
+
     /// What happens to every message here otherwise than people expect.
     fn caveats(&self) -> &'static [Caveat] {
         &[]
@@ -379,7 +386,8 @@ pub struct Backstage {
     pub place: String,
     /// Whether it was read back as it was written.
     pub read_back: bool,
-    /// Whether it was taken away; `false` only where it vanishes by itself.
+    /// Whether it was taken away; `false` only where it vanishes by itself, or lies in a place of our own that keeps what
+    /// it is given.
     pub removed: bool,
 }
 

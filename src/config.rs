@@ -330,6 +330,12 @@ impl Account {
     pub fn retracts(&self) -> bool {
         self.settings.retracts().unwrap_or(self.channel.can.retract)
     }
+
+    /// Whether the account has a place that the public cannot see, as far as its configuration tells: a webhook's second
+    /// address lies in the vault.
+    pub fn has_backstage(&self) -> bool {
+        self.settings.backstage().unwrap_or(self.channel.can.backstage)
+    }
 }
 
 /// A planned exercise. Run by hand as `send --mode drill`; its schedule comes with the drill scheduler.

@@ -22,6 +22,7 @@ mod discord;
 mod facebook_page;
 mod faults;
 mod folder;
+mod guise;
 mod instagram;
 mod linkedin;
 mod markdown;
@@ -51,6 +52,7 @@ mod whatsapp;
 mod wordpress;
 mod x;
 
+pub use guise::{Guise, Other};
 use state::Shared;
 
 /// A running wall. Dropping it stops its servers.
@@ -315,6 +317,16 @@ impl Wall {
     /// Ends all misbehaviour of an account.
     pub fn heal(&self, mode: Mode, account: &AccountId) {
         self.shared.heal(mode, account);
+    }
+
+    /// Makes an account present itself like this from now on.
+    pub fn guise(&self, mode: Mode, account: &AccountId, guise: Guise) {
+        self.shared.dress(mode, account, guise);
+    }
+
+    /// What was accepted where the public does not see it, oldest first. None of it is in the ledger.
+    pub fn backstage(&self) -> Vec<Posted> {
+        self.shared.backstage()
     }
 
     /// What was truly accepted, oldest first.

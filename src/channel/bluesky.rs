@@ -3,7 +3,6 @@
 //! The record's key is computed from the delivery, and it is put on the condition that nothing stands there yet: a repeat
 //! of the same record is recognised by the server and has no effect. An unknown outcome is read back by that key.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,11 +13,14 @@ use url::Url;
 
 use super::transport::{Answer, Effect};
 use super::without;
-use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, Transport, WallSite};
+use super::{
+    Capabilities, Channel, Identity, Kind, Pace, Parts, Profile, SecretName, Settings, Transport, WallSite,
+};
 use crate::compose::TextRule;
 use crate::model::{PictureRule, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
 
 mod change;
+mod face;
 mod fault;
 mod parts;
 mod picture;
@@ -43,7 +45,7 @@ pub static KIND: Kind = Kind {
         link_card: true,
         recipients: false,
         by_hand: false,
-        profile: false,
+        profile: true,
         backstage: false,
     },
     secrets: &[
@@ -161,6 +163,7 @@ struct Bluesky {
 }
 
 const POSTS: &str = "app.bsky.feed.post";
+const PROFILE: &str = "app.bsky.actor.profile";
 
 impl Bluesky {
     /// A call with the session's access token.
@@ -508,30 +511,11 @@ impl Channel for Bluesky {
     }
 
     async fn verify(&self) -> Result<Identity, SendError> {
-        let (session, answer) = self
-            .authorized(Effect::Reads, |session| {
-                self.call(session, Method::GET, "com.atproto.server.getSession")
-            })
-            .await?;
-        let answer = answer.map_err(|fault| fault.into_error(Effect::Reads))?;
-        let body = answer
-            .json()
-            .ok_or_else(|| SendError::NotSent(unreadable(&answer)))?;
-        session::check_active(&body)?;
-        let text = |name| body.get(name).and_then(Value::as_str).map(str::to_owned);
-        let did = text("did").ok_or_else(|| SendError::NotSent(unreadable(&answer)))?;
-        let mut facts = BTreeMap::from([("did".to_owned(), did.clone())]);
-        if let Some(until) = session.expires() {
-            facts.insert("session until".to_owned(), until.to_string());
-        }
-        if let Some(left) = answer.header("ratelimit-remaining") {
-            facts.insert("requests left".to_owned(), left.chars().take(20).collect());
-        }
-        Ok(Identity {
-            name: text("handle").unwrap_or(did),
-            facts,
-            ..Identity::default()
-        })
+        self.identify().await
+    }
+
+    async fn profile(&self) -> Result<Option<Profile>, SendError> {
+        self.portray().await.map(Some)
     }
 }
 

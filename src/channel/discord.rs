@@ -3,7 +3,6 @@
 //! Unproven: a webhook can read, change and take away a message whose id it knows, but it cannot list what was posted, and
 //! it knows no idempotency key.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,11 +12,14 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use url::Url;
 
+use super::backstage::ended;
 use super::hook::{self, Hook};
+use super::portrait;
 use super::transport::{Answer, Effect, Transport, below};
 use super::without;
 use super::{
-    Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, Shown, WallSite, markdown,
+    Backstage, Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, Shown,
+    WallSite, markdown,
 };
 use crate::clock::{Timestamp, later};
 use crate::compose::TextRule;
@@ -42,14 +44,21 @@ pub static KIND: Kind = Kind {
         recipients: false,
         by_hand: false,
         profile: false,
-        backstage: false,
+        backstage: true,
     },
     secrets: {
-        const SECRETS: &[SecretName] = &[SecretName {
-            name: hook::SECRET,
-            required: true,
-            internal: false,
-        }];
+        const SECRETS: &[SecretName] = &[
+            SecretName {
+                name: hook::SECRET,
+                required: true,
+                internal: false,
+            },
+            SecretName {
+                name: hook::BACKSTAGE,
+                required: false,
+                internal: false,
+            },
+        ];
         SECRETS
     },
     // Some 5 in 2 seconds and 30 a minute have been seen; what holds is what the answers say. With headroom.
@@ -159,6 +168,7 @@ impl Settings for Discord {
         hook.replace(SHOWN, SPOKEN);
         Ok(Arc::new(Account {
             hook,
+            secrets: parts.secrets,
             settings: self.clone(),
             http: parts.http.metered(super::quota::discord),
         }))
@@ -166,9 +176,10 @@ impl Settings for Discord {
 }
 
 /// The adapter of one account.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Account {
     hook: Hook,
+    secrets: Arc<dyn Secrets>,
     settings: Discord,
     http: Transport,
 }
@@ -230,33 +241,80 @@ impl Channel for Account {
     }
 
     async fn verify(&self) -> Result<Identity, SendError> {
-        // The webhook itself knows nothing of threads.
-        let request = self.http.request(Method::GET, self.hook.url().clone());
-        let answer = self.http.send(request, Effect::Reads).await?;
-        if !answer.is_success() {
-            return Err(self.on_read(&answer));
-        }
-        let hook = answer.json().unwrap_or(Value::Null);
+        let hook = self.look().await?;
         let name = hook["name"].as_str().filter(|name| !name.is_empty());
         let name = name.ok_or_else(|| {
             let text = "the service's answer makes no sense: the webhook has no name";
             SendError::NotSent(Reason::new("unreadable", text))
         })?;
-        let mut facts = BTreeMap::new();
-        for fact in ["channel_id", "guild_id"] {
-            if let Some(id) = hook[fact].as_str().filter(|id| is_id(id)) {
-                facts.insert(fact.to_owned(), id.to_owned());
-            }
-        }
+        let number = |field: &str| {
+            let id = hook[field].as_str().filter(|id| is_id(id));
+            id.map(str::to_owned)
+        };
         Ok(Identity {
             name: self.hook.conceal(&brief(name)),
-            facts,
+            // A webhook can be moved to another channel, and then it is another account.
+            id: number("channel_id"),
+            facts: portrait::facts([
+                ("channel_id", number("channel_id")),
+                ("guild_id", number("guild_id")),
+            ]),
             ..Identity::default()
         })
     }
+
+    /// A message in a channel that only we see, read and taken away by the same webhook.
+    async fn backstage(&self, post: &Post) -> Result<Backstage, SendError> {
+        let mut hook = self
+            .hook
+            .backstage(self.secrets.as_ref(), self.settings.base_url.as_ref())?;
+        hook.replace(SHOWN, SPOKEN);
+        let behind = Self {
+            hook,
+            settings: Discord {
+                thread_id: None,
+                ..self.settings.clone()
+            },
+            ..self.clone()
+        };
+        if behind.look().await?["channel_id"] == self.look().await?["channel_id"] {
+            let text =
+                "backstage_webhook posts in the public channel; make one for a channel that only we are in";
+            return Err(SendError::Refused(Reason::new("backstage-public", text)));
+        }
+        let made = behind.create(post, None).await?;
+        let request = behind.request(Method::GET, &["messages", &made.remote_id], &[]);
+        let read = match self.http.send(request, Effect::Reads).await {
+            Ok(answer) if answer.is_success() => {
+                let shown = answer.json().unwrap_or(Value::Null);
+                let shown = shown["content"].as_str().unwrap_or_default().to_owned();
+                Ok(same_words(&shown, &post.rendering.text))
+            }
+            Ok(answer) => Err(behind.on_read(&answer)),
+            Err(error) => Err(error),
+        };
+        let gone = behind.retract(&made).await;
+        ended("in a channel of our own", &made.remote_id, read, gone)
+    }
+}
+
+/// Whether these are the same words; the service gives signs of formatting back with what they are escaped by.
+fn same_words(shown: &str, wanted: &str) -> bool {
+    let bare = |text: &str| text.replace('\\', "").trim().to_owned();
+    bare(shown) == bare(wanted)
 }
 
 impl Account {
+    /// What the service tells of the webhook, which itself knows nothing of threads.
+    async fn look(&self) -> Result<Value, SendError> {
+        let request = self.http.request(Method::GET, self.hook.url().clone());
+        let answer = self.http.send(request, Effect::Reads).await?;
+        if !answer.is_success() {
+            return Err(self.on_read(&answer));
+        }
+        Ok(answer.json().unwrap_or(Value::Null))
+    }
+
     /// A request below the webhook, in its thread if there is one.
     fn request(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> RequestBuilder {
         let url = below(self.hook.url(), path.iter().copied());

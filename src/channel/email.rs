@@ -10,7 +10,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, Shown, WallSite};
+use super::backstage::nowhere;
+use super::portrait::flaw;
+use super::{
+    Backstage, Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, Shown, WallSite,
+};
 use crate::compose::TextRule;
 use crate::model::{
     AccountId, Kind as Does, ListId, Post, Proof, Question, Reason, Receipt, Recipient, Rendering, SendError,
@@ -26,6 +30,8 @@ use message::{Leave, Letterhead};
 use relay::Relay;
 use reply::Trouble;
 
+/// Where practice sends what only we are to see.
+pub(crate) const PRACTICE_BACKSTAGE: &str = "backstage@ovningsvagg.invalid";
 /// What proves that a link for leaving the list was made here; needed where the list has `unsubscribe`.
 const UNSUBSCRIBE_KEY: &str = "unsubscribe_key";
 
@@ -44,7 +50,7 @@ pub static KIND: Kind = Kind {
         recipients: true,
         by_hand: false,
         profile: false,
-        backstage: false,
+        backstage: true,
     },
     // The relays have log-ins, the account has none.
     secrets: {
@@ -66,16 +72,22 @@ pub static KIND: Kind = Kind {
     read: |section| {
         let relay: Option<AccountId> = section.optional("relay", "the id of a [[relay]]");
         let from: Option<String> = section.required("from", "a mail address such as \"kris@nassjo.se\"");
+        let backstage_to: Option<String> = section.optional("backstage_to", "a mail address of our own");
         let list: Option<ListId> = section.required("list", "the id of a [list.<id>]");
         let from = from?;
         if let Err(reason) = message::address(&from) {
             section.problem("from", reason.text);
             return None;
         }
+        if let Some(Err(reason)) = backstage_to.as_deref().map(message::address) {
+            section.problem("backstage_to", reason.text);
+            return None;
+        }
         Some(Box::new(MailingList {
             relay,
             from,
             list: list?,
+            backstage_to,
             unsubscribe: None,
         }))
     },
@@ -87,6 +99,8 @@ struct MailingList {
     relay: Option<AccountId>,
     from: String,
     list: ListId,
+    /// Where a message goes that only we are to see.
+    backstage_to: Option<String>,
     /// The address for leaving the list, with `{token}` in it.
     unsubscribe: Option<String>,
 }
@@ -106,6 +120,7 @@ impl Settings for MailingList {
             relay: None,
             // Practice has no key of its own, and nobody leaves a list by it.
             unsubscribe: None,
+            backstage_to: self.backstage_to.as_ref().map(|_| PRACTICE_BACKSTAGE.to_owned()),
             ..self.clone()
         })
     }
@@ -125,6 +140,10 @@ impl Settings for MailingList {
         Some(&self.list)
     }
 
+    fn backstage(&self) -> Option<bool> {
+        Some(self.backstage_to.is_some())
+    }
+
     fn with_list(&self, list: &crate::config::List) -> Option<Box<dyn Settings>> {
         let unsubscribe = list.unsubscribe.clone();
         unsubscribe.is_some().then(|| {
@@ -137,6 +156,7 @@ impl Settings for MailingList {
 
     fn open(&self, parts: Parts) -> Result<Arc<dyn Channel>, Reason> {
         let mut mail = Mail::new(&parts, &self.from, Some(&self.list));
+        mail.backstage_to.clone_from(&self.backstage_to);
         if let Some(address) = &self.unsubscribe {
             mail.letterhead.leave = Some(Leave {
                 address: address.clone(),
@@ -174,6 +194,7 @@ pub fn confirmation(parts: &Parts, from: &str) -> Arc<dyn Channel> {
 struct Mail {
     letterhead: Letterhead,
     relays: Vec<Relay>,
+    backstage_to: Option<String>,
     http: super::Transport,
 }
 
@@ -199,6 +220,7 @@ impl Mail {
                     Relay::new(config.clone(), hello.clone(), secrets, is_last)
                 })
                 .collect(),
+            backstage_to: None,
             http: parts.http.clone(),
         }
     }
@@ -252,7 +274,7 @@ impl Channel for Mail {
     }
 
     async fn verify(&self) -> Result<Identity, SendError> {
-        let mut facts = BTreeMap::new();
+        let (mut facts, mut flaws) = (BTreeMap::new(), Vec::new());
         let mut troubles = Vec::new();
         for relay in &self.relays {
             match relay.verify().await {
@@ -261,6 +283,10 @@ impl Channel for Mail {
                 }
                 Err(trouble) => {
                     facts.insert(relay.id().to_string(), trouble.reason().to_string());
+                    flaws.push(flaw(
+                        "relay-dead",
+                        format!("relay {}: {}", relay.id(), trouble.reason()),
+                    ));
                     troubles.push(trouble);
                 }
             }
@@ -271,8 +297,26 @@ impl Channel for Mail {
         }
         Ok(Identity {
             name: self.letterhead.from.clone(),
+            flaws,
             facts,
             ..Identity::default()
+        })
+    }
+
+    /// A mail to ourselves through the first relay that takes it. Nothing tells whether it arrived: the relay has it.
+    async fn backstage(&self, post: &Post) -> Result<Backstage, SendError> {
+        let Some(to) = &self.backstage_to else {
+            return Err(nowhere("set `backstage_to` to a mail address of our own"));
+        };
+        let post = Post {
+            recipient: Some(crate::model::Recipient::new(to)),
+            ..post.clone()
+        };
+        self.publish(&post).await?;
+        Ok(Backstage {
+            place: "in a mail to ourselves".to_owned(),
+            read_back: false,
+            removed: false,
         })
     }
 }

@@ -3,7 +3,6 @@
 //! The API knows no idempotency key, so that an attempt of unknown outcome is settled by reading the page back. No
 //! request follows a published post: whatever else we would like to know must not turn it into a failure.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,7 +16,10 @@ use super::graph::{self, Fault};
 use super::patience::{Patience, Search};
 use super::transport::{Effect, Transport};
 use super::without;
-use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, WallSite};
+use super::{
+    Backstage, Capabilities, Channel, Identity, Kind, Pace, Parts, Profile, SecretName, Secrets, Settings,
+    WallSite,
+};
 use crate::clock::Timestamp;
 use crate::compose::TextRule;
 use crate::config::section::Section;
@@ -27,6 +29,7 @@ use crate::model::{
 };
 
 mod change;
+mod face;
 mod readback;
 mod request;
 
@@ -47,8 +50,8 @@ pub static KIND: Kind = Kind {
         link_card: true,
         recipients: false,
         by_hand: false,
-        profile: false,
-        backstage: false,
+        profile: true,
+        backstage: true,
     },
     secrets: {
         const SECRETS: &[SecretName] = &[
@@ -281,38 +284,15 @@ impl Channel for Account {
     }
 
     async fn verify(&self) -> Result<Identity, SendError> {
-        // With a page's own token, "me" is the page. The other way to ask needs the token within the address.
-        let (me, _) = self.get(&["me"], &[("fields", "id,name")]).await?;
-        let page = self.settings.page_id.as_str();
-        if me["id"] != page {
-            let text = format!("the token is not that of page {page}; make a page token for it");
-            return Err(SendError::Refused(Reason::new("wrong-token", text)));
-        }
-        let fields = "id,name,link,is_published";
-        let (about, answer) = self.get(&[page], &[("fields", fields)]).await?;
-        let name = about["name"].as_str().filter(|name| !name.is_empty());
-        let name = name.ok_or_else(|| no_sense("the page has no name"))?;
-        let mut facts = BTreeMap::from([("page".to_owned(), page.to_owned())]);
-        if about["is_published"] == false {
-            facts.insert(
-                "is_published".to_owned(),
-                "no: the public does not see the page".to_owned(),
-            );
-        }
-        let headers = [("version", "facebook-api-version"), ("usage", "x-app-usage")];
-        for (fact, header) in headers {
-            if let Some(value) = answer.header(header) {
-                facts.insert(fact.to_owned(), brief(value));
-            }
-        }
-        if let Some(link) = about["link"].as_str() {
-            facts.insert("link".to_owned(), brief(link));
-        }
-        Ok(Identity {
-            name: brief(name),
-            facts,
-            ..Identity::default()
-        })
+        self.identify().await
+    }
+
+    async fn profile(&self) -> Result<Option<Profile>, SendError> {
+        self.portray().await.map(Some)
+    }
+
+    async fn backstage(&self, post: &Post) -> Result<Backstage, SendError> {
+        self.rehearse(post).await
     }
 }
 

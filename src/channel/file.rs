@@ -12,8 +12,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use url::Url;
 
+use super::backstage::ended;
 use super::shown::below_headline;
-use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, Shown, WallSite};
+use super::{
+    Backstage, Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, Shown, WallSite,
+};
 use crate::compose::TextRule;
 use crate::config::section::Section;
 use crate::model::{
@@ -47,7 +50,7 @@ pub static KIND: Kind = Kind {
         recipients: false,
         by_hand: false,
         profile: false,
-        backstage: false,
+        backstage: true,
     },
     // Of the server, private_key on SFTP only; a folder has none.
     secrets: {
@@ -427,6 +430,18 @@ impl Channel for Drop {
             facts: BTreeMap::from([("writable".to_owned(), "yes".to_owned())]),
             ..Identity::default()
         })
+    }
+
+    /// A hidden file under a name that nobody knows, read back and removed. Those who can read the folder could read it,
+    /// so that it holds nothing of the message.
+    async fn backstage(&self, _post: &Post) -> Result<Backstage, SendError> {
+        const WORDS: &[u8] = "Prov från Vårdkase\n".as_bytes();
+        let name = format!(".vardkase-{}", hex::encode(rand::random::<[u8; 12]>()));
+        self.store.write(vec![(name.clone(), WORDS.to_vec())]).await?;
+        let read = self.store.read(&name).await;
+        let read = read.map(|bytes| bytes.as_deref() == Some(WORDS));
+        let gone = self.store.remove(vec![name.clone()]).await;
+        ended("in a hidden file", &name, read, gone)
     }
 }
 

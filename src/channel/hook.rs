@@ -7,10 +7,13 @@ use secrecy::ExposeSecret;
 use url::Url;
 
 use super::Secrets;
-use crate::model::Reason;
+use super::backstage::nowhere;
+use crate::model::{Reason, SendError};
 
 /// The secret's name in the vault.
 pub(super) const SECRET: &str = "webhook";
+/// The name of another one, whose channel only we see.
+pub(super) const BACKSTAGE: &str = "backstage_webhook";
 
 /// What stands where a service repeated our credential.
 const BLANK: &str = "[redacted]";
@@ -29,10 +32,39 @@ impl Hook {
     /// # Errors
     /// If there is none, or it is no web address with a path: what to do about it. The address is not repeated.
     pub(super) fn read(secrets: &dyn Secrets, base: Option<&Url>) -> Result<Self, Reason> {
-        let secret = secrets.require(SECRET)?;
+        Self::named(secrets, SECRET, base)
+    }
+
+    /// The webhook of a channel that only we see, if the vault holds one that is not this one.
+    pub(super) fn backstage(&self, secrets: &dyn Secrets, base: Option<&Url>) -> Result<Self, SendError> {
+        let held = secrets.get(BACKSTAGE);
+        if held.is_none_or(|secret| secret.expose_secret().is_empty()) {
+            return Err(nowhere(
+                "set backstage_webhook to the webhook of a channel that only we are in",
+            ));
+        }
+        let hook = Self::named(secrets, BACKSTAGE, base).map_err(SendError::Credential)?;
+        // The same secret is the same webhook, however its address is spelled.
+        let secret = |url: &Url| {
+            url.path_segments()
+                .and_then(|mut parts| parts.rfind(|part| part.len() >= SECRET_CHARS).map(str::to_owned))
+        };
+        let same = secret(&hook.0).is_some_and(|part| Some(part) == secret(&self.0));
+        if same || hook.0.path() == self.0.path() {
+            let text =
+                "backstage_webhook is the webhook of the public channel; set that of one that only we are in";
+            return Err(SendError::Refused(Reason::new("backstage-public", text)));
+        }
+        Ok(hook)
+    }
+
+    fn named(secrets: &dyn Secrets, name: &'static str, base: Option<&Url>) -> Result<Self, Reason> {
+        let secret = secrets.require(name)?;
         let wrong = || {
-            let text = "the webhook in the vault is not an https address such as the service shows it; \
-                        copy it again and set it with `vardkase credentials set`";
+            let text = format!(
+                "the {name} in the vault is not an https address such as the service shows it; copy it again and set it \
+                 with `vardkase credentials set`"
+            );
             Reason::new("bad-credential", text)
         };
         let url = Url::parse(secret.expose_secret().trim()).map_err(|_| wrong())?;
@@ -119,6 +151,24 @@ mod tests {
                 .as_str(),
             format!("http://127.0.0.1:1/drill/x{path}")
         );
+    }
+
+    #[test]
+    fn the_webhook_of_the_public_channel_is_no_place_backstage() {
+        let public = read(HOOK, None).unwrap();
+        let other = HOOK.replace("abcdefgh", "zyxwvuts");
+        for (secret, code) in [
+            ("", "no-backstage"),
+            (HOOK, "backstage-public"),
+            ("http://x", "bad-credential"),
+        ] {
+            let secrets = InMemory::of([(BACKSTAGE, secret)]);
+            let error = public.backstage(&secrets, None).unwrap_err();
+            assert_eq!(error.reason().code, code);
+            assert!(!error.reason().text.contains("abcdefgh"), "{error}");
+        }
+        let secrets = InMemory::of([(BACKSTAGE, other.as_str())]);
+        assert_eq!(public.backstage(&secrets, None).unwrap().url().as_str(), other);
     }
 
     #[test]

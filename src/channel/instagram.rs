@@ -23,7 +23,8 @@ use super::public_folder::PublicFolder;
 use super::shown::words_with;
 use super::transport::Effect;
 use super::{
-    Capabilities, Caveat, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, Shown, WallSite,
+    Backstage, Capabilities, Caveat, Channel, Identity, Kind, Pace, Parts, Profile, SecretName, Settings,
+    Shown, WallSite,
 };
 use crate::compose::TextRule;
 use crate::compose::card::{self, Colour};
@@ -32,6 +33,8 @@ use crate::model::{
     AccountId, Kind as Does, Lang, Picture, PictureRule, Post, Proof, Question, Reason, Receipt, Rendering,
     SendError, Settled, Unit,
 };
+
+mod face;
 
 /// A professional Instagram account.
 pub static KIND: Kind = Kind {
@@ -47,8 +50,8 @@ pub static KIND: Kind = Kind {
         link_card: false,
         recipients: false,
         by_hand: false,
-        profile: false,
-        backstage: false,
+        profile: true,
+        backstage: true,
     },
     secrets: {
         const SECRETS: &[SecretName] = &[
@@ -391,61 +394,15 @@ impl Channel for Account {
     }
 
     async fn verify(&self) -> Result<Identity, SendError> {
-        let user = self.settings.user_id.as_str();
-        let (mut facts, me) = match self.settings.login {
-            Login::Facebook => {
-                let fields = [("fields", "id,username,biography,website")];
-                (
-                    std::collections::BTreeMap::new(),
-                    self.graph.get(&[user], &fields).await?,
-                )
-            }
-            Login::Instagram => {
-                let facts = renewal::renew(&self.graph, "refresh_access_token", "ig_refresh_token").await?;
-                let fields = [("fields", "user_id,username,biography,website")];
-                (facts, self.graph.get(&["me"], &fields).await?)
-            }
-        };
-        let number = match self.settings.login {
-            Login::Facebook => &me["id"],
-            Login::Instagram => &me["user_id"],
-        };
-        if number != user {
-            let text = format!("the token is not one for account {user}; make one for it");
-            return Err(SendError::Refused(Reason::new("wrong-token", text)));
-        }
-        let name = me["username"].as_str().filter(|name| !name.is_empty());
-        let name = name.ok_or_else(|| no_sense("the account has no name"))?;
-        // Nothing can be clicked in a caption: the profile is where the address has to stand.
-        let website = me["website"].as_str().filter(|text| !text.is_empty());
-        facts.insert("website".to_owned(), website.map_or("none".to_owned(), brief));
-        // A token that may not publish is refused here.
-        let fields = [("fields", "quota_usage,config")];
-        let quota = self
-            .graph
-            .get(&[user, "content_publishing_limit"], &fields)
-            .await?;
-        let quota = &quota["data"][0];
-        if let (Some(used), Some(total)) = (
-            quota["quota_usage"].as_u64(),
-            quota["config"]["quota_total"].as_u64(),
-        ) {
-            facts.insert("posts_left".to_owned(), total.saturating_sub(used).to_string());
-        }
-        let public = &self.settings.public;
-        public
-            .try_out(self.id.as_str())
-            .await
-            .map_err(SendError::Refused)?;
-        let settings = self.settings.clone();
-        blocking(move || settings.font().map(drop))
-            .await
-            .map_err(SendError::Refused)?;
-        Ok(Identity {
-            name: brief(name),
-            facts,
-            ..Identity::default()
-        })
+        self.identify().await
+    }
+
+    async fn profile(&self) -> Result<Option<Profile>, SendError> {
+        self.portray().await.map(Some)
+    }
+
+    async fn backstage(&self, post: &Post) -> Result<Backstage, SendError> {
+        self.rehearse(post).await
     }
 }
 

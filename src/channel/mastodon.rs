@@ -3,7 +3,6 @@
 //! Keyed: a Mastodon server remembers our `Idempotency-Key` for an hour and answers a repeat with the same post. Servers
 //! that speak its language without being it may ignore the key, so that only reading the account back tells there.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +14,17 @@ use url::Url;
 
 use super::transport::{Answer, Effect, Transport, below};
 use super::without;
-use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, WallSite};
+use super::{
+    Backstage, Capabilities, Channel, Identity, Kind, Pace, Parts, Profile, SecretName, Secrets, Settings,
+    WallSite,
+};
 use crate::clock::Timestamp;
 use crate::compose::{TextRule, parts};
 use crate::config::section::Section;
 use crate::model::{PictureRule, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
 
 mod change;
+mod face;
 pub(super) mod html;
 mod media;
 mod readback;
@@ -44,8 +47,8 @@ pub static KIND: Kind = Kind {
         link_card: true,
         recipients: false,
         by_hand: false,
-        profile: false,
-        backstage: false,
+        profile: true,
+        backstage: true,
     },
     secrets: {
         const SECRETS: &[SecretName] = &[SecretName {
@@ -231,57 +234,15 @@ impl Channel for Account {
     }
 
     async fn verify(&self) -> Result<Identity, SendError> {
-        let me = self.get_json(self.url(ME)).await?;
-        let acct = me["acct"].as_str().filter(|acct| !acct.is_empty());
-        let acct = acct.ok_or_else(|| no_sense("the account has no name"))?;
-        let mut facts = BTreeMap::new();
-        for flag in ["suspended", "limited"] {
-            if me[flag] == true {
-                facts.insert(
-                    flag.to_owned(),
-                    "yes: the public may not see the posts".to_owned(),
-                );
-            }
-        }
-        if let Some(instance) = self.instance().await? {
-            let known = [
-                ("version", &instance["version"]),
-                (
-                    "max_characters",
-                    &instance["configuration"]["statuses"]["max_characters"],
-                ),
-            ];
-            for (name, value) in known {
-                match value {
-                    Value::String(text) => drop(facts.insert(name.to_owned(), brief(text))),
-                    Value::Number(number) => drop(facts.insert(name.to_owned(), number.to_string())),
-                    Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {}
-                }
-            }
-        }
-        if let Some(scopes) = self.scopes().await? {
-            if !scopes
-                .iter()
-                .any(|scope| scope == "write" || scope == "write:statuses")
-            {
-                let text = format!(
-                    "the token may not post, only {}; make one with write:statuses",
-                    scopes.join(" ")
-                );
-                return Err(SendError::Refused(Reason::new("scope", text)));
-            }
-            for (scope, fact) in [("write:media", "pictures"), ("write:accounts", "pins")] {
-                if !scopes.iter().any(|has| has == "write" || has == scope) {
-                    facts.insert(fact.to_owned(), format!("no: the token lacks {scope}"));
-                }
-            }
-            facts.insert("scopes".to_owned(), brief(&scopes.join(" ")));
-        }
-        Ok(Identity {
-            name: brief(acct),
-            facts,
-            ..Identity::default()
-        })
+        self.identify().await
+    }
+
+    async fn profile(&self) -> Result<Option<Profile>, SendError> {
+        self.portray().await.map(Some)
+    }
+
+    async fn backstage(&self, post: &Post) -> Result<Backstage, SendError> {
+        self.rehearse(post).await
     }
 }
 

@@ -15,7 +15,9 @@ use url::Url;
 use super::patience::Patience;
 use super::transport::{Answer, Effect, below};
 use super::without;
-use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, WallSite};
+use super::{
+    Backstage, Capabilities, Channel, Identity, Kind, Pace, Parts, Profile, SecretName, Settings, WallSite,
+};
 use crate::compose::TextRule;
 use crate::config::section::Section;
 use crate::model::{
@@ -23,6 +25,7 @@ use crate::model::{
 };
 
 mod content;
+mod face;
 mod room;
 mod session;
 mod verdict;
@@ -44,8 +47,8 @@ pub static KIND: Kind = Kind {
         link_card: false,
         recipients: false,
         by_hand: false,
-        profile: false,
-        backstage: false,
+        profile: true,
+        backstage: true,
     },
     secrets: {
         const SECRETS: &[SecretName] = &[
@@ -75,6 +78,9 @@ pub static KIND: Kind = Kind {
 
 /// The room of every simulated account: the adapter of a drill does not even know the id of the real one.
 pub(crate) const PRACTICE_ROOM: &str = "!ovning";
+
+/// The simulated room that only we are in.
+pub(crate) const PRACTICE_BACKSTAGE: &str = "!prov";
 
 /// An event may have 65,536 bytes. A changed message carries its text twice, and JSON may double each byte of it.
 const MAX_BYTES: usize = 15_000;
@@ -117,6 +123,19 @@ fn read(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
             section.problem("room", format!("{room:?} is no room's id; expected {ROOM}"));
         }
     }
+    let backstage_room = section.optional::<String>("backstage_room", ROOM);
+    if let Some(room) = backstage_room
+        .as_ref()
+        .filter(|id| !is_room_id(id) || id.len() > 255)
+    {
+        section.problem(
+            "backstage_room",
+            format!("{room:?} is no room's id; expected {ROOM}"),
+        );
+    }
+    if backstage_room.is_some() && backstage_room == room {
+        section.problem("backstage_room", "is the room itself, which the public reads");
+    }
     let permalinks = section.address("permalinks", false);
     let settle_wait = section.duration("settle_wait").unwrap_or(DEFAULT_SETTLE_WAIT);
     if section.is_broken() {
@@ -129,6 +148,7 @@ fn read(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
             Some(url) => url,
             None => Url::parse("https://matrix.to").ok()?,
         },
+        backstage_room,
         settle_wait,
     }))
 }
@@ -145,6 +165,8 @@ struct Matrix {
     server: Url,
     room: String,
     permalinks: Url,
+    /// A room that only we are in.
+    backstage_room: Option<String>,
     settle_wait: Duration,
 }
 
@@ -162,6 +184,10 @@ impl Settings for Matrix {
             server: site.base.clone(),
             room: PRACTICE_ROOM.to_owned(),
             permalinks: site.base.clone(),
+            backstage_room: self
+                .backstage_room
+                .as_ref()
+                .map(|_| PRACTICE_BACKSTAGE.to_owned()),
             settle_wait: self.settle_wait.min(WALL_SETTLE_WAIT),
         })
     }
@@ -172,6 +198,10 @@ impl Settings for Matrix {
             ("room", self.room.clone()),
             ("permalinks", self.permalinks.to_string()),
         ]
+    }
+
+    fn backstage(&self) -> Option<bool> {
+        Some(self.backstage_room.is_some())
     }
 
     fn picture_rule(&self) -> Option<PictureRule> {
@@ -315,6 +345,14 @@ impl Channel for Account {
 
     async fn verify(&self) -> Result<Identity, SendError> {
         self.look_around().await
+    }
+
+    async fn profile(&self) -> Result<Option<Profile>, SendError> {
+        self.portray().await.map(Some)
+    }
+
+    async fn backstage(&self, post: &Post) -> Result<Backstage, SendError> {
+        self.rehearse(post).await
     }
 }
 

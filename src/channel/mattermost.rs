@@ -15,7 +15,8 @@ use url::Url;
 use super::hook::{self, Hook};
 use super::transport::{Answer, Effect, Transport};
 use super::{
-    Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, Shown, WallSite, markdown,
+    Backstage, Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, Shown,
+    WallSite, markdown,
 };
 use crate::clock::{Timestamp, later};
 use crate::compose::TextRule;
@@ -39,14 +40,21 @@ pub static KIND: Kind = Kind {
         recipients: false,
         by_hand: false,
         profile: false,
-        backstage: false,
+        backstage: true,
     },
     secrets: {
-        const SECRETS: &[SecretName] = &[SecretName {
-            name: hook::SECRET,
-            required: true,
-            internal: false,
-        }];
+        const SECRETS: &[SecretName] = &[
+            SecretName {
+                name: hook::SECRET,
+                required: true,
+                internal: false,
+            },
+            SecretName {
+                name: hook::BACKSTAGE,
+                required: false,
+                internal: false,
+            },
+        ];
         SECRETS
     },
     // No limit as it comes; 10 a second where the server's limiter is on.
@@ -132,16 +140,20 @@ impl Settings for Mattermost {
         Ok(Arc::new(Account {
             settings: self.clone(),
             hook,
+            secrets: parts.secrets,
+            base_url: self.base_url.clone(),
             http: parts.http,
         }))
     }
 }
 
 /// The adapter of one account.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Account {
     settings: Mattermost,
     hook: Hook,
+    secrets: Arc<dyn Secrets>,
+    base_url: Option<Url>,
     http: Transport,
 }
 
@@ -185,6 +197,22 @@ impl Channel for Account {
             name: format!("webhook at {}", self.hook.host()),
             facts: BTreeMap::from([("hook".to_owned(), "the server knows it".to_owned())]),
             ..Identity::default()
+        })
+    }
+
+    /// A webhook neither reads nor takes away: somebody has to look in that channel.
+    async fn backstage(&self, post: &Post) -> Result<Backstage, SendError> {
+        let behind = Self {
+            hook: self
+                .hook
+                .backstage(self.secrets.as_ref(), self.base_url.as_ref())?,
+            ..self.clone()
+        };
+        behind.publish(post).await?;
+        Ok(Backstage {
+            place: "in a channel of our own".to_owned(),
+            read_back: false,
+            removed: false,
         })
     }
 }

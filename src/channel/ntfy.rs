@@ -14,10 +14,13 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use url::Url;
 
+use super::backstage::nowhere;
 use super::patience::Patience;
+use super::portrait::flaw;
 use super::transport::{Answer, Effect, Transport, below};
 use super::{
-    Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, Shown, WallSite,
+    Backstage, Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, Shown,
+    WallSite,
 };
 use crate::clock::{Timestamp, until};
 use crate::compose::TextRule;
@@ -43,7 +46,7 @@ pub static KIND: Kind = Kind {
         recipients: false,
         by_hand: false,
         profile: false,
-        backstage: false,
+        backstage: true,
     },
     secrets: {
         const SECRETS: &[SecretName] = &[SecretName {
@@ -67,6 +70,8 @@ pub static KIND: Kind = Kind {
 
 /// The topic of every simulated account: the adapter of a drill does not even know the name of the real one.
 pub(crate) const PRACTICE_TOPIC: &str = "ovning";
+/// The simulated topic that only we read.
+pub(crate) const PRACTICE_BACKSTAGE: &str = "ovning-prov";
 
 /// From 4,097 bytes on a message becomes a file that is attached; read 2026-08.
 const MAX_BYTES: usize = 4096;
@@ -120,6 +125,14 @@ fn read(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
     if tags.as_ref().is_some_and(|tags| tags.len() > MAX_TAGS) {
         section.problem("tags", format!("at most {MAX_TAGS} tags are allowed"));
     }
+    let backstage_topic = section.text("backstage_topic", 64, TOPIC);
+    if let Some(behind) = &backstage_topic {
+        if !is_topic(behind) || RESERVED.contains(&behind.as_str()) {
+            section.problem("backstage_topic", format!("found {behind:?}, expected {TOPIC}"));
+        } else if Some(behind) == topic.as_ref() {
+            section.problem("backstage_topic", "is the topic itself, which the public reads");
+        }
+    }
     let by_status = section.one_of("answer", &["strict", "status"]) == Some("status");
     let cache = section.duration("cache").unwrap_or(DEFAULT_CACHE);
     let settle_wait = section.duration("settle_wait").unwrap_or(DEFAULT_SETTLE_WAIT);
@@ -135,6 +148,7 @@ fn read(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
             |tags| tags.into_iter().map(|tag| tag.value).collect(),
         ),
         by_status,
+        backstage_topic,
         cache,
         settle_wait,
     }))
@@ -165,6 +179,8 @@ struct Ntfy {
     tags: Vec<String>,
     /// Whether the status alone counts: what answers is no ntfy server, and cannot be read back.
     by_status: bool,
+    /// A topic that only we read.
+    backstage_topic: Option<String>,
     cache: Duration,
     settle_wait: Duration,
 }
@@ -182,6 +198,10 @@ impl Settings for Ntfy {
         Box::new(Self {
             server: site.base.clone(),
             topic: PRACTICE_TOPIC.to_owned(),
+            backstage_topic: self
+                .backstage_topic
+                .as_ref()
+                .map(|_| PRACTICE_BACKSTAGE.to_owned()),
             settle_wait: self.settle_wait.min(WALL_SETTLE_WAIT),
             ..self.clone()
         })
@@ -199,6 +219,10 @@ impl Settings for Ntfy {
             Shown::new("tags", self.tags(kind).join(", ")),
             Shown::new("opens", rendering.link.as_str()),
         ]
+    }
+
+    fn backstage(&self) -> Option<bool> {
+        Some(self.backstage_topic.is_some())
     }
 
     fn proof(&self) -> Option<Proof> {
@@ -320,13 +344,55 @@ impl Channel for Account {
         } else {
             "no: anyone may write"
         };
+        let mut flaws = Vec::new();
+        if may.status == 403 {
+            let text = "the token may not read the topic: what becomes unknown cannot be settled; give it read access";
+            flaws.push(flaw("may-not-read", text));
+        }
+        if self.token().is_none() {
+            let text = "anyone may write to the topic, also in our name; reserve it and set access_token";
+            flaws.push(flaw("open-topic", text));
+        }
         Ok(Identity {
             name: format!("{host}/{}", self.settings.topic),
+            flaws,
             facts: BTreeMap::from([
                 ("may_read".to_owned(), reads.to_owned()),
                 ("access_token".to_owned(), token.to_owned()),
             ]),
             ..Identity::default()
+        })
+    }
+
+    /// A message to a topic that only we read. A server forgets it by itself, when it forgets messages (`cache`).
+    async fn backstage(&self, post: &Post) -> Result<Backstage, SendError> {
+        let Some(topic) = &self.settings.backstage_topic else {
+            return Err(nowhere("set `backstage_topic` to a topic that only we read"));
+        };
+        let settings = Ntfy {
+            topic: topic.clone(),
+            ..self.settings.clone()
+        };
+        let behind = Self {
+            settings,
+            secrets: Arc::clone(&self.secrets),
+            http: self.http.clone(),
+        };
+        let since = self.http.now();
+        behind.publish(post).await?;
+        let question = Question {
+            post: post.clone(),
+            since,
+            until: self.http.now(),
+            now: self.http.now(),
+            taken: Vec::new(),
+        };
+        let keeps = !self.settings.by_status && !self.settings.cache.is_zero();
+        let read_back = keeps && behind.search(&question).await?.is_some();
+        Ok(Backstage {
+            place: "in a topic of our own".to_owned(),
+            read_back,
+            removed: false,
         })
     }
 }

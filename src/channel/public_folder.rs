@@ -67,16 +67,27 @@ impl PublicFolder {
         ]
     }
 
-    /// Puts the picture there and returns its address. The same picture has the same address, so that a repeated attempt
-    /// writes nothing new.
-    pub(super) async fn put(&self, account: &str, picture: &Picture) -> Result<Url, Reason> {
+    fn name(picture: &Picture) -> String {
         let ending = if picture.media_type == "image/png" {
             "png"
         } else {
             "jpg"
         };
         let digest: String = disk::digest(&picture.bytes).chars().take(32).collect();
-        let name = format!("{digest}.{ending}");
+        format!("{digest}.{ending}")
+    }
+
+    /// Takes the picture away again; not there counts as done.
+    pub(super) async fn remove(&self, picture: &Picture) -> Result<(), Reason> {
+        let (folder, name) = (self.folder.clone(), Self::name(picture));
+        let removed = tokio::task::spawn_blocking(move || disk::remove(&folder, &name)).await;
+        removed.map_err(|_| Reason::new("disk", "the picture's file could not be removed"))?
+    }
+
+    /// Puts the picture there and returns its address. The same picture has the same address, so that a repeated attempt
+    /// writes nothing new.
+    pub(super) async fn put(&self, account: &str, picture: &Picture) -> Result<Url, Reason> {
+        let name = Self::name(picture);
         let url = below(&self.url, [name.as_str()]);
         let (folder, account, bytes) = (self.folder.clone(), account.to_owned(), picture.bytes.clone());
         let written =

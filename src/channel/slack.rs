@@ -14,7 +14,9 @@ use url::Url;
 
 use super::hook::{self, Hook};
 use super::transport::{Answer, Effect, Transport};
-use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, WallSite};
+use super::{
+    Backstage, Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, WallSite,
+};
 use crate::compose::TextRule;
 use crate::config::section::Section;
 use crate::model::{Busy, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
@@ -34,14 +36,21 @@ pub static KIND: Kind = Kind {
         recipients: false,
         by_hand: false,
         profile: false,
-        backstage: false,
+        backstage: true,
     },
     secrets: {
-        const SECRETS: &[SecretName] = &[SecretName {
-            name: hook::SECRET,
-            required: true,
-            internal: false,
-        }];
+        const SECRETS: &[SecretName] = &[
+            SecretName {
+                name: hook::SECRET,
+                required: true,
+                internal: false,
+            },
+            SecretName {
+                name: hook::BACKSTAGE,
+                required: false,
+                internal: false,
+            },
+        ];
         SECRETS
     },
     // About one a second per webhook, short bursts allowed (docs.slack.dev, rate limits, read 2026-08), with headroom.
@@ -108,15 +117,19 @@ impl Settings for Slack {
         Ok(Arc::new(Account {
             hook: Hook::read(parts.secrets.as_ref(), self.base_url.as_ref())?,
             probe: self.probe,
+            secrets: parts.secrets,
+            base_url: self.base_url.clone(),
             http: parts.http,
         }))
     }
 }
 
 /// The adapter of one account.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Account {
     hook: Hook,
+    secrets: Arc<dyn Secrets>,
+    base_url: Option<Url>,
     probe: bool,
     http: Transport,
 }
@@ -175,6 +188,22 @@ impl Channel for Account {
             name: format!("webhook at {}", self.hook.host()),
             facts,
             ..Identity::default()
+        })
+    }
+
+    /// A webhook neither reads nor takes away: somebody has to look in that channel.
+    async fn backstage(&self, post: &Post) -> Result<Backstage, SendError> {
+        let behind = Self {
+            hook: self
+                .hook
+                .backstage(self.secrets.as_ref(), self.base_url.as_ref())?,
+            ..self.clone()
+        };
+        behind.publish(post).await?;
+        Ok(Backstage {
+            place: "in a channel of our own".to_owned(),
+            read_back: false,
+            removed: false,
         })
     }
 }

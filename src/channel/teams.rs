@@ -16,8 +16,8 @@ use url::Url;
 use super::hook::{self, Hook};
 use super::transport::{Answer, Effect, Transport};
 use super::{
-    Capabilities, Caveat, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, Shown, WallSite,
-    markdown,
+    Backstage, Capabilities, Caveat, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings,
+    Shown, WallSite, markdown,
 };
 use crate::compose::TextRule;
 use crate::config::section::Section;
@@ -40,14 +40,21 @@ pub static KIND: Kind = Kind {
         recipients: false,
         by_hand: false,
         profile: false,
-        backstage: false,
+        backstage: true,
     },
     secrets: {
-        const SECRETS: &[SecretName] = &[SecretName {
-            name: hook::SECRET,
-            required: true,
-            internal: false,
-        }];
+        const SECRETS: &[SecretName] = &[
+            SecretName {
+                name: hook::SECRET,
+                required: true,
+                internal: false,
+            },
+            SecretName {
+                name: hook::BACKSTAGE,
+                required: false,
+                internal: false,
+            },
+        ];
         SECRETS
     },
     // The old connectors took four in a second; a flow's actions per day depend on the licence.
@@ -132,15 +139,19 @@ impl Settings for Teams {
         let hook = Hook::read(parts.secrets.as_ref(), self.base_url.as_ref())?;
         Ok(Arc::new(Account {
             hook,
+            secrets: parts.secrets,
+            base_url: self.base_url.clone(),
             http: parts.http,
         }))
     }
 }
 
 /// The adapter of one account.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Account {
     hook: Hook,
+    secrets: Arc<dyn Secrets>,
+    base_url: Option<Url>,
     http: Transport,
 }
 
@@ -199,6 +210,22 @@ impl Channel for Account {
                 ),
             ]),
             ..Identity::default()
+        })
+    }
+
+    /// Only the flow knows whether it posted the card: somebody has to look in that channel.
+    async fn backstage(&self, post: &Post) -> Result<Backstage, SendError> {
+        let behind = Self {
+            hook: self
+                .hook
+                .backstage(self.secrets.as_ref(), self.base_url.as_ref())?,
+            ..self.clone()
+        };
+        behind.publish(post).await?;
+        Ok(Backstage {
+            place: "in a channel of our own".to_owned(),
+            read_back: false,
+            removed: false,
         })
     }
 }

@@ -3,7 +3,6 @@
 //! Unproven: the Bot API knows no idempotency key, and a bot cannot read what stands in its channel. Where the channel is
 //! public its web preview can show that a post got out; that it did not, nothing shows.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,10 @@ use url::Url;
 use super::patience::Patience;
 use super::transport::{Effect, below};
 use super::without;
-use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, Shown, WallSite};
+use super::{
+    Backstage, Capabilities, Channel, Identity, Kind, Pace, Parts, Profile, SecretName, Settings, Shown,
+    WallSite,
+};
 use crate::compose::TextRule;
 use crate::config::section::{Section, quoted};
 use crate::model::{
@@ -23,6 +25,7 @@ use crate::model::{
 };
 
 mod bot;
+mod face;
 mod picture;
 mod preview;
 
@@ -43,8 +46,8 @@ pub static KIND: Kind = Kind {
         link_card: true,
         recipients: false,
         by_hand: false,
-        profile: false,
-        backstage: false,
+        profile: true,
+        backstage: true,
     },
     secrets: {
         const SECRETS: &[SecretName] = &[SecretName {
@@ -68,6 +71,9 @@ pub static KIND: Kind = Kind {
 
 /// The simulated account's public name: the adapter of a drill does not even know that of the real one.
 pub(crate) const PRACTICE_CHAT: &str = "ovningskanalen";
+
+/// The simulated chat that only we are in.
+pub(crate) const PRACTICE_BACKSTAGE: &str = "ovningskanalen_prov";
 
 /// Of a message's text, in UTF-16 units (core.telegram.org/bots/api#sendmessage, read 2026-08).
 const MAX_TEXT: usize = 4096;
@@ -111,6 +117,17 @@ fn read(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
             "true, or false if the channel's public preview is not to be read",
         )
         .unwrap_or(true);
+    let backstage = section.optional::<String>("backstage_chat", CHAT);
+    let backstage_chat = backstage.as_deref().and_then(Chat::parse);
+    if let (Some(text), None) = (&backstage, &backstage_chat) {
+        section.problem(
+            "backstage_chat",
+            format!("found {}, expected {CHAT}", quoted(text)),
+        );
+    }
+    if backstage_chat.is_some() && backstage_chat == chat {
+        section.problem("backstage_chat", "is the channel itself, which the public reads");
+    }
     let settle_wait = section.duration("settle_wait").unwrap_or(DEFAULT_SETTLE_WAIT);
     if section.is_broken() {
         return None;
@@ -121,6 +138,7 @@ fn read(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
         base_url: or(base_url, "https://api.telegram.org")?,
         web_url: or(web_url, "https://t.me")?,
         read_back,
+        backstage_chat,
         settle_wait,
     }))
 }
@@ -132,6 +150,8 @@ struct Telegram {
     base_url: Url,
     web_url: Url,
     read_back: bool,
+    /// A chat that only we are in.
+    backstage_chat: Option<Chat>,
     settle_wait: Duration,
 }
 
@@ -148,6 +168,10 @@ impl Settings for Telegram {
         under_picture(rendering)
     }
 
+    fn backstage(&self) -> Option<bool> {
+        Some(self.backstage_chat.is_some())
+    }
+
     fn picture_rule(&self) -> Option<PictureRule> {
         Some(PICTURE)
     }
@@ -158,6 +182,10 @@ impl Settings for Telegram {
             base_url: site.base.clone(),
             web_url: site.base.clone(),
             read_back: self.read_back,
+            backstage_chat: self
+                .backstage_chat
+                .as_ref()
+                .map(|_| Chat::Name(PRACTICE_BACKSTAGE.to_owned())),
             settle_wait: self.settle_wait.min(WALL_SETTLE_WAIT),
         })
     }
@@ -326,53 +354,15 @@ impl Channel for Account {
     }
 
     async fn verify(&self) -> Result<Identity, SendError> {
-        let me = self.bot.me().await.map_err(Fault::on_read)?;
-        let bot = me["id"].as_i64().ok_or_else(|| no_sense("the bot has no id"))?;
-        let chat = self.ask("getChat", json!({})).await?;
-        let title = chat["title"].as_str().filter(|title| !title.is_empty());
-        let title = title.ok_or_else(|| no_sense("the chat has no title"))?;
-        let member = self.ask("getChatMember", json!({"user_id": bot})).await?;
-        let status = member["status"].as_str().unwrap_or_default();
-        let may = |right: &str| status == "creator" || member[right] == true;
-        let is_channel = chat["type"] == "channel";
-        let may_post = if is_channel {
-            may("can_post_messages")
-        } else {
-            matches!(status, "creator" | "administrator" | "member")
-        };
-        if !may_post {
-            let text = format!(
-                "the bot may not post: it is {}; make it an administrator with the right to post",
-                brief(status)
-            );
-            return Err(SendError::Refused(Reason::new("rights", text)));
-        }
-        let mut facts = BTreeMap::new();
-        let mut tell = |name: &str, text: &str| drop(facts.insert(name.to_owned(), brief(text)));
-        tell("bot", me["username"].as_str().unwrap_or_default());
-        tell("type", chat["type"].as_str().unwrap_or_default());
-        tell("id", &chat["id"].to_string());
-        tell(
-            "public_name",
-            chat["username"].as_str().unwrap_or("none: private"),
-        );
-        let yes_or = |may: bool, no: &'static str| if may { "yes" } else { no };
-        tell(
-            "may_pin",
-            yes_or(
-                may("can_edit_messages") || may("can_pin_messages"),
-                "no: give the bot the right to edit messages",
-            ),
-        );
-        tell(
-            "may_delete",
-            yes_or(may("can_delete_messages"), "its own posts only, for 48 hours"),
-        );
-        Ok(Identity {
-            name: brief(title),
-            facts,
-            ..Identity::default()
-        })
+        self.identify().await
+    }
+
+    async fn profile(&self) -> Result<Option<Profile>, SendError> {
+        self.portray().await.map(Some)
+    }
+
+    async fn backstage(&self, post: &Post) -> Result<Backstage, SendError> {
+        self.rehearse(post).await
     }
 }
 
@@ -476,6 +466,14 @@ impl Account {
     }
 
     /// Looks for the post in the public preview.
+    /// The channel's public preview, if there is one.
+    async fn preview_page(&self, name: &str) -> Option<String> {
+        let url = below(&self.settings.web_url, ["s", name]);
+        let request = self.bot.http.request(reqwest::Method::GET, url);
+        let answer = self.bot.http.send(request, Effect::Reads).await.ok()?;
+        (answer.status == 200).then(|| String::from_utf8_lossy(&answer.body).into_owned())
+    }
+
     async fn look(&self, name: &str, question: &Question) -> preview::Look {
         let url = below(&self.settings.web_url, ["s", name]);
         let request = self.bot.http.request(reqwest::Method::GET, url);

@@ -16,13 +16,17 @@ use super::graph::readback::{self, Look};
 use super::graph::renewal;
 use super::patience::{Patience, Search};
 use super::public_folder::PublicFolder;
-use super::{Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, WallSite};
+use super::{
+    Backstage, Capabilities, Channel, Identity, Kind, Pace, Parts, Profile, SecretName, Settings, WallSite,
+};
 use crate::compose::count::weighted::links;
 use crate::compose::{TextRule, parts};
 use crate::config::section::Section;
 use crate::model::{
     AccountId, PictureRule, Post, Proof, Question, Reason, Receipt, Rendering, SendError, Settled, Unit,
 };
+
+mod face;
 
 /// A Threads profile.
 pub static KIND: Kind = Kind {
@@ -38,8 +42,8 @@ pub static KIND: Kind = Kind {
         link_card: true,
         recipients: false,
         by_hand: false,
-        profile: false,
-        backstage: false,
+        profile: true,
+        backstage: true,
     },
     secrets: {
         const SECRETS: &[SecretName] = &[
@@ -307,50 +311,15 @@ impl Channel for Account {
     }
 
     async fn verify(&self) -> Result<Identity, SendError> {
-        let mut facts = renewal::renew(&self.graph, "refresh_access_token", "th_refresh_token").await?;
-        let fields = [("fields", "id,username,name,threads_biography,is_verified")];
-        let me = self.graph.get(&["me"], &fields).await?;
-        let user = self.settings.user_id.as_str();
-        if me["id"] != user {
-            let text = format!("the token is not that of profile {user}; make one for it");
-            return Err(SendError::Refused(Reason::new("wrong-token", text)));
-        }
-        let name = me["username"].as_str().filter(|name| !name.is_empty());
-        let name = name.ok_or_else(|| no_sense("the profile has no name"))?;
-        if let Some(biography) = me["threads_biography"].as_str() {
-            facts.insert(
-                "biography".to_owned(),
-                biography.chars().filter(|c| !c.is_control()).take(150).collect(),
-            );
-        }
-        // A token that may not publish is refused here.
-        let fields = [("fields", "quota_usage,config,reply_quota_usage,reply_config")];
-        let quota = self
-            .graph
-            .get(&["me", "threads_publishing_limit"], &fields)
-            .await?;
-        let quota = &quota["data"][0];
-        for (fact, used, config) in [
-            ("posts_left", "quota_usage", "config"),
-            ("replies_left", "reply_quota_usage", "reply_config"),
-        ] {
-            if let (Some(used), Some(total)) = (quota[used].as_u64(), quota[config]["quota_total"].as_u64()) {
-                facts.insert(fact.to_owned(), total.saturating_sub(used).to_string());
-            }
-        }
-        if let Some(public) = &self.settings.public
-            && let Err(reason) = public.try_out(self.id.as_str()).await
-        {
-            facts.insert(
-                "public_folder".to_owned(),
-                brief(&format!("pictures cannot be shown: {reason}")),
-            );
-        }
-        Ok(Identity {
-            name: brief(name),
-            facts,
-            ..Identity::default()
-        })
+        self.identify().await
+    }
+
+    async fn profile(&self) -> Result<Option<Profile>, SendError> {
+        self.portray().await.map(Some)
+    }
+
+    async fn backstage(&self, post: &Post) -> Result<Backstage, SendError> {
+        self.rehearse(post).await
     }
 }
 

@@ -389,6 +389,8 @@ impl Channel for Account {
         ];
         Ok(Identity {
             name: self.settings.subject.clone(),
+            // Another key is another account: no browser that let us in would listen to it.
+            id: Some(self.vapid.public_key().to_owned()),
             facts: BTreeMap::from(facts.map(|(name, value)| (name.to_owned(), value))),
             ..Identity::default()
         })

@@ -3,7 +3,6 @@
 //! Who writes first may send templates only. There is no idempotency key and no history to search without the id that
 //! the lost answer held: an unknown outcome stays unknown, and the account's policy decides.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +15,8 @@ use url::Url;
 use super::phone;
 use super::transport::{Answer, Effect, Transport, below};
 use super::{
-    Call, Capabilities, Channel, Heard, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, Shown,
-    WallSite,
+    Call, Capabilities, Channel, Heard, Identity, Kind, Pace, Parts, Profile, SecretName, Secrets, Settings,
+    Shown, WallSite,
 };
 use crate::compose::TextRule;
 use crate::config::section::Section;
@@ -27,6 +26,7 @@ use crate::model::{
     Unit,
 };
 
+mod face;
 mod report;
 mod verdict;
 
@@ -49,7 +49,7 @@ pub static KIND: Kind = Kind {
         link_card: false,
         recipients: true,
         by_hand: false,
-        profile: false,
+        profile: true,
         backstage: false,
     },
     secrets: {
@@ -370,35 +370,11 @@ impl Channel for Account {
     }
 
     async fn verify(&self) -> Result<Identity, SendError> {
-        let mut url = self.url(&[&self.settings.number]);
-        let fields = "verified_name,display_phone_number,quality_rating,messaging_limit_tier,health_status";
-        url.query_pairs_mut().append_pair("fields", fields);
-        let me = self.get(url).await?;
-        let name = me["verified_name"].as_str().filter(|name| !name.is_empty());
-        let name = name.ok_or_else(|| no_sense("the number has no name"))?;
-        if me["health_status"]["can_send_message"] == "BLOCKED" {
-            let text = "Meta lets this number send nothing; see the account's health in WhatsApp Manager";
-            return Err(SendError::Credential(Reason::new("blocked", text)));
-        }
-        let mut facts = BTreeMap::new();
-        for (fact, value) in [
-            ("number", &me["display_phone_number"]),
-            ("quality", &me["quality_rating"]),
-            ("limit", &me["messaging_limit_tier"]),
-            ("sending", &me["health_status"]["can_send_message"]),
-        ] {
-            if let Some(value) = value.as_str() {
-                facts.insert(fact.to_owned(), verdict::brief(value));
-            }
-        }
-        if let Some(account) = &self.settings.account {
-            facts.insert("template".to_owned(), self.template(account).await?);
-        }
-        Ok(Identity {
-            name: verdict::brief(name),
-            facts,
-            ..Identity::default()
-        })
+        self.identify().await
+    }
+
+    async fn profile(&self) -> Result<Option<Profile>, SendError> {
+        self.portray().await.map(Some)
     }
 }
 
@@ -447,38 +423,6 @@ impl Account {
             },
             // Comes back in the reports of what became of the message.
             "biz_opaque_callback_data": format!("{}{}", report::OURS, post.key),
-        })
-    }
-
-    /// How the template stands.
-    async fn template(&self, account: &str) -> Result<String, SendError> {
-        let mut url = self.url(&[account, "message_templates"]);
-        url.query_pairs_mut()
-            .append_pair("fields", "name,status,category,language")
-            .append_pair("name", &self.settings.template)
-            .append_pair("limit", "100");
-        let page = self.get(url).await?;
-        let page = page["data"]
-            .as_array()
-            .ok_or_else(|| no_sense("no list of templates"))?;
-        let ours = page.iter().find(|template| {
-            template["name"] == self.settings.template && template["language"] == self.settings.language
-        });
-        let refused = |text: String| SendError::Refused(Reason::new("template", text));
-        let (name, language) = (&self.settings.template, &self.settings.language);
-        let ours = ours.ok_or_else(|| refused(format!("there is no template {name} in {language}")))?;
-        let status = verdict::brief(ours["status"].as_str().unwrap_or("of unknown state"));
-        if status != "APPROVED" {
-            return Err(refused(format!(
-                "the template {name} is {status}, and only APPROVED ones are sent"
-            )));
-        }
-        Ok(match ours["category"].as_str() {
-            Some("UTILITY") => "approved".to_owned(),
-            other => format!(
-                "approved, but as {} and not as UTILITY: Meta may hold it back",
-                verdict::brief(other.unwrap_or("nothing"))
-            ),
         })
     }
 }

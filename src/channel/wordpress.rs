@@ -4,7 +4,6 @@
 //! it is looked for before anything is made, and found again after an attempt of unknown outcome. What the service says
 //! of a failure is never repeated, only its code: some hosts repeat the log-in in it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +19,8 @@ use super::shown::below_headline;
 use super::transport::{Answer, Effect, Transport, below};
 use super::without;
 use super::{
-    Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, Shown, WallSite,
+    Backstage, Capabilities, Channel, Identity, Kind, Pace, Parts, Profile, SecretName, Secrets, Settings,
+    Shown, WallSite,
 };
 use crate::compose::TextRule;
 use crate::config::section::Section;
@@ -28,6 +28,7 @@ use crate::model::{
     Kind as Does, PictureRule, Post, Proof, Question, Reason, Receipt, Rendering, SendError, Settled, Unit,
 };
 
+mod face;
 mod page;
 mod picture;
 mod public;
@@ -49,8 +50,8 @@ pub static KIND: Kind = Kind {
         link_card: false,
         recipients: false,
         by_hand: false,
-        profile: false,
-        backstage: false,
+        profile: true,
+        backstage: true,
     },
     secrets: {
         const SECRETS: &[SecretName] = &[
@@ -309,35 +310,15 @@ impl Channel for Account {
     }
 
     async fn verify(&self) -> Result<Identity, SendError> {
-        let fields = [("context", "edit"), ("_fields", "id,name,roles,capabilities")];
-        let me = self.get(&["users", "me"], &fields).await?;
-        let name = me["name"].as_str().filter(|name| !name.is_empty());
-        let name = name.ok_or_else(|| page::no_sense("the user has no name"))?;
-        for needed in ["publish_pages", "edit_published_pages", "delete_published_pages"] {
-            if me["capabilities"][needed] != true {
-                let text = format!("the user may not {needed}; give it the role Editor (redaktör)");
-                return Err(SendError::Refused(Reason::new("role", text)));
-            }
-        }
-        let roles: Vec<&str> = me["roles"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .collect();
-        let mut facts = BTreeMap::from([("roles".to_owned(), page::brief(&roles.join(" ")))]);
-        if let Some(page) = &self.settings.page {
-            if self.by_slug(page).await?.is_none() {
-                let text = format!("there is no page named {page}; make it, or correct page in config.toml");
-                return Err(SendError::Refused(Reason::new("page", text)));
-            }
-            facts.insert("page".to_owned(), page.clone());
-        }
-        Ok(Identity {
-            name: page::brief(name),
-            facts,
-            ..Identity::default()
-        })
+        self.identify().await
+    }
+
+    async fn profile(&self) -> Result<Option<Profile>, SendError> {
+        self.portray().await.map(Some)
+    }
+
+    async fn backstage(&self, post: &Post) -> Result<Backstage, SendError> {
+        self.rehearse(post).await
     }
 }
 

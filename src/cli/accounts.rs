@@ -89,6 +89,8 @@ pub fn channels(args: &ChannelsArgs) -> Outcome {
             (channel.can.link_card, "link card"),
             (channel.can.recipients, "recipients"),
             (channel.can.by_hand, "by hand"),
+            (channel.can.profile, "profile"),
+            (channel.can.backstage, "backstage"),
         ]
         .into_iter()
         .filter_map(|(yes, word)| yes.then_some(word))

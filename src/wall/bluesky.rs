@@ -9,6 +9,7 @@ use http::{HeaderValue, Method, Response};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use super::guise::{self, Dead};
 use super::sim::{Call, Simulator, reply};
 use super::{Posted, ShownPicture};
 use crate::model::AccountId;
@@ -91,7 +92,20 @@ impl Bluesky {
             }
             (&Method::GET, "com.atproto.server.getSession") => {
                 self.authorize(call)?;
-                Ok(json!({ "did": self.did, "handle": self.handle(), "active": true }))
+                let did = call.guise.id.as_ref().unwrap_or(&self.did);
+                let handle = if call.guise.is("handle.invalid") {
+                    "handle.invalid"
+                } else {
+                    self.handle()
+                };
+                let mut body = json!({ "did": did, "handle": handle, "active": true });
+                for mark in ["suspended", "takendown", "deactivated"] {
+                    if call.guise.is(mark) {
+                        body["active"] = false.into();
+                        body["status"] = mark.into();
+                    }
+                }
+                Ok(body)
             }
             (&Method::POST, "com.atproto.repo.uploadBlob") => self.upload(call),
             (&Method::POST, "com.atproto.repo.putRecord") => self.put(call),
@@ -99,11 +113,71 @@ impl Bluesky {
             (&Method::POST, "com.atproto.repo.deleteRecord") => self.delete(call),
             (&Method::GET, "com.atproto.repo.getRecord") => self.get(call),
             (&Method::GET, "com.atproto.repo.listRecords") => self.list(call),
+            (&Method::GET, "app.bsky.actor.getProfile") => {
+                self.authorize(call)?;
+                self.asked(call, &["actor"])?;
+                Ok(self.seen(call))
+            }
+            (&Method::GET, "app.bsky.feed.getAuthorFeed") => {
+                self.authorize(call)?;
+                self.asked(call, &["actor", "limit", "filter", "cursor", "includePins"])?;
+                self.feed(call)
+            }
             (&Method::GET, name) if name.starts_with("app.bsky.") => {
                 refused(400, "InvalidRequest", format!("No service configured for {name}"))
             }
             _ => refused(501, "MethodNotImplemented", "Method Not Implemented"),
         }
+    }
+
+    /// Whether the question is about this account and knows its parameters.
+    fn asked(&self, call: &Call<'_>, known: &[&str]) -> Result<(), (u16, &'static str, String)> {
+        if let Some(name) = call.unknown_query(known) {
+            return refused(400, "InvalidRequest", format!("unknown parameter {name}"));
+        }
+        let actor = call.query("actor").unwrap_or_default();
+        if actor == self.did || Some(actor) == self.handle.as_deref() {
+            return Ok(());
+        }
+        refused(400, "InvalidRequest", "Profile not found")
+    }
+
+    /// The account as the network sees it.
+    fn seen(&self, call: &Call<'_>) -> Value {
+        let record = self.profile.as_ref().unwrap_or(&Value::Null);
+        let description = match &call.guise.about {
+            Some(_) => call.guise.about(256).into(),
+            None => record["description"].clone(),
+        };
+        let name = call
+            .guise
+            .name
+            .clone()
+            .map_or_else(|| record["displayName"].clone(), Value::from);
+        json!({
+            "did": self.did, "handle": self.handle(), "displayName": name, "description": description,
+            "avatar": format!("{}{}", call.base, guise::AVATAR), "followersCount": call.guise.followers(),
+            "postsCount": self.records.len(), "labels": [],
+        })
+    }
+
+    fn feed(&self, call: &Call<'_>) -> Answer {
+        let limit = match call.query("limit").map(str::parse::<usize>) {
+            None => 50,
+            Some(Ok(limit @ 1..=100)) => limit,
+            Some(_) => return refused(400, "InvalidRequest", "limit must be 1 to 100"),
+        };
+        let no_replies = call.query("filter") == Some("posts_no_replies");
+        let own = self.records.iter().rev();
+        let own = own.filter(|(_, record)| !no_replies || record["reply"].is_null());
+        let own = own.map(|(rkey, record)| json!({"post": {"uri": self.uri(rkey), "record": record}}));
+        let others = call.guise.others.iter();
+        let others = others.map(|other| {
+            let record = json!({"$type": POSTS, "text": other.text, "createdAt": other.at});
+            json!({"post": {"uri": self.uri(&other.id), "record": record}})
+        });
+        let feed: Vec<Value> = others.chain(own).take(limit).collect();
+        Ok(json!({ "feed": feed }))
     }
 
     fn session(&self, pair: &(String, String)) -> Value {
@@ -120,6 +194,10 @@ impl Bluesky {
         let (allowed, _) = self.logins.spend(call.now.as_second(), 1);
         if !allowed {
             return refused(429, "RateLimitExceeded", "Rate Limit Exceeded");
+        }
+        // The app password was taken away with the sessions that it made.
+        if call.guise.dead(call.now).is_some() {
+            return refused(401, "AuthenticationRequired", "Invalid identifier or password");
         }
         let identifier = text(&body, "identifier")?;
         let known =
@@ -142,11 +220,19 @@ impl Bluesky {
                 "A request body was provided when none was expected",
             );
         }
+        if call.guise.dead(call.now).is_some() {
+            return refused(400, "ExpiredToken", "Token has been revoked");
+        }
         let pair = self.tokens.refresh(bearer(call)?, &self.did, call.now)?;
         Ok(self.session(&pair))
     }
 
     fn authorize(&self, call: &Call<'_>) -> Result<(), (u16, &'static str, String)> {
+        match call.guise.dead(call.now) {
+            None => {}
+            Some(Dead::Expired) => return refused(400, "ExpiredToken", "Token has expired"),
+            Some(Dead::Revoked) => return refused(400, "InvalidToken", "Token has been revoked"),
+        }
         self.tokens.check(bearer(call)?, Scope::Access, call.now)
     }
 

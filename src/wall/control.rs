@@ -4,10 +4,10 @@ use http::{HeaderValue, Method, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Fault;
 use super::page;
 use super::sim::{error, reply};
 use super::state::{Request, Shared};
+use super::{Fault, Guise};
 use crate::model::{AccountId, Mode};
 
 #[derive(Deserialize)]
@@ -25,6 +25,14 @@ struct Heal {
     account: AccountId,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Dress {
+    mode: Mode,
+    account: AccountId,
+    guise: Guise,
+}
+
 /// Where the pictures of posts are, by digest.
 const PICTURE: &str = "/_wall/picture/";
 
@@ -32,6 +40,7 @@ const PICTURE: &str = "/_wall/picture/";
 pub(super) fn answer(shared: &Shared, request: &Request<'_>) -> Response<Vec<u8>> {
     match (request.method, request.path) {
         (&Method::GET, "/_wall/ledger") => list(serde_json::to_value(shared.ledger())),
+        (&Method::GET, "/_wall/backstage") => list(serde_json::to_value(shared.backstage())),
         (&Method::GET, "/_wall/seen") => list(serde_json::to_value(shared.seen())),
         (&Method::GET, "/_wall/accounts") => accounts(shared),
         (&Method::GET, "/_wall/wall.js") => page::script(),
@@ -44,6 +53,9 @@ pub(super) fn answer(shared: &Shared, request: &Request<'_>) -> Response<Vec<u8>
         }),
         (&Method::POST, "/_wall/heal") => change(request, |heal: Heal| {
             shared.heal(heal.mode, &heal.account);
+        }),
+        (&Method::POST, "/_wall/guise") => change(request, |dress: Dress| {
+            shared.dress(dress.mode, &dress.account, dress.guise);
         }),
         _ => error(404, "no such page on the wall"),
     }

@@ -9,13 +9,15 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::multipart;
-use super::sim::{Call, Simulator, reply};
+use super::sim::{Call, Simulator, behind, reply};
 use super::{Posted, ShownPicture};
 use crate::clock::Timestamp;
 use crate::model::{AccountId, Mode};
 
 const HOOK_ID: &str = "1100000000000001055";
 const CHANNEL_ID: &str = "1100000000000002066";
+/// The channel that only we see.
+const HIDDEN_CHANNEL_ID: &str = "1100000000000009999";
 const MAX_CHARACTERS: usize = 2000;
 const MAX_REQUEST: usize = 10 * 1024 * 1024;
 const MAX_DESCRIPTION: usize = 1024;
@@ -41,6 +43,8 @@ pub struct Discord {
     account: AccountId,
     name: String,
     token: String,
+    /// The token of the webhook whose channel only we see.
+    hidden: String,
     taken: Vec<Timestamp>,
     made: u64,
 }
@@ -52,6 +56,7 @@ impl Discord {
             account: account.clone(),
             name: name.to_owned(),
             token: hex::encode(rand::random::<[u8; 34]>()),
+            hidden: hex::encode(rand::random::<[u8; 34]>()),
             taken: Vec::new(),
             made: 0,
         }
@@ -63,6 +68,9 @@ impl Discord {
             return Err(Refusal(404, 0, "404: Not Found"));
         };
         if *hook != HOOK_ID {
+            return Err(Refusal(404, 10_015, "Unknown Webhook"));
+        }
+        if call.guise.revoked {
             return Err(Refusal(404, 10_015, "Unknown Webhook"));
         }
         if *token != self.token {
@@ -83,7 +91,7 @@ impl Discord {
                 200,
                 json!({
                     "id": HOOK_ID, "type": 1, "name": self.name, "avatar": null, "application_id": null,
-                    "channel_id": CHANNEL_ID, "guild_id": "1100000000000003077",
+                    "channel_id": call.guise.id.as_deref().unwrap_or(CHANNEL_ID), "guild_id": "1100000000000003077",
                 }),
             )),
             (&Method::POST, []) => self.create(call),
@@ -294,11 +302,28 @@ fn show(posted: &Posted) -> Value {
 impl Simulator for Discord {
     fn secrets(&self) -> Vec<(String, String)> {
         // As Discord shows it: without the version.
-        let hook = format!("https://discord.com/api/webhooks/{HOOK_ID}/{}", self.token);
-        vec![("webhook".to_owned(), hook)]
+        let hook = |token: &str| format!("https://discord.com/api/webhooks/{HOOK_ID}/{token}");
+        vec![
+            ("webhook".to_owned(), hook(&self.token)),
+            ("backstage_webhook".to_owned(), hook(&self.hidden)),
+        ]
     }
 
-    fn answer(&mut self, mut call: Call<'_>) -> Response<Vec<u8>> {
+    fn answer(&mut self, call: Call<'_>) -> Response<Vec<u8>> {
+        let (hidden, public) = (self.hidden.clone(), self.token.clone());
+        let is_behind = call.path.contains(&hidden) && !call.guise.is("same-channel");
+        let mut answer = behind(call, &hidden, &public, |call| self.reply(call));
+        if is_behind {
+            // The same webhook in all but its channel.
+            let body = String::from_utf8_lossy(answer.body()).replace(CHANNEL_ID, HIDDEN_CHANNEL_ID);
+            *answer.body_mut() = body.into_bytes();
+        }
+        answer
+    }
+}
+
+impl Discord {
+    fn reply(&mut self, mut call: Call<'_>) -> Response<Vec<u8>> {
         if let Some(wait) = self.wait(call.now) {
             let seconds = wait.as_secs_f64();
             let body =

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use url::Url;
 
+use super::guise::{self, Dead, Other};
 use super::mastodon::text::links;
 use super::sim::{Call, Simulator, page, reply};
 use super::{Posted, ShownPicture, multipart};
@@ -20,6 +21,13 @@ const MAX_UTF16: usize = 63_206;
 const MAX_PHOTO: usize = 4 * 1024 * 1024;
 /// How long the same words again are a duplicate.
 const REPEAT: SignedDuration = SignedDuration::from_mins(1);
+/// What a token may unless a test says otherwise.
+const SCOPES: &[&str] = &[
+    "pages_show_list",
+    "pages_read_engagement",
+    "pages_manage_posts",
+    "public_profile",
+];
 /// Parameters that every call takes.
 const COMMON: &[&str] = &["appsecret_proof", "fields"];
 
@@ -55,6 +63,7 @@ struct Post {
     id: String,
     message: String,
     at: Timestamp,
+    published: bool,
     deleted: bool,
 }
 
@@ -94,7 +103,27 @@ impl FacebookPage {
         let parameters = parameters(call)?;
         let parameters = Parameters(&parameters);
         self.check_login(call, parameters)?;
+        if path == ["debug_token"] && call.method == Method::GET {
+            parameters.only(&["input_token"])?;
+            let is_ours = parameters.get("input_token") == Some(self.token.as_str());
+            return Ok(introspect(call, is_ours, "PAGE", SCOPES, PRACTICE_PAGE));
+        }
+        alive(call)?;
+        let need = match (call.method, path) {
+            (&Method::GET, [PRACTICE_PAGE, ..]) if path.len() > 1 => Some("pages_read_engagement"),
+            (&Method::POST | &Method::DELETE, _) => Some("pages_manage_posts"),
+            _ => None,
+        };
+        may(call, need, SCOPES)?;
         match (call.method, path) {
+            (&Method::GET, [PRACTICE_PAGE, "roles"]) => {
+                parameters.only(&[])?;
+                let tasks = json!(["MANAGE", "CREATE_CONTENT", "MODERATE"]);
+                Ok(json!({"data": [
+                    {"id": "1221", "name": "Kommunikationsenheten", "tasks": tasks},
+                    {"id": "1222", "name": "Praktikanten", "tasks": ["CREATE_CONTENT"]},
+                ]}))
+            }
             (&Method::GET, ["me" | PRACTICE_PAGE]) => self.about(call, parameters),
             (&Method::POST, [PRACTICE_PAGE, "feed"]) => self.create(call, parameters),
             (&Method::POST, [PRACTICE_PAGE, "photos"]) => self.upload(call, parameters),
@@ -149,9 +178,20 @@ impl FacebookPage {
 
     fn about(&self, call: &Call<'_>, parameters: Parameters<'_>) -> Result<Value, Refusal> {
         parameters.only(&[])?;
+        let field = |wanted: &str| {
+            let mut fields = call.guise.fields.iter();
+            fields.find(|(name, _)| name == wanted).map(|(_, value)| value)
+        };
         let page = json!({
-            "id": PRACTICE_PAGE, "name": self.name, "link": format!("{}/{PRACTICE_PAGE}", call.base),
-            "is_published": true, "about": "", "website": "https://nassjo.se",
+            "id": call.guise.id.as_deref().unwrap_or(PRACTICE_PAGE),
+            "name": call.guise.name.as_ref().unwrap_or(&self.name), "link": format!("{}/{PRACTICE_PAGE}", call.base),
+            "is_published": !call.guise.is("unpublished"), "about": call.guise.about(255), "website": "https://nassjo.se",
+            "description": "", "general_info": field("general_info"), "mission": Value::Null, "phone": field("phone"),
+            "emails": call.guise.fields.iter().filter(|(name, _)| name == "emails").map(|(_, value)| value)
+                .collect::<Vec<_>>(),
+            "followers_count": call.guise.followers(),
+            "picture": {"data": {"height": 50, "width": 50, "is_silhouette": call.guise.is("silhouette"),
+                "url": format!("{}{}", call.base, guise::AVATAR)}},
         });
         for field in parameters.fields() {
             if page.get(field).is_none() {
@@ -190,12 +230,11 @@ impl FacebookPage {
         if message.encode_utf16().count() > MAX_UTF16 {
             return Err(Refusal::parameter("Param message is too long"));
         }
-        if parameters
-            .get("published")
-            .is_some_and(|published| published != "true")
-        {
-            return Err(Refusal::parameter("unpublished posts are not simulated"));
-        }
+        let published = match parameters.get("published") {
+            None | Some("true") => true,
+            Some("false") => false,
+            Some(_) => return Err(Refusal::parameter("Param published must be a boolean")),
+        };
         let valid = |link: &str| Url::parse(link).is_ok_and(|url| matches!(url.scheme(), "https" | "http"));
         if link.is_some_and(|link| !valid(link)) {
             let text = "The link could not be used.";
@@ -217,6 +256,7 @@ impl FacebookPage {
             id: format!("{PRACTICE_PAGE}_{}", 2001 + self.posts.len()),
             message: message.to_owned(),
             at: call.now,
+            published,
             deleted: false,
         };
         let mut all = links(message);
@@ -224,7 +264,7 @@ impl FacebookPage {
             link.filter(|link| !all.iter().any(|l| l == link))
                 .map(str::to_owned),
         );
-        call.book.posts.push(Posted {
+        let posted = Posted {
             account: self.account.clone(),
             mode: Mode::Live,
             remote_id: post.id.clone(),
@@ -240,7 +280,12 @@ impl FacebookPage {
             pinned: false,
             pictures,
             shown: std::collections::BTreeMap::new(),
-        });
+        };
+        if published {
+            call.book.posts.push(posted);
+        } else {
+            call.book.backstage.push(posted);
+        }
         let answer = select(parameters, &show(&post, call.base));
         self.posts.push(post);
         Ok(answer)
@@ -365,7 +410,8 @@ impl FacebookPage {
         for post in self.posts.iter_mut().filter(|post| post.id == id) {
             post.deleted = true;
         }
-        for posted in call.book.posts.iter_mut().filter(|posted| posted.remote_id == id) {
+        let booked = call.book.posts.iter_mut().chain(&mut call.book.backstage);
+        for posted in booked.filter(|posted| posted.remote_id == id) {
             posted.deleted_at = Some(call.now);
             posted.pinned = false;
         }
@@ -384,7 +430,7 @@ impl FacebookPage {
             .posts
             .iter()
             .rev()
-            .filter(|post| !post.deleted)
+            .filter(|post| !post.deleted && post.published)
             .filter(|post| since.is_none_or(|since| post.at.as_second() >= since))
             .filter(|post| until.is_none_or(|until| post.at.as_second() <= until))
             .collect();
@@ -395,10 +441,11 @@ impl FacebookPage {
         }
         let more = shown.len() > limit;
         shown.truncate(limit);
-        let data: Vec<Value> = shown
-            .iter()
-            .map(|post| select(parameters, &show(post, call.base)))
-            .collect();
+        let others = call.guise.others.iter().map(|other| show_other(other, call.base));
+        // What others made is only on the first page.
+        let others = others.filter(|_| parameters.get("after").is_none());
+        let own = shown.iter().map(|post| show(post, call.base));
+        let data: Vec<Value> = others.chain(own).map(|post| select(parameters, &post)).collect();
         let mut body = json!({ "data": data });
         if let (Some(first), Some(last)) = (shown.first(), shown.last()) {
             body["paging"] = json!({"cursors": {"before": first.id, "after": last.id}});
@@ -513,9 +560,78 @@ fn show(post: &Post, base: &str) -> Value {
         "message": post.message,
         "created_time": post.at.strftime("%Y-%m-%dT%H:%M:%S+0000").to_string(),
         "permalink_url": format!("{base}/{PRACTICE_PAGE}/posts/{number}"),
-        "is_published": true,
+        "is_published": post.published,
         "status_type": "mobile_status_update",
+        "from": {"id": PRACTICE_PAGE, "name": "Nässjö kommun"},
+        "application": {"id": "1234", "name": "Vardkase"},
     })
+}
+
+/// A post that somebody else made on the page.
+fn show_other(other: &Other, base: &str) -> Value {
+    json!({
+        "id": other.id, "message": other.text,
+        "created_time": other.at.strftime("%Y-%m-%dT%H:%M:%S+0000").to_string(),
+        "permalink_url": format!("{base}/{PRACTICE_PAGE}/posts/{}", other.id), "is_published": true,
+        "from": {"id": PRACTICE_PAGE, "name": "Nässjö kommun"},
+        "admin_creator": other.by.as_ref().map(|by| json!({"id": "9", "name": by})),
+    })
+}
+
+/// Whether our token is still taken.
+pub(super) fn alive(call: &Call<'_>) -> Result<(), Refusal> {
+    let (subcode, text) = match call.guise.dead(call.now) {
+        None => return Ok(()),
+        Some(Dead::Expired) => (463, "Error validating access token: Session has expired."),
+        Some(Dead::Revoked) => (
+            458,
+            "Error validating access token: The user has not authorized application 1234.",
+        ),
+    };
+    Err(Refusal(400, 190, Some(subcode), text.to_owned()))
+}
+
+/// Whether our token may do what needs this scope.
+pub(super) fn may(call: &Call<'_>, need: Option<&str>, usual: &[&str]) -> Result<(), Refusal> {
+    let Some(need) = need else {
+        return Ok(());
+    };
+    if call.guise.scopes(usual).iter().any(|scope| scope == need) {
+        return Ok(());
+    }
+    let text = format!("(#200) Requires {need} permission to manage the object.");
+    Err(Refusal(403, 200, None, text))
+}
+
+/// What is told of a token; of a foreign one, that it is none.
+pub(super) fn introspect(call: &Call<'_>, is_ours: bool, kind: &str, usual: &[&str], object: &str) -> Value {
+    let refusal = alive(call).err();
+    let refusal = refusal.or_else(|| {
+        let text = "The access token could not be decrypted";
+        (!is_ours).then(|| Refusal(400, 190, None, text.to_owned()))
+    });
+    if let Some(Refusal(_, code, subcode, message)) = refusal {
+        let error = json!({"code": code, "subcode": subcode, "message": message});
+        return json!({"data": {"app_id": "1234", "is_valid": false, "scopes": [], "error": error}});
+    }
+    let scopes = call.guise.scopes(usual);
+    // "elsewhere": the person who consented ticked another page.
+    let target = if call.guise.is("elsewhere") {
+        "9999"
+    } else {
+        object
+    };
+    let granular: Vec<Value> = scopes
+        .iter()
+        .map(|scope| json!({"scope": scope, "target_ids": [target]}))
+        .collect();
+    json!({"data": {
+        "app_id": "1234", "type": kind, "application": "Vardkase", "profile_id": object, "user_id": "1221",
+        "is_valid": true, "issued_at": call.now.as_second() - 86_400,
+        "expires_at": call.guise.expires_at.map_or(0, Timestamp::as_second),
+        "data_access_expires_at": if call.guise.is("data-access") { call.now.as_second() - 1 } else { 0 },
+        "scopes": scopes, "granular_scopes": granular,
+    }})
 }
 
 /// The fields that were asked for; the id always.

@@ -6,12 +6,15 @@ use http::{Method, Response};
 use serde_json::{Value, json};
 
 use super::ShownPicture;
-use super::facebook_page::{Parameters, Refusal, parameters};
+use super::facebook_page::{Parameters, Refusal, may, parameters};
+use super::guise;
 use super::meta::{Container, Media, Outlet, Tokens, fetch, fields, serve};
 use super::sim::{Call, Simulator, page, reply};
 use crate::channel::instagram::{MAX_ALT, MAX_CAPTION, PRACTICE_USER};
 use crate::model::AccountId;
 
+/// What a token may unless a test says otherwise.
+const SCOPES: &[&str] = &["instagram_basic", "instagram_content_publish", "pages_show_list"];
 const POSTS_A_DAY: usize = 50;
 const MAX_HASHTAGS: usize = 30;
 const MAX_MENTIONS: usize = 20;
@@ -37,13 +40,23 @@ impl Instagram {
         let parameters = parameters(call)?;
         let parameters = Parameters(&parameters);
         self.tokens.check(call)?;
+        if path == ["debug_token"] && call.method == Method::GET {
+            return self.tokens.introspect(call, parameters, SCOPES, PRACTICE_USER);
+        }
+        let need = match (call.method, path) {
+            (&Method::GET, [_, _, "content_publishing_limit"]) | (&Method::POST | &Method::DELETE, _) => {
+                Some("instagram_content_publish")
+            }
+            _ => Some("instagram_basic"),
+        };
+        may(call, need, SCOPES)?;
         match (call.method, path) {
             (&Method::GET, ["refresh_access_token"]) => {
                 self.tokens.renew(call, parameters, "ig_refresh_token")
             }
             (&Method::GET, [_, "me" | PRACTICE_USER]) => {
                 parameters.only(&[])?;
-                fields(parameters, &self.profile(), "IGUser")
+                fields(parameters, &self.profile(call), "IGUser")
             }
             (&Method::POST, [_, PRACTICE_USER, "media"]) => self.make(call, parameters),
             (&Method::POST, [_, PRACTICE_USER, "media_publish"]) => {
@@ -95,10 +108,17 @@ impl Instagram {
         }
     }
 
-    fn profile(&self) -> Value {
+    fn profile(&self, call: &Call<'_>) -> Value {
+        let guise = call.guise;
+        let id = guise.id.as_deref().unwrap_or(PRACTICE_USER);
+        let website = guise.fields.iter().find(|(name, _)| name == "website");
         json!({
-            "id": PRACTICE_USER, "user_id": PRACTICE_USER, "username": "nassjokommun", "name": self.name,
-            "biography": "Officiell profil.", "website": "https://nassjo.se", "account_type": "BUSINESS",
+            "id": id, "user_id": id, "username": "nassjokommun", "name": guise.name.as_ref().unwrap_or(&self.name),
+            "biography": guise.about(150), "account_type": "BUSINESS",
+            "website": website.map_or("https://nassjo.se", |(_, value)| value.as_str()),
+            "profile_picture_url": format!("{}{}", call.base, guise::AVATAR),
+            "followers_count": guise.followers(), "is_published": !guise.is("unpublished"),
+            "media_count": self.outlet.media.iter().filter(|media| !media.deleted).count(),
         })
     }
 

@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::guise::{Dead, Other};
 use super::mastodon::text::links;
 use super::sim::{Call, Simulator, page, reply};
 use super::{Posted, ShownPicture};
@@ -16,6 +17,12 @@ use crate::clock::Timestamp;
 use crate::compose::count::is_reserved_in_little_text;
 use crate::model::{AccountId, Mode};
 
+/// What a token may unless a test says otherwise.
+const SCOPES: &[&str] = &[
+    "r_organization_social",
+    "rw_organization_admin",
+    "w_organization_social",
+];
 const MAX_TEXT: usize = 3000;
 /// How long the same words again are a duplicate, also of a post that was taken away.
 const REPEAT: SignedDuration = SignedDuration::from_hours(24);
@@ -66,6 +73,7 @@ struct Post {
     commentary: String,
     at: Timestamp,
     edited_at: Option<Timestamp>,
+    is_draft: bool,
     deleted: bool,
 }
 
@@ -121,10 +129,21 @@ impl LinkedIn {
                     "refresh_token_expires_in": 31_000_000, "scope": "r_organization_social,w_organization_social",
                 }))
             }
-            "introspectToken" if field("token") == self.access => Ok(json!({
-                "active": true, "status": "active", "expires_at": call.now.as_second() + 5_183_999,
-                "scope": "r_organization_social,rw_organization_admin,w_organization_social", "auth_type": "3L",
-            })),
+            "introspectToken" if field("token") == self.access => {
+                let ends = call
+                    .guise
+                    .expires_at
+                    .map_or(call.now.as_second() + 5_183_999, Timestamp::as_second);
+                let status = match call.guise.dead(call.now) {
+                    None => "active",
+                    Some(Dead::Expired) => "expired",
+                    Some(Dead::Revoked) => "revoked",
+                };
+                Ok(json!({
+                    "active": status == "active", "status": status, "expires_at": ends,
+                    "scope": call.guise.scopes(SCOPES).join(","), "auth_type": "3L",
+                }))
+            }
             "introspectToken" => Ok(json!({"active": false})),
             _ => Err(Refusal::new(
                 400,
@@ -152,6 +171,17 @@ impl LinkedIn {
                 "The token used in the request has expired",
             ));
         }
+        match call.guise.dead(call.now) {
+            None => {}
+            Some(Dead::Expired) => {
+                let text = "The token used in the request has expired";
+                return Err(Refusal::new(401, "EXPIRED_ACCESS_TOKEN", text));
+            }
+            Some(Dead::Revoked) => {
+                let text = "The token used in the request has been revoked by the user";
+                return Err(Refusal::new(401, "REVOKED_ACCESS_TOKEN", text));
+            }
+        }
         if let (&Method::PUT, ["dms-uploads", urn]) = (call.method, path.as_slice()) {
             let urn = decode(urn);
             let image = self.images.iter_mut().find(|image| image.urn == urn);
@@ -175,14 +205,64 @@ impl LinkedIn {
                 "X-Restli-Protocol-Version is missing",
             ));
         }
+        let need: &[&str] = match (call.method, path.as_slice()) {
+            (&Method::GET, ["rest", "posts", ..]) => &["r_organization_social"],
+            (&Method::GET, ["rest", "organizations" | "organizationAcls" | "networkSizes", ..]) => {
+                &["rw_organization_admin", "r_organization_admin"]
+            }
+            _ => &["w_organization_social"],
+        };
+        let scopes = call.guise.scopes(SCOPES);
+        if !need.iter().any(|need| scopes.iter().any(|scope| scope == need)) {
+            let text = format!("Not enough permissions to access: {}", need.join(" or "));
+            return Err(Refusal::new(403, "ACCESS_DENIED", text));
+        }
+        let role = call.guise.role.as_deref().unwrap_or("ADMINISTRATOR");
+        if call.method != Method::GET && role == "NONE" {
+            return Err(Refusal::new(
+                403,
+                "ACCESS_DENIED",
+                "Field Value validation failed: [/author]",
+            ));
+        }
         match (call.method, path.as_slice()) {
+            (&Method::GET, ["rest", "organizationAcls"]) => {
+                if let Some(name) = call.unknown_query(&["q", "role", "state", "count", "start"]) {
+                    return Err(Refusal::field(name));
+                }
+                if call.query("q") != Some("roleAssignee") {
+                    return Err(Refusal::field("q"));
+                }
+                let elements = if role == "NONE" {
+                    Vec::new()
+                } else {
+                    vec![json!({
+                        "organization": author(), "role": role, "roleAssignee": "urn:li:person:abc", "state": "APPROVED",
+                    })]
+                };
+                Ok(reply(
+                    200,
+                    &json!({"elements": elements, "paging": {"start": 0, "count": 100, "links": []}}),
+                ))
+            }
+            (&Method::GET, ["rest", "networkSizes", urn]) => {
+                if escaped(urn)? != author() || call.query("edgeType") != Some("COMPANY_FOLLOWED_BY_MEMBER") {
+                    return Err(Refusal::field("edgeType"));
+                }
+                Ok(reply(200, &json!({"firstDegreeSize": call.guise.followers()})))
+            }
             (&Method::POST, ["rest", "posts"]) => self.create(call),
             (&Method::GET, ["rest", "posts"]) => self.list(call).map(|body| reply(200, &body)),
             (&Method::GET, ["rest", "organizations", PRACTICE_PAGE]) => {
                 let id: u64 = PRACTICE_PAGE.parse().unwrap_or_default();
                 Ok(reply(
                     200,
-                    &json!({"id": id, "localizedName": self.name, "vanityName": "kommun"}),
+                    &json!({
+                        "id": id, "localizedName": call.guise.name.as_ref().unwrap_or(&self.name), "vanityName": "kommun",
+                        "localizedDescription": call.guise.about(2000), "localizedWebsite": "https://nassjo.se",
+                        "description": {"localized": {"sv_SE": call.guise.about(2000)},
+                                        "preferredLocale": {"language": "sv", "country": "SE"}},
+                    }),
                 ))
             }
             (&Method::POST, ["rest", "images"]) => self.announce(call),
@@ -206,12 +286,8 @@ impl LinkedIn {
                 for post in self.posts.iter_mut().filter(|post| post.urn == urn) {
                     post.deleted = true;
                 }
-                for posted in call
-                    .book
-                    .posts
-                    .iter_mut()
-                    .filter(|posted| posted.remote_id == urn)
-                {
+                let booked = call.book.posts.iter_mut().chain(&mut call.book.backstage);
+                for posted in booked.filter(|posted| posted.remote_id == urn) {
                     posted.deleted_at = posted.deleted_at.or(Some(call.now));
                 }
                 Ok(empty(204))
@@ -251,11 +327,11 @@ impl LinkedIn {
             "thirdPartyDistributionChannels",
         ];
         only(&body["distribution"], &distribution)?;
-        let fixed = [
-            ("author", Value::from(author())),
-            ("visibility", "PUBLIC".into()),
-            ("lifecycleState", "PUBLISHED".into()),
-        ];
+        let fixed = [("author", Value::from(author())), ("visibility", "PUBLIC".into())];
+        let is_draft = body["lifecycleState"] == "DRAFT";
+        if !is_draft && body["lifecycleState"] != "PUBLISHED" {
+            return Err(Refusal::field("lifecycleState"));
+        }
         if let Some((name, _)) = fixed.iter().find(|(name, value)| body[*name] != *value) {
             return Err(Refusal::field(name));
         }
@@ -264,11 +340,12 @@ impl LinkedIn {
         }
         let commentary = commentary(&body["commentary"])?;
         let pictures = self.attached(&body["content"])?;
-        let same = self
-            .posts
-            .iter()
-            .rev()
-            .find(|post| post.commentary == commentary && call.now.duration_since(post.at) < REPEAT);
+        let same = self.posts.iter().rev().find(|post| {
+            !is_draft
+                && !post.is_draft
+                && post.commentary == commentary
+                && call.now.duration_since(post.at) < REPEAT
+        });
         if let Some(original) = same {
             let text = format!("Content is a duplicate of {}", original.urn);
             return Err(Refusal::new(422, "DUPLICATE_POST", text));
@@ -278,7 +355,7 @@ impl LinkedIn {
             7_243_000_000_000_000_000_u64 + self.posts.len() as u64
         );
         let text = rendered(&commentary);
-        call.book.posts.push(Posted {
+        let posted = Posted {
             account: self.account.clone(),
             mode: Mode::Live,
             remote_id: urn.clone(),
@@ -294,7 +371,12 @@ impl LinkedIn {
             pinned: false,
             pictures,
             shown: BTreeMap::new(),
-        });
+        };
+        if is_draft {
+            call.book.backstage.push(posted);
+        } else {
+            call.book.posts.push(posted);
+        }
         let mut answer = empty(201);
         if let Ok(value) = HeaderValue::from_str(&urn) {
             answer.headers_mut().insert("x-restli-id", value);
@@ -304,6 +386,7 @@ impl LinkedIn {
             commentary,
             at: call.now,
             edited_at: None,
+            is_draft,
             deleted: false,
         });
         Ok(answer)
@@ -386,14 +469,16 @@ impl LinkedIn {
                 .map_err(|_| Refusal::field(name))
         };
         let (start, count) = (number("start", 0)?, number("count", 10)?.min(100));
-        let mut all: Vec<&Post> = self.posts.iter().filter(|post| !post.deleted).collect();
-        all.sort_by_key(|post| std::cmp::Reverse(post.edited_at.unwrap_or(post.at)));
-        let elements: Vec<Value> = all
+        let mut all: Vec<&Post> = self
+            .posts
             .iter()
-            .skip(start)
-            .take(count)
-            .map(|post| show(post))
+            .filter(|post| !post.deleted && !post.is_draft)
             .collect();
+        all.sort_by_key(|post| std::cmp::Reverse(post.edited_at.unwrap_or(post.at)));
+        let own = all.iter().skip(start).take(count).map(|post| show(post));
+        // What others made is only on the first page.
+        let others = call.guise.others.iter().filter(|_| start == 0).map(show_other);
+        let elements: Vec<Value> = others.chain(own).collect();
         Ok(
             json!({"paging": {"start": start, "count": count, "links": [], "total": all.len()}, "elements": elements}),
         )
@@ -416,7 +501,10 @@ impl Simulator for LinkedIn {
         let path: Vec<&str> = call.path.trim_matches('/').split('/').collect();
         if let (&Method::GET, ["feed", "update", urn]) = (call.method, path.as_slice()) {
             let urn = decode(urn);
-            let post = self.posts.iter().find(|post| post.urn == urn && !post.deleted);
+            let post = self
+                .posts
+                .iter()
+                .find(|post| post.urn == urn && !post.deleted && !post.is_draft);
             return page(post.map(|post| rendered(&post.commentary)).as_deref());
         }
         self.route(&mut call).unwrap_or_else(|refusal| refusal.answer())
@@ -431,9 +519,18 @@ fn show(post: &Post) -> Value {
     let at = post.at.as_millisecond();
     json!({
         "id": post.urn, "author": author(), "commentary": post.commentary, "visibility": "PUBLIC",
-        "lifecycleState": "PUBLISHED", "createdAt": at, "publishedAt": at,
+        "lifecycleState": if post.is_draft { "DRAFT" } else { "PUBLISHED" }, "createdAt": at, "publishedAt": at,
         "lastModifiedAt": post.edited_at.unwrap_or(post.at).as_millisecond(),
         "lifecycleStateInfo": {"isEditedByAuthor": post.edited_at.is_some()},
+    })
+}
+
+/// A post that somebody else made on the page.
+fn show_other(other: &Other) -> Value {
+    let at = other.at.as_millisecond();
+    json!({
+        "id": other.id, "author": author(), "commentary": other.text, "visibility": "PUBLIC", "lifecycleState": "PUBLISHED",
+        "createdAt": at, "publishedAt": at, "lastModifiedAt": at, "createdBy": other.by,
     })
 }
 

@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::Posted;
+use super::guise::{self, Dead, Guise, Other};
 use super::sim::{Call, Simulator, error, page, reply};
 use crate::clock::Timestamp;
 use crate::model::{AccountId, Mode};
@@ -27,6 +28,43 @@ const VISIBILITIES: &[&str] = &["public", "unlisted", "private", "direct"];
 const MAX_PINNED: usize = 5;
 /// How long a key is remembered after its post.
 const KEY_LIFE: SignedDuration = SignedDuration::from_hours(1);
+
+/// What a token may unless a test says otherwise.
+const SCOPES: &[&str] = &["read", "write:statuses", "write:media", "write:accounts"];
+const LISTING: &[&str] = &[
+    "limit",
+    "max_id",
+    "since_id",
+    "min_id",
+    "exclude_replies",
+    "exclude_reblogs",
+    "only_media",
+    "pinned",
+    "tagged",
+];
+
+/// The scopes of which one is needed for a request.
+fn needed(method: &Method, path: &[&str]) -> Option<&'static [&'static str]> {
+    Some(match (method, path) {
+        (_, ["api", "v1", "accounts", "verify_credentials"]) => &["profile", "read:accounts", "read"],
+        (_, ["api", _, "media", ..]) => &["write:media", "write"],
+        (&Method::POST, ["api", "v1", "statuses", _, "pin" | "unpin"]) => &["write:accounts", "write"],
+        (&Method::GET, ["api", "v1", "statuses", ..] | ["api", "v1", "accounts", _, "statuses"]) => {
+            &["read:statuses", "read"]
+        }
+        (_, ["api", "v1", "statuses", ..]) => &["write:statuses", "write"],
+        _ => return None,
+    })
+}
+
+/// A post that somebody else made with the account.
+fn other_status(other: &Other, call: &Call<'_>) -> Value {
+    json!({
+        "id": other.id, "pinned": false, "created_at": iso(other.at, 3), "in_reply_to_id": null, "visibility": "public",
+        "url": format!("{}/@kommun/{}", call.base, other.id), "content": text::html(&other.text), "reblog": null,
+        "application": other.by.as_ref().map(|by| json!({"name": by, "website": null})), "media_attachments": [],
+    })
+}
 
 struct Status {
     id: String,
@@ -114,15 +152,35 @@ impl Mastodon {
             Some(token) if token != self.token => return error(401, "The access token is invalid"),
             Some(_) => {}
         }
+        match call.guise.dead(call.now) {
+            Some(Dead::Revoked) => return error(401, "The access token was revoked"),
+            Some(Dead::Expired) => return error(401, "The access token expired"),
+            None => {}
+        }
+        let scopes = call.guise.scopes(SCOPES);
+        if needed(&method, &path)
+            .is_some_and(|needs| !needs.iter().any(|need| scopes.iter().any(|has| has == need)))
+        {
+            return error(403, "This action is outside the authorized scopes");
+        }
+        let known = match path.as_slice() {
+            ["api", "v1", "accounts", _, "statuses"] => LISTING,
+            _ => &[],
+        };
+        if let Some(name) = call.unknown_query(known) {
+            return error(400, &format!("unknown parameter {name}"));
+        }
         match (&method, path.as_slice()) {
             (&Method::GET, ["api", "v1", "accounts", "verify_credentials"]) => {
-                reply(200, &self.account(call.base))
+                reply(200, &self.account(call))
             }
             (&Method::GET, ["api", "v1", "apps", "verify_credentials"]) => reply(
                 200,
-                &json!({"name": "vardkase", "website": null, "scopes": ["read", "write:statuses", "write:media", "write:accounts"]}),
+                &json!({"name": "vardkase", "website": null, "scopes": scopes}),
             ),
-            (&Method::GET, ["api", "v1", "accounts", "1", "statuses"]) => self.list(call),
+            (&Method::GET, ["api", "v1", "accounts", id, "statuses"]) if *id == Self::id(call.guise) => {
+                self.list(call)
+            }
             (&Method::POST, ["api", "v1", "statuses"]) => self.create(call),
             (&Method::GET, ["api", "v1", "statuses", id]) => {
                 self.with(id, |status| reply(200, &status.show(call.base, &self.shelf)))
@@ -240,11 +298,12 @@ impl Mastodon {
             deleted: false,
         };
         let answer = reply(200, &status.show(call.base, &self.shelf));
+        let is_public = status.visibility != "direct";
         self.statuses.push(status);
         if let Some(key) = &key {
             self.keys.insert(key.clone(), (id.clone(), call.now));
         }
-        call.book.posts.push(Posted {
+        let posted = Posted {
             account: self.account.clone(),
             mode: Mode::Live,
             remote_id: id,
@@ -260,7 +319,12 @@ impl Mastodon {
             pinned: false,
             pictures,
             shown: std::collections::BTreeMap::new(),
-        });
+        };
+        if is_public {
+            call.book.posts.push(posted);
+        } else {
+            call.book.backstage.push(posted);
+        }
         answer
     }
 
@@ -354,7 +418,8 @@ impl Mastodon {
         if let Some(status) = self.statuses.iter_mut().find(|status| status.id == id) {
             status.deleted = true;
         }
-        for post in call.book.posts.iter_mut().filter(|post| post.remote_id == id) {
+        let booked = call.book.posts.iter_mut().chain(&mut call.book.backstage);
+        for post in booked.filter(|post| post.remote_id == id) {
             post.deleted_at = Some(call.now);
             post.pinned = false;
         }
@@ -378,9 +443,12 @@ impl Mastodon {
             .collect();
         let more = shown.len() > limit;
         shown.truncate(limit);
-        let page = shown
-            .iter()
-            .map(|status| status.show(call.base, &self.shelf))
+        let own = shown.iter().map(|status| status.show(call.base, &self.shelf));
+        let others = call.guise.others.iter().map(|other| other_status(other, call));
+        // What others made is only on the first page.
+        let page = others
+            .filter(|_| call.query("max_id").is_none())
+            .chain(own)
             .collect();
         let mut answer = reply(200, &Value::Array(page));
         if let (true, Some(last)) = (more, shown.last()) {
@@ -417,17 +485,30 @@ impl Mastodon {
         json!({"ancestors": ancestors, "descendants": descendants})
     }
 
-    fn account(&self, base: &str) -> Value {
+    fn account(&self, call: &Call<'_>) -> Value {
+        let (base, guise) = (call.base, call.guise);
+        let about = guise.about(500);
+        let fields = guise.fields.iter();
+        let fields: Vec<Value> = fields
+            .map(|(name, value)| json!({"name": name, "value": text::html(value), "verified_at": null}))
+            .collect();
         let alive = || self.statuses.iter().filter(|status| !status.deleted);
         json!({
-            "id": "1", "username": "kommun", "acct": "kommun", "display_name": self.name,
-            "locked": false, "bot": true, "note": "", "url": format!("{base}/@kommun"),
-            "followers_count": 1200, "statuses_count": alive().count(),
+            "id": Self::id(guise), "username": "kommun", "acct": "kommun",
+            "display_name": guise.name.as_ref().unwrap_or(&self.name),
+            "suspended": guise.is("suspended"), "limited": guise.is("limited"),
+            "locked": guise.is("locked"), "bot": true, "note": text::html(&about),
+            "avatar": format!("{base}{}", guise::AVATAR), "avatar_static": format!("{base}{}", guise::AVATAR), "url": format!("{base}/@kommun"),
+            "followers_count": guise.followers(), "statuses_count": alive().count(),
             "last_status_at": alive().next_back().map(|status| iso(status.at, 3)),
-            "fields": [],
-            "source": {"note": "", "fields": [], "privacy": "public", "sensitive": false, "language": "sv",
+            "fields": fields,
+            "source": {"note": about, "fields": [], "privacy": "public", "sensitive": false, "language": "sv",
                        "follow_requests_count": 0},
         })
+    }
+
+    fn id(guise: &Guise) -> &str {
+        guise.id.as_deref().unwrap_or("1")
     }
 
     /// Milliseconds and a running number, as Mastodon makes them; larger than every id before.

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::sim::{Call, Simulator, page, reply};
 use super::{Posted, ShownPicture};
-use crate::channel::matrix::PRACTICE_ROOM;
+use crate::channel::matrix::{PRACTICE_BACKSTAGE, PRACTICE_ROOM};
 use crate::clock::Timestamp;
 use crate::model::{AccountId, Mode};
 
@@ -148,6 +148,9 @@ impl Matrix {
             (&Method::POST, ["_matrix", "client", "v3", "refresh"]) => return self.renew(call),
             _ => {}
         }
+        if call.guise.dead(call.now).is_some() {
+            return error(401, "M_UNKNOWN_TOKEN", "Access token has expired or been revoked");
+        }
         match call.bearer().map(str::to_owned) {
             None => return error(401, "M_MISSING_TOKEN", "Missing access token"),
             Some(token) => {
@@ -162,7 +165,7 @@ impl Matrix {
         match (&method, path.as_slice()) {
             (&Method::GET, ["_matrix", "client", "v3", "account", "whoami"]) => reply(
                 200,
-                &json!({ "user_id": USER, "device_id": DEVICE, "is_guest": false }),
+                &json!({ "user_id": call.guise.id.as_deref().unwrap_or(USER), "device_id": DEVICE, "is_guest": false }),
             ),
             (&Method::GET, ["_matrix", "client", "v3", "joined_rooms"]) => {
                 reply(200, &json!({ "joined_rooms": [PRACTICE_ROOM] }))
@@ -172,6 +175,9 @@ impl Matrix {
             }
             (&Method::POST, ["_matrix", "media", "v3", "upload"]) => self.upload(call),
             (_, ["_matrix", "client", "v3", "rooms", room, rest @ ..]) => {
+                if *room == PRACTICE_BACKSTAGE {
+                    return self.behind(call, rest);
+                }
                 if *room != PRACTICE_ROOM {
                     return error(403, "M_FORBIDDEN", "User not in room");
                 }
@@ -192,11 +198,59 @@ impl Matrix {
             }
             (&Method::PUT, ["state", "m.room.pinned_events"]) => self.pin(call),
             (&Method::GET, ["state", kind]) => self.state(call, kind),
+            (&Method::GET, ["joined_members"]) => {
+                let count = usize::try_from(call.guise.followers().min(5000)).unwrap_or_default();
+                let joined = (0..count).map(|n| (format!("@boende{n}:ovning"), json!({})));
+                reply(
+                    200,
+                    &json!({ "joined": joined.collect::<serde_json::Map<_, _>>() }),
+                )
+            }
             (&Method::GET, ["messages"]) => self.messages(call),
             (&Method::GET, ["event", id]) => match self.find(id) {
                 Some(event) => reply(200, &event.show()),
                 None => error(404, "M_NOT_FOUND", "Event not found."),
             },
+            _ => error(404, "M_UNRECOGNIZED", "Unrecognized request"),
+        }
+    }
+
+    /// The room that only we are in.
+    fn behind(&mut self, call: &mut Call<'_>, path: &[&str]) -> Answer {
+        let method = call.method.clone();
+        let body = call.json().unwrap_or_default();
+        match (&method, path) {
+            (&Method::PUT, ["send", "m.room.message", transaction]) => {
+                let Ok(Content::Text { body: text, .. }) = Content::read(&body) else {
+                    return error(400, "M_BAD_JSON", "a message of text is wanted");
+                };
+                let id = format!("$prov{}", call.book.backstage.len());
+                let posted = self.posted(id.clone(), text, Some((*transaction).to_owned()), call.now);
+                call.book.backstage.push(posted);
+                reply(200, &json!({ "event_id": id }))
+            }
+            (&Method::GET, ["event", id]) => {
+                let found = call.book.backstage.iter().find(|posted| posted.remote_id == *id);
+                match found {
+                    Some(posted) => reply(
+                        200,
+                        &json!({ "event_id": id, "sender": USER, "type": "m.room.message",
+                                 "content": { "msgtype": "m.text", "body": posted.text } }),
+                    ),
+                    None => error(404, "M_NOT_FOUND", "Event not found."),
+                }
+            }
+            (&Method::PUT, ["redact", id, _]) => {
+                for posted in call
+                    .book
+                    .backstage
+                    .iter_mut()
+                    .filter(|posted| posted.remote_id == *id)
+                {
+                    posted.deleted_at = posted.deleted_at.or(Some(call.now));
+                }
+                reply(200, &json!({ "event_id": format!("{id}-redacted") }))
+            }
             _ => error(404, "M_UNRECOGNIZED", "Unrecognized request"),
         }
     }
@@ -420,9 +474,26 @@ impl Matrix {
             "m.room.create" => reply(200, &json!({ "room_version": "12" })),
             "m.room.power_levels" => reply(
                 200,
-                &json!({ "users": { USER: 50 }, "users_default": 0, "events_default": 50, "state_default": 50,
-                         "events": { "m.room.message": 50 } }),
+                &json!({ "users": { call.guise.id.as_deref().unwrap_or(USER): power(call) }, "users_default": 0,
+                         "events_default": 50, "state_default": 50,
+                         "events": { "m.room.message": 50, "m.room.pinned_events": 60, "m.room.power_levels": 100 } }),
             ),
+            "m.room.name" => {
+                let name = call.guise.name.as_deref().unwrap_or("Krisinformation");
+                reply(200, &json!({ "name": name }))
+            }
+            "m.room.topic" => reply(200, &json!({ "topic": call.guise.about(2000) })),
+            "m.room.join_rules" => {
+                let rule = if call.guise.is("invite") {
+                    "invite"
+                } else {
+                    "public"
+                };
+                reply(200, &json!({ "join_rule": rule }))
+            }
+            "m.room.encryption" if call.guise.is("encrypted") => {
+                reply(200, &json!({ "algorithm": "m.megolm.v1.aes-sha2" }))
+            }
             "m.room.pinned_events" if !self.pinned.is_empty() => {
                 reply(200, &json!({ "pinned": self.pinned }))
             }
@@ -460,6 +531,15 @@ impl Matrix {
             .filter(|event| listed(&filter["types"], event.kind) && listed(&filter["senders"], USER))
             .map(Event::show)
             .collect();
+        let others = call.guise.others.iter().filter(|_| call.query("from").is_none());
+        let others = others.map(|other| {
+            json!({
+                "type": "m.room.message", "sender": USER, "event_id": other.id, "room_id": PRACTICE_ROOM,
+                "origin_server_ts": other.at.as_millisecond(), "content": { "msgtype": "m.text", "body": other.text },
+            })
+        });
+        // What others made is only on the first page.
+        let chunk: Vec<Value> = others.chain(chunk).collect();
         let mut body = json!({ "chunk": chunk, "start": format!("t{until}") });
         if from > 0 {
             body["end"] = format!("t{from}").into();
@@ -518,6 +598,12 @@ impl Simulator for Matrix {
     fn answer(&mut self, mut call: Call<'_>) -> Answer {
         self.route(&mut call)
     }
+}
+
+/// The account's power in the room; a test says it as a role.
+fn power(call: &Call<'_>) -> i64 {
+    let role = call.guise.role.as_ref().and_then(|role| role.parse().ok());
+    role.unwrap_or(60)
 }
 
 fn object(call: &Call<'_>) -> Result<Value, Refusal> {

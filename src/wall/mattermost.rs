@@ -5,7 +5,7 @@ use http::{HeaderValue, Method, Response};
 use serde_json::{Value, json};
 
 use super::Posted;
-use super::sim::{Call, Simulator, reply};
+use super::sim::{Call, Simulator, behind, reply};
 use crate::model::{AccountId, Mode};
 
 /// From here on a text becomes several posts.
@@ -21,6 +21,8 @@ type Answer = Response<Vec<u8>>;
 pub(super) struct Mattermost {
     account: AccountId,
     key: String,
+    /// The key of the webhook whose channel only we see.
+    hidden: String,
     second: (i64, u32),
     posts: u64,
 }
@@ -37,6 +39,7 @@ impl Mattermost {
         Self {
             account: account.clone(),
             key: hex::encode(rand::random::<[u8; 13]>()),
+            hidden: hex::encode(rand::random::<[u8; 13]>()),
             second: (0, 0),
             posts: 0,
         }
@@ -75,7 +78,7 @@ impl Mattermost {
         if text.is_empty() {
             return error(400, "text", "No text specified.");
         }
-        if key != self.key {
+        if key != self.key || call.guise.revoked {
             return error(400, "invalid", "Invalid webhook.");
         }
         let channel = fields.get("channel").map_or(Some("krisledning"), Value::as_str);
@@ -144,11 +147,15 @@ impl Mattermost {
 
 impl Simulator for Mattermost {
     fn secrets(&self) -> Vec<(String, String)> {
-        let address = format!("https://chatt.ovning.example/hooks/{}", self.key);
-        vec![("webhook".to_owned(), address)]
+        let address = |key: &str| format!("https://chatt.ovning.example/hooks/{key}");
+        vec![
+            ("webhook".to_owned(), address(&self.key)),
+            ("backstage_webhook".to_owned(), address(&self.hidden)),
+        ]
     }
 
-    fn answer(&mut self, mut call: Call<'_>) -> Answer {
-        self.route(&mut call)
+    fn answer(&mut self, call: Call<'_>) -> Answer {
+        let (hidden, public) = (self.hidden.clone(), self.key.clone());
+        behind(call, &hidden, &public, |mut call| self.route(&mut call))
     }
 }

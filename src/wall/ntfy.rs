@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Posted;
 use super::sim::{Call, Simulator, page, reply};
-use crate::channel::ntfy::PRACTICE_TOPIC;
+use crate::channel::ntfy::{PRACTICE_BACKSTAGE, PRACTICE_TOPIC};
 use crate::clock::Timestamp;
 use crate::model::{AccountId, Mode};
 
@@ -76,14 +76,18 @@ impl Ntfy {
             Some(token) if token != self.token => return refused(40101, "unauthorized"),
             Some(_) => {}
         }
+        if call.guise.dead(call.now).is_some() {
+            return refused(40101, "unauthorized");
+        }
         match (&method, path.as_slice()) {
             (&Method::GET, ["v1", "account"]) => reply(200, &json!({ "username": "kris", "role": "user" })),
             (&Method::GET, [topic, "auth"]) => match *topic {
+                PRACTICE_TOPIC if call.guise.is("write-only") => refused(40301, "forbidden"),
                 PRACTICE_TOPIC => reply(200, &json!({ "success": true })),
                 _ => refused(40301, "forbidden"),
             },
             (&Method::GET, [topic, "json"]) => match *topic {
-                PRACTICE_TOPIC => self.poll(call),
+                PRACTICE_TOPIC | PRACTICE_BACKSTAGE => self.poll(call, topic),
                 _ => refused(40301, "forbidden"),
             },
             (&Method::POST | &Method::PUT, [""]) => self.publish(call),
@@ -123,7 +127,7 @@ impl Ntfy {
         if topic.is_empty() || topic.len() > 64 || !topic.chars().all(is_topic) {
             return refused(40009, "invalid request: topic invalid");
         }
-        if topic != PRACTICE_TOPIC {
+        if topic != PRACTICE_TOPIC && topic != PRACTICE_BACKSTAGE {
             return refused(40301, "forbidden");
         }
         let priority = fields.get("priority").map_or(Some(3), Value::as_i64);
@@ -166,7 +170,12 @@ impl Ntfy {
         if !click.is_empty() && !links.iter().any(|link| link == click) {
             links.push(click.to_owned());
         }
-        call.book.posts.push(Posted {
+        let book = if topic == PRACTICE_TOPIC {
+            &mut call.book.posts
+        } else {
+            &mut call.book.backstage
+        };
+        book.push(Posted {
             account: self.account.clone(),
             mode: Mode::Live,
             remote_id: id,
@@ -191,7 +200,10 @@ impl Ntfy {
     }
 
     /// What is kept, a line each.
-    fn poll(&self, call: &Call<'_>) -> Answer {
+    fn poll(&self, call: &Call<'_>, topic: &str) -> Answer {
+        if let Some(name) = call.unknown_query(&["poll", "since"]) {
+            return refused(40024, &format!("unknown parameter {name}"));
+        }
         if call.query("poll") != Some("1") {
             return refused(40024, "this server does not stream");
         }
@@ -208,7 +220,7 @@ impl Ntfy {
             .iter()
             .filter(|message| {
                 let at = message["time"].as_i64().unwrap_or(0);
-                at >= since && at + CACHE > now
+                message["topic"] == topic && at >= since && at + CACHE > now
             })
             .fold(String::new(), |lines, message| {
                 lines + &message.to_string() + "\n"

@@ -85,7 +85,10 @@ impl Receiver {
         let signature = call
             .header("x-vardkase-signature")
             .map(|value| self.is_signed(call, value));
-        bearer.or(signature).is_some() && bearer.unwrap_or(true) && signature.unwrap_or(true)
+        call.guise.dead(call.now).is_none()
+            && bearer.or(signature).is_some()
+            && bearer.unwrap_or(true)
+            && signature.unwrap_or(true)
     }
 
     fn is_signed(&self, call: &Call<'_>, signature: &str) -> bool {

@@ -7,7 +7,7 @@
 use http::{HeaderMap, Method, Response};
 use serde_json::{Value, json};
 
-use super::Posted;
+use super::{Guise, Posted};
 use crate::clock::Timestamp;
 
 /// One request below the account's base address.
@@ -28,6 +28,8 @@ pub struct Call<'a> {
     pub base: &'a str,
     /// A folder of the account's own, for what its adapter puts somewhere for the service to fetch.
     pub folder: &'a std::path::Path,
+    /// How the account presents itself.
+    pub guise: &'a Guise,
     /// The account's ledger.
     pub book: &'a mut Book,
 }
@@ -37,6 +39,8 @@ pub struct Call<'a> {
 pub struct Book {
     /// What was accepted, oldest first; deleted posts stay, with their time of deletion.
     pub posts: Vec<Posted>,
+    /// What was accepted where the public does not see it; what was taken away stays, with its time.
+    pub backstage: Vec<Posted>,
     /// Calls that the service makes by itself once it has answered; the frame makes them, to loopback only.
     pub calls: Vec<Callback>,
 }
@@ -75,6 +79,12 @@ pub trait Simulator: Send {
 }
 
 impl Call<'_> {
+    /// The name of the first query parameter that is not known; services ignore such ones, the wall does not.
+    pub fn unknown_query(&self, known: &[&str]) -> Option<&str> {
+        let unknown = |(name, _): &&(String, String)| !known.contains(&name.as_str());
+        self.query.iter().find(unknown).map(|(name, _)| name.as_str())
+    }
+
     /// The header, if it is there and text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
@@ -104,6 +114,47 @@ impl Call<'_> {
             .find(|(key, _)| key == name)
             .map(|(_, value)| value.as_str())
     }
+}
+
+/// Answers what is addressed to a place that only we see as if it were the public one, with a ledger of its own. `hidden`
+/// is the part of its path that the public one has as `public`.
+pub fn behind(
+    call: Call<'_>,
+    hidden: &str,
+    public: &str,
+    answer: impl FnOnce(Call<'_>) -> Response<Vec<u8>>,
+) -> Response<Vec<u8>> {
+    if !call.path.contains(hidden) {
+        return answer(call);
+    }
+    let path = call.path.replacen(hidden, public, 1);
+    let Call {
+        method,
+        path: _,
+        query,
+        headers,
+        body,
+        now,
+        base,
+        folder,
+        guise,
+        book,
+    } = call;
+    std::mem::swap(&mut book.posts, &mut book.backstage);
+    let response = answer(Call {
+        method,
+        path: &path,
+        query,
+        headers,
+        body,
+        now,
+        base,
+        folder,
+        guise,
+        book: &mut *book,
+    });
+    std::mem::swap(&mut book.posts, &mut book.backstage);
+    response
 }
 
 /// A JSON answer.

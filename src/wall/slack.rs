@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use serde_json::Value;
 
 use super::Posted;
-use super::sim::{Call, Simulator, page};
+use super::sim::{Call, Simulator, behind, page};
 use crate::clock::Timestamp;
 use crate::model::{AccountId, Mode};
 
@@ -19,6 +19,8 @@ const BURST: usize = 10;
 pub struct Slack {
     account: AccountId,
     token: String,
+    /// The token of the webhook whose channel only we see.
+    hidden: String,
     taken: Vec<Timestamp>,
 }
 
@@ -31,11 +33,15 @@ impl Slack {
         Self {
             account: account.clone(),
             token: hex::encode(rand::random::<[u8; 12]>()),
+            hidden: hex::encode(rand::random::<[u8; 12]>()),
             taken: Vec::new(),
         }
     }
 
     fn take(&mut self, call: &mut Call<'_>) -> Result<(), (u16, &'static str)> {
+        if call.guise.revoked {
+            return Err((404, "no_service"));
+        }
         let path: Vec<&str> = call.path.trim_matches('/').split('/').collect();
         match path.as_slice() {
             ["services", Self::TEAM, Self::HOOK, token] if *token == self.token => {}
@@ -155,16 +161,27 @@ fn entities(text: &str) -> Option<String> {
 
 impl Simulator for Slack {
     fn secrets(&self) -> Vec<(String, String)> {
-        let hook = format!(
-            "https://hooks.slack.com/services/{}/{}/{}",
-            Self::TEAM,
-            Self::HOOK,
-            self.token
-        );
-        vec![("webhook".to_owned(), hook)]
+        let hook = |token: &str| {
+            format!(
+                "https://hooks.slack.com/services/{}/{}/{token}",
+                Self::TEAM,
+                Self::HOOK
+            )
+        };
+        vec![
+            ("webhook".to_owned(), hook(&self.token)),
+            ("backstage_webhook".to_owned(), hook(&self.hidden)),
+        ]
     }
 
-    fn answer(&mut self, mut call: Call<'_>) -> Response<Vec<u8>> {
+    fn answer(&mut self, call: Call<'_>) -> Response<Vec<u8>> {
+        let (hidden, public) = (self.hidden.clone(), self.token.clone());
+        behind(call, &hidden, &public, |call| self.reply(call))
+    }
+}
+
+impl Slack {
+    fn reply(&mut self, mut call: Call<'_>) -> Response<Vec<u8>> {
         let (status, text) = match self.take(&mut call) {
             Ok(()) => (200, "ok"),
             Err(refusal) => refusal,

@@ -89,6 +89,9 @@ impl Sms {
         if given != Some(login.as_str()) {
             return Err(Refusal(401, "API access requires Basic HTTP authentication"));
         }
+        if call.guise.revoked {
+            return Err(Refusal(401, "API access requires Basic HTTP authentication"));
+        }
         let path = call.path.to_ascii_lowercase();
         let path: Vec<&str> = path.trim_matches('/').split('/').collect();
         match (call.method, path.as_slice()) {
@@ -99,7 +102,12 @@ impl Sms {
                 Ok(show(message, call.now))
             }
             (&Method::DELETE, ["sms", id]) => self.delete(id),
-            (&Method::GET, ["me"]) => Ok(self.about()),
+            (&Method::GET, ["me"]) => {
+                if call.unknown_query(&[]).is_some() {
+                    return Err(Refusal(400, "Unknown parameter"));
+                }
+                Ok(self.about(call))
+            }
             (&Method::POST, ["me"]) => self.change(call),
             (_, ["sms" | "me", ..]) => Err(Refusal(405, "Method not allowed")),
             _ => Err(Refusal(404, "Not found")),
@@ -257,10 +265,16 @@ impl Sms {
         Ok(json!({"id": id, "deleted": true}))
     }
 
-    fn about(&self) -> Value {
+    fn about(&self, call: &Call<'_>) -> Value {
+        // A test says "poor" or "empty" of the purse.
+        let balance = match (call.guise.is("empty"), call.guise.is("poor")) {
+            (true, _) => 0,
+            (false, true) => 20_000,
+            (false, false) => self.balance,
+        };
         json!({
-            "id": self.username, "displayname": self.name, "email": "it@nassjo.example",
-            "mobilenumber": "+46701740600", "currency": CURRENCY, "balance": self.balance,
+            "id": call.guise.id.as_ref().unwrap_or(&self.username), "displayname": self.name, "email": "it@nassjo.example",
+            "mobilenumber": "+46701740600", "currency": CURRENCY, "balance": balance,
             "creditalert": self.credit_alert,
         })
     }
@@ -269,7 +283,7 @@ impl Sms {
         let form = Form::of(call, &["creditalert"])?;
         let alert = form.get("creditalert").and_then(|alert| alert.parse().ok());
         self.credit_alert = alert.ok_or(Refusal(400, "Expected creditalert"))?;
-        Ok(self.about())
+        Ok(self.about(call))
     }
 }
 

@@ -402,7 +402,8 @@ fn book(shared: &Shared, site: &Site, envelope: &Envelope, mail: &Mail) -> Reply
     let queue_id = hex::encode_upper(rand::random::<[u8; 6]>());
     let unsubscribe = unsubscribing(mail).ok().flatten();
     for recipient in &envelope.to {
-        site.book(Posted {
+        let is_public = recipient != crate::channel::email::PRACTICE_BACKSTAGE;
+        let posted = Posted {
             account: site.account.clone(),
             mode: site.mode,
             remote_id: queue_id.clone(),
@@ -421,7 +422,8 @@ fn book(shared: &Shared, site: &Site, envelope: &Envelope, mail: &Mail) -> Reply
                 .iter()
                 .map(|place| ("unsubscribe".to_owned(), place.clone()))
                 .collect(),
-        });
+        };
+        site.book(posted, is_public);
     }
     Reply::new(250, format!("2.0.0 Ok: queued as {queue_id}"))
 }

@@ -14,7 +14,7 @@ use super::faults::{Faults, Strike};
 use super::server::is_loopback;
 use super::sim::{Book, Call, Callback, Simulator};
 use super::webdav::WebDav;
-use super::{Fault, Posted, Seen, Simulated, folder, registry};
+use super::{Fault, Guise, Posted, Seen, Simulated, folder, guise, registry};
 use crate::channel::{Kind, WallSite};
 use crate::clock::SharedClock;
 use crate::model::{AccountId, Mode};
@@ -39,6 +39,7 @@ pub(super) struct Shared {
     pub folder: PathBuf,
     sites: Mutex<BTreeMap<AccountKey, Arc<Site>>>,
     faults: Mutex<BTreeMap<AccountKey, Faults>>,
+    guises: Mutex<BTreeMap<AccountKey, Guise>>,
     seen: Mutex<Requests>,
     hooks: Mutex<Vec<Hook>>,
     login: Mutex<Option<(String, String)>>,
@@ -100,6 +101,7 @@ impl Shared {
             folder,
             sites: Mutex::default(),
             faults: Mutex::default(),
+            guises: Mutex::default(),
             seen: Mutex::default(),
             hooks: Mutex::default(),
             login: Mutex::default(),
@@ -189,6 +191,15 @@ impl Shared {
         lock(&self.faults).remove(&(mode, account.clone()));
     }
 
+    pub fn dress(&self, mode: Mode, account: &AccountId, guise: Guise) {
+        lock(&self.guises).insert((mode, account.clone()), guise);
+    }
+
+    fn worn(&self, site: &Site) -> Guise {
+        let key = (site.mode, site.account.clone());
+        lock(&self.guises).get(&key).cloned().unwrap_or_default()
+    }
+
     pub fn strike(&self, mode: Mode, account: &AccountId, method: &str, path: &str) -> Strike {
         lock(&self.faults)
             .get_mut(&(mode, account.clone()))
@@ -242,6 +253,15 @@ impl Shared {
         *lock(&self.login) = Some((user.to_owned(), password.to_owned()));
     }
 
+    /// What every account accepted where the public does not see it, oldest first.
+    pub fn backstage(&self) -> Vec<Posted> {
+        let sites = self.sites();
+        let of = |site: &Arc<Site>| lock(&site.inside).book.backstage.clone();
+        let mut all: Vec<Posted> = sites.iter().flat_map(of).collect();
+        all.sort_by_key(|posted| posted.at);
+        all
+    }
+
     /// What every account truly accepted, oldest first.
     pub fn ledger(&self) -> Vec<Posted> {
         let mut all: Vec<Posted> = self.sites().iter().flat_map(|site| site.posts(self)).collect();
@@ -267,10 +287,11 @@ impl Site {
         let query = url::form_urlencoded::parse(request.query.unwrap_or_default().as_bytes())
             .into_owned()
             .collect();
+        let worn = shared.worn(self);
         let mut inside = lock(&self.inside);
         let Inside { simulator, book } = &mut *inside;
-        let before = book.posts.len();
-        let response = simulator.answer(Call {
+        let before = (book.posts.len(), book.backstage.len());
+        let call = Call {
             method: request.method,
             path: request.path,
             query,
@@ -279,10 +300,17 @@ impl Site {
             now: shared.clock.now(),
             base: self.base.as_str(),
             folder: &self.folder,
+            guise: &worn,
             book,
-        });
+        };
+        let response = if call.path == guise::AVATAR {
+            guise::avatar(&call)
+        } else {
+            simulator.answer(call)
+        };
         // A simulator does not know in which mode its account was opened; the frame does.
-        for posted in book.posts.iter_mut().skip(before) {
+        let fresh = book.posts.iter_mut().skip(before.0);
+        for posted in fresh.chain(book.backstage.iter_mut().skip(before.1)) {
             posted.mode = self.mode;
             posted.account = self.account.clone();
         }
@@ -293,11 +321,16 @@ impl Site {
         response
     }
 
-    /// Books a mail.
-    pub fn book(&self, mut posted: Posted) {
+    /// Books a mail; one to whoever tests are for went backstage.
+    pub fn book(&self, mut posted: Posted, is_public: bool) {
         posted.mode = self.mode;
         posted.account = self.account.clone();
-        lock(&self.inside).book.posts.push(posted);
+        let book = &mut lock(&self.inside).book;
+        if is_public {
+            book.posts.push(posted);
+        } else {
+            book.backstage.push(posted);
+        }
     }
 
     /// What the account accepted, oldest first; deleted posts stay.

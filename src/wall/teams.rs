@@ -10,7 +10,7 @@ use url::Url;
 
 use super::Posted;
 use super::server::is_loopback;
-use super::sim::{Call, Simulator, reply};
+use super::sim::{Call, Simulator, behind, reply};
 use crate::model::{AccountId, Mode};
 
 /// Largest message.
@@ -24,6 +24,8 @@ type Answer = Response<Vec<u8>>;
 pub(super) struct Teams {
     account: AccountId,
     flow: String,
+    /// The flow whose channel only we see.
+    hidden: String,
     signature: String,
     minute: (i64, u32),
 }
@@ -38,13 +40,13 @@ impl Teams {
         Self {
             account: account.clone(),
             flow: hex::encode(rand::random::<[u8; 16]>()),
+            hidden: hex::encode(rand::random::<[u8; 16]>()),
             signature: hex::encode(rand::random::<[u8; 20]>()),
             minute: (0, 0),
         }
     }
 
-    fn path(&self) -> String {
-        let flow = &self.flow;
+    fn path(flow: &str) -> String {
         format!("/powerautomate/automations/direct/workflows/{flow}/triggers/manual/paths/invoke")
     }
 
@@ -61,7 +63,10 @@ impl Teams {
                 .insert("retry-after", HeaderValue::from_static("60"));
             return answer;
         }
-        if call.path != self.path() {
+        if call.guise.revoked {
+            return error(404, "WorkflowNotFound", "The workflow could not be found.");
+        }
+        if call.path != Self::path(&self.flow) {
             return error(404, "WorkflowNotFound", "The workflow could not be found.");
         }
         if call.query("api-version").is_none() {
@@ -237,11 +242,15 @@ impl Simulator for Teams {
     fn secrets(&self) -> Vec<(String, String)> {
         let host = "https://default0.00.environment.api.powerplatform.com:443";
         let query = "api-version=1&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0";
-        let address = format!("{host}{}?{query}&sig={}", self.path(), self.signature);
-        vec![("webhook".to_owned(), address)]
+        let address = |flow: &str| format!("{host}{}?{query}&sig={}", Self::path(flow), self.signature);
+        vec![
+            ("webhook".to_owned(), address(&self.flow)),
+            ("backstage_webhook".to_owned(), address(&self.hidden)),
+        ]
     }
 
-    fn answer(&mut self, mut call: Call<'_>) -> Answer {
-        self.route(&mut call)
+    fn answer(&mut self, call: Call<'_>) -> Answer {
+        let (hidden, public) = (self.hidden.clone(), self.flow.clone());
+        behind(call, &hidden, &public, |mut call| self.route(&mut call))
     }
 }

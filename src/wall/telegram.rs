@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::sim::{Call, Simulator, page, reply};
 use super::{Posted, ShownPicture};
-use crate::channel::telegram::PRACTICE_CHAT;
+use crate::channel::telegram::{PRACTICE_BACKSTAGE, PRACTICE_CHAT};
 use crate::clock::Timestamp;
 use crate::model::{AccountId, Mode};
 
@@ -26,6 +26,27 @@ const MAX_PICTURE: usize = 10_000_000;
 const PER_MINUTE: usize = 20;
 /// How far back the preview shows.
 const PREVIEWED: usize = 20;
+
+/// What an administrator may be given.
+const RIGHTS: &[&str] = &[
+    "can_manage_chat",
+    "can_post_messages",
+    "can_edit_messages",
+    "can_delete_messages",
+    "can_change_info",
+    "can_promote_members",
+];
+/// What the bot is given unless a test says otherwise.
+const GIVEN: &[&str] = &[
+    "can_manage_chat",
+    "can_post_messages",
+    "can_edit_messages",
+    "can_delete_messages",
+];
+
+fn rights(call: &Call<'_>) -> Vec<String> {
+    call.guise.scopes(GIVEN)
+}
 
 struct Message {
     id: i64,
@@ -69,16 +90,43 @@ impl Telegram {
             return Err(Refusal::new(405, "Method Not Allowed"));
         }
         let (method, given) = check::read(method, call)?;
+        if call.guise.dead(call.now).is_some() {
+            return Err(Refusal::new(401, "Unauthorized"));
+        }
+        let chat = &given.fields["chat_id"];
+        if chat.as_str().and_then(|chat| chat.strip_prefix('@')) == Some(PRACTICE_BACKSTAGE) {
+            return self.behind(call, &method, &given);
+        }
         if method != "getMe" {
             Self::check_chat(&given)?;
+        }
+        if matches!(call.guise.role.as_deref(), Some("left" | "kicked"))
+            && method != "getMe"
+            && method != "getChatMember"
+        {
+            return Err(Refusal::new(
+                403,
+                "Forbidden: bot is not a member of the channel chat",
+            ));
+        }
+        let need = match method.as_str() {
+            "sendMessage" | "sendPhoto" => Some("can_post_messages"),
+            "pinChatMessage" | "unpinChatMessage" => Some("can_edit_messages"),
+            _ => None,
+        };
+        if need.is_some_and(|need| {
+            Self::status(call) != "administrator" || !rights(call).iter().any(|has| has == need)
+        }) {
+            return Err(Refusal::bad("need administrator rights in the channel chat"));
         }
         match method.as_str() {
             "getMe" => Ok(json!({
                 "id": BOT_ID, "is_bot": true, "first_name": "Vårdkase", "username": "vardkase_bot",
                 "can_join_groups": true, "can_read_all_group_messages": false, "supports_inline_queries": false,
             })),
-            "getChat" => Ok(self.chat_in_full()),
-            "getChatMember" => Self::member(&given),
+            "getChat" => Ok(self.chat_in_full(call)),
+            "getChatMember" => Self::member(call, &given),
+            "getChatMemberCount" => Ok(call.guise.followers().into()),
             "sendMessage" => self.send_message(call, &given),
             "sendPhoto" => self.send_photo(call, &given),
             "editMessageText" | "editMessageCaption" => {
@@ -110,8 +158,61 @@ impl Telegram {
         json!({"id": CHAT_ID, "title": self.name, "username": PRACTICE_CHAT, "type": "channel"})
     }
 
-    fn chat_in_full(&self) -> Value {
+    fn status<'a>(call: &Call<'a>) -> &'a str {
+        call.guise.role.as_deref().unwrap_or("administrator")
+    }
+
+    /// The chat that only we are in: what is written there is in no channel.
+    fn behind(&mut self, call: &mut Call<'_>, method: &str, given: &Given) -> Result<Value, Refusal> {
+        match method {
+            "sendMessage" => {
+                let text = text(given, "text", MAX_TEXT)?;
+                let id = 7_001 + i64::try_from(call.book.backstage.len()).unwrap_or_default();
+                call.book.backstage.push(Posted {
+                    account: self.account.clone(),
+                    mode: Mode::Live,
+                    remote_id: id.to_string(),
+                    links: super::page::links(&text),
+                    text: text.clone(),
+                    key: None,
+                    in_reply_to: None,
+                    recipient: None,
+                    subject: None,
+                    at: call.now,
+                    deleted_at: None,
+                    edited_at: None,
+                    pinned: false,
+                    pictures: Vec::new(),
+                    shown: std::collections::BTreeMap::new(),
+                });
+                let chat = json!({"id": -100_777, "title": "Prov", "username": PRACTICE_BACKSTAGE, "type": "channel"});
+                Ok(json!({"message_id": id, "chat": chat, "date": call.now.as_second(), "text": text}))
+            }
+            "deleteMessages" => {
+                let ids = given.fields["message_ids"].as_array().into_iter().flatten();
+                let ids: Vec<String> = ids.map(Value::to_string).collect();
+                for posted in call
+                    .book
+                    .backstage
+                    .iter_mut()
+                    .filter(|posted| ids.contains(&posted.remote_id))
+                {
+                    posted.deleted_at = posted.deleted_at.or(Some(call.now));
+                }
+                Ok(Value::Bool(true))
+            }
+            _ => Err(Refusal::bad("chat not found")),
+        }
+    }
+
+    fn chat_in_full(&self, call: &Call<'_>) -> Value {
         let mut chat = self.chat();
+        if let Some(name) = &call.guise.name {
+            chat["title"] = name.clone().into();
+        }
+        if let Some(id) = call.guise.id.as_ref().and_then(|id| id.parse::<i64>().ok()) {
+            chat["id"] = id.into();
+        }
         let pinned = self
             .messages
             .iter()
@@ -120,20 +221,30 @@ impl Telegram {
         if let Some(pinned) = pinned {
             chat["pinned_message"] = self.show(pinned);
         }
-        chat["description"] = "".into();
+        chat["description"] = call.guise.about(255).into();
+        if call.guise.is("private") {
+            chat["username"] = Value::Null;
+        }
         chat
     }
 
-    fn member(given: &Given) -> Result<Value, Refusal> {
+    fn member(call: &Call<'_>, given: &Given) -> Result<Value, Refusal> {
         if given.fields["user_id"].as_i64() != Some(BOT_ID) {
             return Err(Refusal::bad("user not found"));
         }
-        Ok(json!({
+        let mut member = json!({
             "user": {"id": BOT_ID, "is_bot": true, "first_name": "Vårdkase", "username": "vardkase_bot"},
-            "status": "administrator", "can_be_edited": false, "is_anonymous": false, "can_manage_chat": true,
-            "can_post_messages": true, "can_edit_messages": true, "can_delete_messages": true,
-            "can_change_info": false,
-        }))
+            "status": Self::status(call),
+        });
+        if Self::status(call) == "administrator" {
+            let held = rights(call);
+            for right in RIGHTS {
+                member[*right] = held.iter().any(|has| has == right).into();
+            }
+            member["can_be_edited"] = false.into();
+            member["is_anonymous"] = false.into();
+        }
+        Ok(member)
     }
 
     fn send_message(&mut self, call: &mut Call<'_>, given: &Given) -> Result<Value, Refusal> {
@@ -383,9 +494,23 @@ impl Telegram {
         shown
     }
 
-    /// The public web preview, as far as anybody reads it.
-    fn preview(&self) -> Response<Vec<u8>> {
-        let standing: Vec<&Message> = self.messages.iter().filter(|message| !message.deleted).collect();
+    /// The public web preview, with what others made last, as far as anybody reads it.
+    fn preview(&self, call: &Call<'_>) -> Response<Vec<u8>> {
+        let others = call.guise.others.iter().filter_map(|other| {
+            Some(Message {
+                id: other.id.parse().ok()?,
+                text: other.text.clone(),
+                is_photo: false,
+                preview: Value::Null,
+                in_reply_to: None,
+                at: other.at,
+                deleted: false,
+                pinned: false,
+            })
+        });
+        let others: Vec<Message> = others.collect();
+        let own = self.messages.iter().filter(|message| !message.deleted);
+        let standing: Vec<&Message> = own.chain(&others).collect();
         let mut html = String::from("<!doctype html><body><section class=\"tgme_channel_history\">\n");
         for message in standing.iter().skip(standing.len().saturating_sub(PREVIEWED)) {
             let quote = if message.in_reply_to.is_some() {
@@ -466,7 +591,7 @@ impl Simulator for Telegram {
     fn answer(&mut self, mut call: Call<'_>) -> Response<Vec<u8>> {
         let path: Vec<&str> = call.path.trim_matches('/').split('/').collect();
         match path.as_slice() {
-            ["s", PRACTICE_CHAT] => self.preview(),
+            ["s", PRACTICE_CHAT] => self.preview(&call),
             [PRACTICE_CHAT, id] => {
                 let message = id.parse().ok().and_then(|id| self.find(id));
                 page(message.map(|message| message.text.as_str()))

@@ -5,7 +5,8 @@ use http::{Method, Response};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::facebook_page::{Parameters, Refusal, parameters};
+use super::facebook_page::{Parameters, Refusal, may, parameters};
+use super::guise;
 use super::mastodon::text::links;
 use super::meta::{Container, Media, Outlet, Tokens, fetch, fields, serve};
 use super::sim::{Call, Simulator, page, reply};
@@ -16,6 +17,15 @@ const MAX_LINKS: usize = 5;
 const MAX_ALT: usize = 1000;
 const POSTS_A_DAY: usize = 250;
 const REPLIES_A_DAY: usize = 1000;
+
+/// What a token may unless a test says otherwise.
+const SCOPES: &[&str] = &[
+    "threads_basic",
+    "threads_content_publish",
+    "threads_read_replies",
+    "threads_manage_replies",
+    "threads_delete",
+];
 
 /// The profile.
 pub(super) struct Threads {
@@ -38,13 +48,28 @@ impl Threads {
         let parameters = parameters(call)?;
         let parameters = Parameters(&parameters);
         self.tokens.check(call)?;
+        if path == ["debug_token"] && call.method == Method::GET {
+            return self.tokens.introspect(call, parameters, SCOPES, PRACTICE_USER);
+        }
+        let need = match (call.method, path) {
+            (&Method::POST, [.., "threads"]) if parameters.get("reply_to_id").is_some() => {
+                "threads_manage_replies"
+            }
+            (&Method::POST, _) | (&Method::GET, [.., "threads_publishing_limit"]) => {
+                "threads_content_publish"
+            }
+            (&Method::DELETE, _) => "threads_delete",
+            (_, [.., "replies"]) => "threads_read_replies",
+            _ => "threads_basic",
+        };
+        may(call, Some(need), SCOPES)?;
         match (call.method, path) {
             (&Method::GET, ["refresh_access_token"]) => {
                 self.tokens.renew(call, parameters, "th_refresh_token")
             }
             (&Method::GET, ["v1.0", "me" | PRACTICE_USER]) => {
                 parameters.only(&[])?;
-                fields(parameters, &self.profile(), "ThreadsUser")
+                fields(parameters, &self.profile(call), "ThreadsUser")
             }
             (&Method::POST, ["v1.0", "me" | PRACTICE_USER, "threads"]) => self.make(call, parameters),
             (&Method::POST, ["v1.0", "me" | PRACTICE_USER, "threads_publish"]) => {
@@ -93,10 +118,13 @@ impl Threads {
         }
     }
 
-    fn profile(&self) -> Value {
+    fn profile(&self, call: &Call<'_>) -> Value {
+        let guise = call.guise;
         json!({
-            "id": PRACTICE_USER, "username": "nassjokommun", "name": self.name, "is_verified": true,
-            "threads_biography": "Officiell profil. Frågor: nassjo.se", "threads_profile_picture_url": Value::Null,
+            "id": guise.id.as_deref().unwrap_or(PRACTICE_USER), "username": "nassjokommun",
+            "name": guise.name.as_ref().unwrap_or(&self.name), "is_verified": true,
+            "threads_biography": guise.about(150),
+            "threads_profile_picture_url": format!("{}{}", call.base, guise::AVATAR),
         })
     }
 

@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use super::Posted;
+use super::facebook_page::introspect;
+use super::guise;
 use super::page::links;
 use super::sim::{Call, Callback, Simulator, reply};
 use crate::channel::whatsapp::{PRACTICE_ACCOUNT, PRACTICE_NUMBER, PRACTICE_TEMPLATE};
@@ -19,6 +21,8 @@ use crate::clock::Timestamp;
 use crate::model::{AccountId, Mode};
 
 /// What a filled template may come to.
+/// What a token may unless a test says otherwise.
+const SCOPES: &[&str] = &["whatsapp_business_messaging", "whatsapp_business_management"];
 const MAX_BODY: usize = 1024;
 const MAX_CALLBACK: usize = 512;
 /// So many messages may go to the same person at once, and one more every six seconds.
@@ -93,7 +97,33 @@ impl WhatsApp {
             }
             Some(_) => {}
         }
+        if call.path.ends_with("/debug_token") && call.method == Method::GET {
+            if let Some(name) = call.unknown_query(&["input_token"]) {
+                return Err(Refusal::parameter(format!("unknown parameter {name}")));
+            }
+            let is_ours = call.query("input_token") == Some(self.token.as_str());
+            return Ok(introspect(call, is_ours, "SYSTEM_USER", SCOPES, PRACTICE_ACCOUNT));
+        }
+        if call.guise.dead(call.now).is_some() {
+            return Err(Refusal(
+                401,
+                190,
+                "Error validating access token",
+                "Session has expired".to_owned(),
+            ));
+        }
         let path: Vec<&str> = call.path.trim_matches('/').split('/').collect();
+        let need = match (call.method, path.last()) {
+            (&Method::POST, _) => Some("whatsapp_business_messaging"),
+            (_, Some(&"message_templates" | &"whatsapp_business_profile")) => {
+                Some("whatsapp_business_management")
+            }
+            _ => None,
+        };
+        let scopes = call.guise.scopes(SCOPES);
+        if let Some(need) = need.filter(|need| !scopes.iter().any(|scope| scope == need)) {
+            return Err(Refusal(403, 200, "(#200) Permission denied", need.to_owned()));
+        }
         let rest = match path.split_first() {
             Some((version, rest)) if version.starts_with('v') => rest,
             _ => {
@@ -107,10 +137,24 @@ impl WhatsApp {
         };
         match (call.method, rest) {
             (&Method::POST, [PRACTICE_NUMBER, "messages"]) => self.send(call),
+            (&Method::GET, [PRACTICE_NUMBER, "whatsapp_business_profile"]) => {
+                if let Some(name) = call.unknown_query(&["fields"]) {
+                    return Err(Refusal::parameter(format!("unknown parameter {name}")));
+                }
+                Ok(json!({"data": [{
+                    "messaging_product": "whatsapp", "about": call.guise.about(139), "description": call.guise.about(256),
+                    "websites": ["https://nassjo.se"], "vertical": "GOVT", "email": "kommun@nassjo.example",
+                    "profile_picture_url": format!("{}{}", call.base, guise::AVATAR),
+                }]}))
+            }
+            (&Method::GET, [PRACTICE_NUMBER]) if call.unknown_query(&["fields"]).is_some() => {
+                Err(Refusal::parameter("unknown parameter"))
+            }
             (&Method::GET, [PRACTICE_NUMBER]) => Ok(json!({
-                "id": PRACTICE_NUMBER, "verified_name": self.name, "display_phone_number": "+46 70 174 06 99",
-                "quality_rating": "GREEN", "messaging_limit_tier": "TIER_100K",
-                "health_status": {"can_send_message": "AVAILABLE", "entities": []},
+                "id": call.guise.id.as_deref().unwrap_or(PRACTICE_NUMBER),
+                "verified_name": call.guise.name.as_ref().unwrap_or(&self.name), "display_phone_number": "+46 70 174 06 99",
+                "quality_rating": if call.guise.is("RED") { "RED" } else { "GREEN" }, "messaging_limit_tier": "TIER_100K",
+                "health_status": {"can_send_message": health(call), "entities": []},
             })),
             (&Method::GET, [PRACTICE_ACCOUNT, "message_templates"]) => Ok(templates(call)),
             (&Method::POST, [PRACTICE_ACCOUNT, "subscribed_apps"]) => self.subscribe(call),
@@ -287,6 +331,20 @@ impl WhatsApp {
     }
 }
 
+/// Whether the number may send: a test marks it.
+fn health(call: &Call<'_>) -> &'static str {
+    template(call, &["BLOCKED", "LIMITED"], "AVAILABLE")
+}
+
+/// The mark that the account has of these.
+fn template(call: &Call<'_>, marks: &[&'static str], usual: &'static str) -> &'static str {
+    marks
+        .iter()
+        .copied()
+        .find(|mark| call.guise.is(mark))
+        .unwrap_or(usual)
+}
+
 impl Simulator for WhatsApp {
     fn secrets(&self) -> Vec<(String, String)> {
         [
@@ -403,7 +461,8 @@ fn templates(call: &Call<'_>) -> Value {
         .filter(|(name, _)| name.contains(wanted))
         .map(|(name, text)| {
             json!({
-                "id": format!("92{name}"), "name": name, "status": "APPROVED", "category": "UTILITY",
+                "id": format!("92{name}"), "name": name, "status": template(call, &["PAUSED", "REJECTED", "DISABLED"], "APPROVED"),
+                "category": template(call, &["MARKETING"], "UTILITY"),
                 "language": LANGUAGE, "components": [{"type": "BODY", "text": text}],
             })
         })

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, Method, Response};
 use serde_json::{Value, json};
 
+use super::guise;
 use super::sim::{Call, Simulator, reply};
 use crate::clock::Timestamp;
 use crate::model::AccountId;
@@ -17,6 +18,16 @@ mod wire;
 use show::show_media;
 use wire::{Refusal, fields, known_query, refuse};
 
+/// What an editor may.
+const CAPABILITIES: &[&str] = &[
+    "edit_pages",
+    "publish_pages",
+    "edit_published_pages",
+    "delete_published_pages",
+    "upload_files",
+    "unfiltered_html",
+    "editor",
+];
 /// The page that stands on every simulated site, as `page` in the shipped configuration names it.
 const STANDING: &str = "kris";
 const PAGE_FIELDS: &[&str] = &[
@@ -116,7 +127,7 @@ impl WordPress {
 
     fn route(&mut self, call: &mut Call<'_>, route: &[&str]) -> Result<Response<Vec<u8>>, Refusal> {
         // Nobody and a wrong password are told the same, each by what was wanted.
-        if !self.is_known(call) {
+        if !self.is_known(call) || call.guise.revoked {
             let (code, text) = match (call.method, route) {
                 (_, ["users", ..]) => ("rest_not_logged_in", "You are not currently logged in."),
                 (&Method::GET, _) => (
@@ -184,12 +195,12 @@ impl WordPress {
     }
 
     fn me(&self, call: &Call<'_>) -> Value {
+        let held = call.guise.scopes(CAPABILITIES).into_iter();
+        let capabilities: serde_json::Map<String, Value> = held.map(|name| (name, true.into())).collect();
         let me = json!({
-            "id": 7, "username": self.username, "name": self.name, "slug": self.username, "roles": ["editor"],
-            "capabilities": {
-                "edit_pages": true, "publish_pages": true, "edit_published_pages": true,
-                "delete_published_pages": true, "upload_files": true, "unfiltered_html": true, "editor": true,
-            },
+            "id": call.guise.id.as_ref().and_then(|id| id.parse().ok()).unwrap_or(7_u64), "username": self.username,
+            "name": call.guise.name.as_ref().unwrap_or(&self.name), "slug": self.username,
+            "roles": [call.guise.role.as_deref().unwrap_or("editor")], "capabilities": capabilities,
         });
         match call.query("_fields") {
             None => me,
@@ -250,7 +261,18 @@ impl WordPress {
             return refuse(400, "rest_post_invalid_page_number", text);
         }
         let shown = all.iter().skip((page - 1) * per_page).take(per_page);
-        let shown = shown.map(|page| self.show(page, call.base)).collect();
+        let own = shown.map(|page| self.show(page, call.base));
+        // What others made is only on the first page, and has no short name of ours.
+        let is_list = page == 1 && call.query("slug").is_none();
+        let others = call.guise.others.iter().filter(|_| is_list).map(|other| {
+            json!({
+                "id": other.id.parse::<u64>().unwrap_or_default(), "slug": format!("sida-{}", other.id), "status": "publish",
+                "date_gmt": other.at.strftime("%Y-%m-%dT%H:%M:%S").to_string(), "author": 99,
+                "modified_gmt": other.at.strftime("%Y-%m-%dT%H:%M:%S").to_string(),
+                "content": {"raw": other.text, "rendered": other.text},
+            })
+        });
+        let shown = others.chain(own).collect();
         Ok(reply(200, &Value::Array(shown)))
     }
 
@@ -364,11 +386,8 @@ impl WordPress {
             .query("force")
             .is_some_and(|force| matches!(force, "true" | "1"));
         let remote_id = id.to_string();
-        let gone = call
-            .book
-            .posts
-            .iter_mut()
-            .filter(|posted| posted.remote_id == remote_id);
+        let booked = call.book.posts.iter_mut().chain(&mut call.book.backstage);
+        let gone = booked.filter(|posted| posted.remote_id == remote_id);
         if force {
             gone.for_each(|posted| posted.deleted_at = Some(call.now));
             let previous = self.show(&page, call.base);
@@ -459,6 +478,19 @@ impl Simulator for WordPress {
             let route: Vec<&str> = route.split('/').collect();
             call.query.retain(|(name, _)| name != "rest_route");
             return self.route(&mut call, &route).unwrap_or_else(Refusal::answer);
+        }
+        if matches!(path.as_str(), "/wp-json" | "/wp-json/") && call.method == Method::GET {
+            call.query.retain(|(name, _)| name != "rest_route");
+            if let Err(refusal) = known_query(&call, &["_fields"]) {
+                return refusal.answer();
+            }
+            return reply(
+                200,
+                &json!({
+                    "name": call.guise.name.as_deref().unwrap_or("Nässjö kommun"), "description": call.guise.about(300),
+                    "url": call.base, "site_icon_url": format!("{}{}", call.base, guise::AVATAR),
+                }),
+            );
         }
         if path.starts_with("/wp-json") {
             let text = "No route was found matching the URL and request method.";

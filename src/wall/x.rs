@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::guise;
 use super::sim::{Call, Simulator, page, reply};
 use super::{Posted, ShownPicture};
 use crate::channel::x::PRACTICE_USER;
@@ -97,7 +98,15 @@ impl X {
         if !self.nonces.insert(nonce) {
             return Err(Refusal::unauthorized());
         }
+        if call.guise.dead(call.now).is_some() {
+            return Err(Refusal::unauthorized());
+        }
         let path: Vec<&str> = call.path.trim_matches('/').split('/').collect();
+        if level(call) == "read" && call.method != Method::GET {
+            return Err(Refusal::forbidden(
+                "Your client app is not configured with the appropriate oauth1 app permissions for this endpoint.",
+            ));
+        }
         match (call.method, path.as_slice()) {
             (&Method::POST, ["2", "tweets"]) => self.create(call),
             (&Method::GET, ["2", "tweets", id]) => {
@@ -115,16 +124,49 @@ impl X {
             }
             (&Method::GET, ["2", "users", "me"]) => {
                 only(call, &["user.fields"])?;
-                let user = json!({
-                    "id": PRACTICE_USER, "name": self.name, "username": "kommun", "protected": false, "verified": false,
-                });
-                Ok((200, json!({ "data": user })))
+                Ok((200, json!({ "data": self.user(call)? })))
             }
             (&Method::GET, ["2", "users", PRACTICE_USER, "tweets"]) => self.list(call),
             (&Method::POST, ["2", "media", "upload"]) => self.upload(call),
             (&Method::POST, ["2", "media", "metadata"]) => self.describe(call),
             _ => Err(Refusal::missing(call.path)),
         }
+    }
+
+    /// The account with the fields that were asked for.
+    fn user(&self, call: &Call<'_>) -> Result<Value, Refusal> {
+        let guise = call.guise;
+        let alive = self.tweets.iter().filter(|tweet| !tweet.deleted).count();
+        let about = guise.about(160);
+        let (short, long) = ("https://t.co/profil0001", "https://nassjo.se");
+        // Addresses come shortened, with what they lead to beside the text.
+        let is_there = about.contains(long);
+        let urls = if is_there {
+            json!([{"url": short, "expanded_url": long}])
+        } else {
+            json!([])
+        };
+        let user = json!({
+            "id": guise.id.as_deref().unwrap_or(PRACTICE_USER), "name": guise.name.as_ref().unwrap_or(&self.name),
+            "username": "kommun", "protected": guise.is("protected"), "verified": false,
+            "description": about.replace(long, short), "location": "Nässjö", "url": short,
+            "entities": {"url": {"urls": [{"url": short, "expanded_url": long}]}, "description": {"urls": urls}},
+            "public_metrics": {"followers_count": guise.followers(), "following_count": 12, "tweet_count": alive,
+                               "listed_count": 3},
+            "profile_image_url": format!("{}{}", call.base, guise::AVATAR), "pinned_tweet_id": Value::Null,
+            "created_at": "2010-01-01T00:00:00.000Z",
+        });
+        let mut shown = json!({"id": user["id"], "name": user["name"], "username": user["username"]});
+        let asked = call.query("user.fields").unwrap_or_default().split(',');
+        for field in asked.filter(|field| !field.is_empty()) {
+            let value = user.get(field);
+            let value =
+                value.ok_or_else(|| Refusal::invalid(format!("user.fields: [{field}] is unknown")))?;
+            if !value.is_null() {
+                shown[field] = value.clone();
+            }
+        }
+        Ok(shown)
     }
 
     fn find(&self, id: &str) -> Option<&Tweet> {
@@ -325,9 +367,22 @@ impl X {
             .filter(|tweet| tweet.parent.is_none() || !excluded.contains(&"replies"))
             .collect();
         let skipped = number("pagination_token", 0)?;
-        let shown: Vec<Value> = all
+        let others = call.guise.others.iter().filter(|_| skipped == 0);
+        let others = others.map(|other| Tweet {
+            id: other.id.clone(),
+            links: addresses(&other.text),
+            text: other.text.clone(),
+            pictures: 0,
+            at: other.at,
+            parent: None,
+            deleted: false,
+        });
+        let others: Vec<Tweet> = others.collect();
+        // What others made is only on the first page.
+        let own = all.iter().copied().skip(skipped);
+        let shown: Vec<Value> = others
             .iter()
-            .skip(skipped)
+            .chain(own)
             .take(most)
             .map(|tweet| show(tweet, names))
             .collect();
@@ -414,6 +469,14 @@ impl X {
     }
 }
 
+/// What our tokens may, as the header says it.
+fn level<'a>(call: &Call<'a>) -> &'a str {
+    let scopes = call.guise.scopes.as_ref();
+    scopes
+        .and_then(|scopes| scopes.first())
+        .map_or("read-write", String::as_str)
+}
+
 impl Simulator for X {
     fn secrets(&self) -> Vec<(String, String)> {
         self.keys.secrets()
@@ -429,7 +492,7 @@ impl Simulator for X {
             .route(&mut call)
             .unwrap_or_else(|refusal| (refusal.status, refusal.body()));
         let mut answer = reply(status, &body);
-        let mut headers = vec![("x-access-level".to_owned(), "read-write".to_owned())];
+        let mut headers = vec![("x-access-level".to_owned(), level(&call).to_owned())];
         if is_post {
             for (window, (name, limit, seconds)) in self.windows.iter().zip(LIMITS) {
                 headers.push((format!("{name}-limit"), limit.to_string()));

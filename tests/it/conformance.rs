@@ -16,6 +16,7 @@ mod alone;
 mod can;
 mod cuts;
 mod lab;
+mod probe;
 
 use lab::{LETTERS, LINK, Lab, SENDER};
 
@@ -88,6 +89,21 @@ const PROPERTIES: &[(&str, Check)] = &[
     }),
     ("a long text becomes a thread", |http, kind| {
         Box::pin(can::threads(http, kind))
+    }),
+    ("tells who it is (id)", |http, kind| {
+        Box::pin(probe::tells_id(http, kind))
+    }),
+    ("tells when the credential ends", |http, kind| {
+        Box::pin(probe::tells_end(http, kind))
+    }),
+    ("tells rights", |http, kind| {
+        Box::pin(probe::tells_rights(http, kind))
+    }),
+    ("profile is read", |http, kind| {
+        Box::pin(probe::profile(http, kind))
+    }),
+    ("backstage leaves nothing in public", |http, kind| {
+        Box::pin(probe::backstage(http, kind))
     }),
 ];
 

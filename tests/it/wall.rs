@@ -273,6 +273,32 @@ async fn another_process_can_read_the_ledger_and_order_faults() {
 }
 
 #[tokio::test]
+async fn another_process_can_dress_an_account_and_nobody_sees_its_picture_with_a_credential() {
+    let bench = Bench::start().await;
+    let dress = |guise: Value| {
+        let order = json!({"mode": "drill", "account": bench.account, "guise": guise});
+        bench.client.post(bench.url("/_wall/guise")).json(&order).send()
+    };
+    assert_eq!(dress(json!({"colour": "red"})).await.unwrap().status(), 400);
+    assert_eq!(
+        dress(json!({"avatar": [137, 80, 78, 71]}))
+            .await
+            .unwrap()
+            .status(),
+        200
+    );
+    let picture = format!("{}/_avatar", bench.site.site.base);
+    let answer = bench.client.get(&picture).send().await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "image/png");
+    assert_eq!(answer.bytes().await.unwrap(), &[137, 80, 78, 71][..]);
+    let with_secret = bench.client.get(&picture).bearer_auth(&bench.site.secrets[0].1);
+    assert_eq!(with_secret.send().await.unwrap().status(), 400);
+    assert_eq!(dress(json!({"revoked": true})).await.unwrap().status(), 200);
+    assert_eq!(bench.post("a").send().await.unwrap().status(), 401);
+    assert_eq!(bench.get("/_wall/backstage").await, (200, "[]".to_owned()));
+}
+
+#[tokio::test]
 async fn the_page_shows_what_residents_would_see() {
     let bench = Bench::start().await;
     let id = {

@@ -8,10 +8,9 @@ use serde_json::{Value, json};
 
 use super::fault::Fault;
 use super::session::Session;
-use super::{Bluesky, Effect, Found, POSTS, Place, parts, record, unreadable};
+use super::{Bluesky, Effect, Found, POSTS, PROFILE, Place, parts, record, unreadable};
 use crate::model::{Post, Reason, Receipt, SendError};
 
-const PROFILE: &str = "app.bsky.actor.profile";
 /// A profile's only key.
 const SELF: &str = "self";
 

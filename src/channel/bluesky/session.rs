@@ -74,6 +74,17 @@ impl Session {
         Timestamp::from_second(claims(&self.access_jwt)?.1).ok()
     }
 
+    /// Until when it can be renewed without the app password.
+    pub(super) fn renewable_until(&self) -> Option<Timestamp> {
+        Timestamp::from_second(claims(&self.refresh_jwt)?.1).ok()
+    }
+
+    /// What the access token says that it may.
+    pub(super) fn scope(&self) -> Option<String> {
+        let scope = payload(&self.access_jwt)?["scope"].as_str()?.to_owned();
+        (scope.len() <= 100).then_some(scope)
+    }
+
     /// Whether four fifths of the access token's life are over.
     fn is_old(&self, now: Timestamp) -> bool {
         claims(&self.access_jwt).is_some_and(|(from, to)| {
@@ -90,11 +101,16 @@ fn bearer(token: &str) -> HeaderValue {
     value
 }
 
-/// `iat` and `exp` of a token. It is the server's own and only read, not verified.
-fn claims(token: &str) -> Option<(i64, i64)> {
+/// What a token says of itself.
+fn payload(token: &str) -> Option<Value> {
     let payload = token.split('.').nth(1)?;
     let payload = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
-    let payload: Value = serde_json::from_slice(&payload).ok()?;
+    serde_json::from_slice(&payload).ok()
+}
+
+/// `iat` and `exp` of a token. It is the server's own and only read, not verified.
+fn claims(token: &str) -> Option<(i64, i64)> {
+    let payload = payload(token)?;
     let second = |name| payload.get(name).and_then(Value::as_i64);
     let exp = second("exp")?;
     Some((second("iat").unwrap_or(exp), exp))

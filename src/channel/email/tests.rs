@@ -149,6 +149,7 @@ fn list() -> MailingList {
         relay: None,
         from: "kris@nassjo.se".to_owned(),
         list: "press".parse().unwrap(),
+        backstage_to: None,
         unsubscribe: None,
     }
 }

@@ -1,6 +1,8 @@
 //! Every row of the reference page's error table, and settling, against a service that answers as told.
 
 use super::request::proof;
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::channel::testing::{Server, accepted_at, answer, clock, json, parts, post, question, with_key};
 use jiff::SignedDuration;
@@ -584,13 +586,25 @@ async fn verifying_tells_whose_token_it_is() {
         &[("facebook-api-version", "v26.0")],
         r#"{"id":"1055","name":"Nässjö kommun","link":"https://www.facebook.com/n","is_published":false}"#,
     );
-    let server = Server::start(vec![me, about]).await;
+    let told = json(
+        200,
+        r#"{"data":{"is_valid":true,"type":"PAGE","expires_at":1800000000,"scopes":["pages_manage_posts","ads_read"]}}"#,
+    );
+    let server = Server::start(vec![me, about, told]).await;
     let identity = account(&server).verify().await.unwrap();
     assert_eq!(identity.name, "Nässjö kommun");
+    assert_eq!(identity.id.as_deref(), Some("1055"));
+    assert_eq!(identity.expires_at, Timestamp::from_second(1_800_000_000).ok());
+    let rights = identity.rights.unwrap();
+    assert!(rights.missing.contains("pages_read_engagement") && rights.surplus.contains("ads_read"));
+    let codes: Vec<&str> = identity.flaws.iter().map(|flaw| flaw.code.as_str()).collect();
+    assert_eq!(codes, ["unpublished", "missing-right"]);
     assert_eq!(identity.facts["version"], "v26.0");
     assert!(identity.facts["is_published"].starts_with("no"));
     let asked = server.asked();
-    assert!(asked.iter().all(|asked| !asked.line.contains("hemlig")));
+    let with_token = asked.iter().filter(|asked| asked.line.contains("hemlig"));
+    let with_token: Vec<&str> = with_token.map(|asked| asked.line.as_str()).collect();
+    assert!(matches!(with_token[..], [asked] if asked.starts_with("GET /v26.0/debug_token?")));
 
     let person = json(200, r#"{"id":"77","name":"Kim"}"#);
     let server = Server::start(vec![person]).await;

@@ -110,7 +110,7 @@ pub(super) fn read(folder: &Path, name: &str) -> Result<Option<Vec<u8>>, Reason>
 }
 
 /// Removes the file `name` in `folder`; not there counts as done.
-pub(super) fn remove(folder: &Path, name: &str) -> Result<(), Reason> {
+pub(in crate::channel) fn remove(folder: &Path, name: &str) -> Result<(), Reason> {
     match std::fs::remove_file(folder.join(name)).and_then(|()| flush(folder)) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),

@@ -141,6 +141,11 @@ impl Graph {
         answer.json().ok_or_else(|| no_sense("it is not JSON"))
     }
 
+    /// SHA-256 of the picture of an account, as anybody gets it.
+    pub(in crate::channel) async fn picture(&self, address: Option<&str>) -> Option<String> {
+        crate::channel::portrait::picture(&self.http, &self.base, address).await
+    }
+
     /// Takes a post away. Not there any more counts as done.
     pub(in crate::channel) async fn delete(&self, id: &str) -> Result<(), SendError> {
         // Taking away twice is harmless, so that a failure never needs settling.

@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::Fault;
 use super::client::{Graph, Trouble, id, trouble};
 use super::readback::{self, Look};
+use crate::channel::Backstage;
 use crate::channel::patience::{Patience, Search};
 use crate::channel::transport::{Answer, Effect};
 use crate::channel::without;
@@ -120,6 +121,43 @@ pub(in crate::channel) struct Exchange<'a> {
     pub graph: &'a Graph,
     pub form: &'a Form,
     pub steps: &'a Steps,
+}
+
+/// Makes a container and leaves it: it is never published, nobody sees it, and it is gone after a day.
+pub(in crate::channel) async fn hidden(
+    graph: &Graph,
+    form: &Form,
+    fields: &[(&str, &str)],
+) -> Result<Backstage, SendError> {
+    let path = form.make.each_ref().map(String::as_str);
+    let answer = graph.send(Method::POST, &path, fields, Effect::Reads).await?;
+    if let Some(trouble) = trouble(&answer) {
+        return Err(graph.on_read(trouble));
+    }
+    let container = made(&answer).ok_or_else(|| super::client::no_sense("no container"))?;
+    let steps = Steps::default();
+    let exchange = Exchange {
+        graph,
+        form,
+        steps: &steps,
+    };
+    match exchange.ready(&container).await? {
+        Standing::Ready => Ok(Backstage {
+            place: "as a container that is never published".to_owned(),
+            read_back: true,
+            removed: false,
+        }),
+        Standing::Published => {
+            let text =
+                format!("container {container} was published by the service itself; take the post away");
+            Err(SendError::Refused(Reason::new("backstage-public", text)))
+        }
+        Standing::InProgress => {
+            let text = "the service takes its time to prepare the post; it is never published";
+            Err(SendError::NotSent(Reason::new("container", text)))
+        }
+        Standing::Gone(reason) | Standing::Broken { reason, .. } => Err(SendError::Refused(reason)),
+    }
 }
 
 impl Exchange<'_> {

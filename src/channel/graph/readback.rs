@@ -88,7 +88,8 @@ pub(in crate::channel) fn address(post: &Value) -> Option<String> {
 }
 
 /// `2026-11-23T15:00:01+0000`.
-fn made(post: &Value) -> Option<Timestamp> {
+/// When a post was made.
+pub(in crate::channel) fn made(post: &Value) -> Option<Timestamp> {
     let text = post["timestamp"].as_str()?;
     Timestamp::strptime("%Y-%m-%dT%H:%M:%S%z", text).ok()
 }

@@ -62,6 +62,14 @@ pub(in crate::channel) async fn renew(
     Ok(facts)
 }
 
+/// Until when the token in the vault holds, if it was renewed by us.
+pub(in crate::channel) fn until(graph: &Graph) -> Option<Timestamp> {
+    let digest = digest(&graph.token().ok()?);
+    let state = graph.secrets().get(STATE)?;
+    let state: State = serde_json::from_str(state.expose_secret()).ok()?;
+    (state.digest == digest).then_some(state.expires)
+}
+
 /// Asks for a new token and writes it down. Returns until when it holds.
 async fn fresh(graph: &Graph, path: &str, grant: &str, now: Timestamp) -> Result<Timestamp, String> {
     let answer = graph.unversioned(&[path], &[("grant_type", grant)]).await;

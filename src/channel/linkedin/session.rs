@@ -21,7 +21,7 @@ use crate::model::{Busy, Reason, SendError};
 /// The name under which the vault keeps it.
 pub(super) const SECRET: &str = "session";
 /// A token with less life left than this is renewed before it is used.
-const EARLY: Duration = Duration::from_hours(7 * 24);
+pub(super) const EARLY: Duration = Duration::from_hours(7 * 24);
 /// How long such an early renewal may take: a message must not wait for it.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// How long after a failed one the next is tried.
@@ -57,6 +57,16 @@ impl Session {
     /// When a person has to sign in anew, if it is known.
     pub(super) fn consent_ends(&self) -> Option<Timestamp> {
         Timestamp::from_second(self.refresh_expires?).ok()
+    }
+
+    /// When the access token ends, if it is known.
+    pub(super) fn ends(&self) -> Option<Timestamp> {
+        Timestamp::from_second(self.expires?).ok()
+    }
+
+    /// Whether there is something to renew it with.
+    pub(super) fn can_renew(&self) -> bool {
+        self.refresh_token.is_some()
     }
 
     fn is_old(&self, now: Timestamp) -> bool {

@@ -1,6 +1,10 @@
 //! Every row of the reference page's error table, the renewal of the token, settling, editing and the picture, against a
 //! service that answers as told.
 
+use std::collections::BTreeMap;
+
+use secrecy::ExposeSecret;
+
 use super::*;
 use crate::channel::testing::{Server, accepted_at, answer, json as answer_json, parts, post, question};
 use crate::model::{Picture, Steps};

@@ -6,8 +6,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Account, content, no_sense, verdict};
-use crate::channel::Identity;
+use crate::channel::portrait::{self, flaw};
 use crate::channel::transport::{Answer, Effect, below};
+use crate::channel::{Identity, Rights};
 use crate::clock::Timestamp;
 use crate::model::{Question, Reason, SendError};
 
@@ -15,6 +16,14 @@ use crate::model::{Question, Reason, SendError};
 const PAGE: usize = 50;
 /// How many pages are read back at most.
 const PAGES: usize = 10;
+/// What an account may be able to do in a room, with what holds where its kind is not listed.
+const POWERS: &[(&str, &str, i64)] = &[
+    ("m.room.message", "events_default", 0),
+    ("m.room.pinned_events", "state_default", 50),
+    ("m.room.power_levels", "state_default", 50),
+];
+const NEEDS: &[&[&str]] = &[&["m.room.message"], &["m.room.pinned_events"]];
+const LOST: &[(&str, &str)] = &[("m.room.pinned_events", "posts cannot be pinned")];
 /// Most pinned messages that are written back; a list longer than this is not ours to write.
 const MAX_PINS: usize = 200;
 /// From this version on, who made a room may do everything and stands in no list of powers.
@@ -120,6 +129,7 @@ impl Account {
     /// Asks who we are and whether the room is one that residents can read and we can write to.
     pub(super) async fn look_around(&self) -> Result<Identity, SendError> {
         let (me, device) = self.who_am_i().await?;
+        let mut flaws = Vec::new();
         let mut facts = BTreeMap::from([("room".to_owned(), brief(&self.settings.room))]);
         if let Some(device) = device {
             facts.insert("device".to_owned(), brief(&device));
@@ -140,6 +150,13 @@ impl Account {
             let text = "the account may not write in the room; give it the power that messages need there";
             return refused("no-power", text.to_owned());
         }
+        let held = POWERS
+            .iter()
+            .filter(|(kind, otherwise, default)| powers.may(otherwise, kind, *default));
+        let held = held.map(|(kind, _, _)| (*kind).to_owned());
+        let rights = Rights::compare(held, NEEDS, &[]);
+        flaws.extend(portrait::missing(&rights, LOST));
+        facts.insert("power".to_owned(), powers.told());
         let pin = if powers.may("state_default", "m.room.pinned_events", 50) {
             "yes"
         } else {
@@ -155,15 +172,24 @@ impl Account {
         if let Some(most) = most.and_then(|body| body["m.upload.size"].as_u64()) {
             facts.insert("largest_picture_bytes".to_owned(), most.to_string());
         }
+        if let Ok(Some(rules)) = self.state("m.room.join_rules").await
+            && rules["join_rule"] != "public"
+        {
+            let text = "residents cannot join the room by themselves; make it public in its settings";
+            flaws.push(flaw("not-public", text));
+        }
         Ok(Identity {
+            id: Some(me.clone()),
             name: brief(&me),
+            rights: Some(rights),
+            flaws,
             facts,
             ..Identity::default()
         })
     }
 
     /// The account's name and its device.
-    async fn who_am_i(&self) -> Result<(String, Option<String>), SendError> {
+    pub(super) async fn who_am_i(&self) -> Result<(String, Option<String>), SendError> {
         let url = ["_matrix", "client", "v3", "account", "whoami"];
         let answer = self.get(below(&self.settings.server, url)).await?;
         if !answer.is_success() {
@@ -176,7 +202,7 @@ impl Account {
     }
 
     /// What the room holds of this kind; `None` if nothing.
-    async fn state(&self, kind: &str) -> Result<Option<Value>, SendError> {
+    pub(super) async fn state(&self, kind: &str) -> Result<Option<Value>, SendError> {
         let answer = self.get(self.in_room(&["state", kind])).await?;
         match answer.status {
             404 => Ok(None),
@@ -211,7 +237,7 @@ impl Account {
         Ok(among && version.is_some_and(|version| version >= CREATORS_RULE_FROM))
     }
 
-    async fn get(&self, url: url::Url) -> Result<Answer, SendError> {
+    pub(super) async fn get(&self, url: url::Url) -> Result<Answer, SendError> {
         let request = self.session.request(Method::GET, url);
         self.session.send(request, Effect::Reads).await
     }
@@ -224,6 +250,14 @@ struct Powers {
 }
 
 impl Powers {
+    fn told(&self) -> String {
+        if self.mine == i64::MAX {
+            "all: the account made the room".to_owned()
+        } else {
+            self.mine.to_string()
+        }
+    }
+
     /// Whether it may send events of this kind; `otherwise` names what holds where the kind is not listed.
     fn may(&self, otherwise: &str, kind: &str, default: i64) -> bool {
         let listed = self.levels["events"][kind].as_i64();

@@ -16,6 +16,7 @@ fn settings(server: &Server) -> Matrix {
         server: server.base.clone(),
         room: "!kris:nassjo.se".to_owned(),
         permalinks: "https://matrix.to".parse().unwrap(),
+        backstage_room: None,
         settle_wait: Duration::from_millis(20),
     }
 }

@@ -14,6 +14,7 @@ fn settings(server: &Server) -> Ntfy {
         priority: 5,
         tags: vec!["warning".to_owned()],
         by_status: false,
+        backstage_topic: None,
         cache: DEFAULT_CACHE,
         settle_wait: Duration::from_millis(20),
     }

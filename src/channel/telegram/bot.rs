@@ -170,7 +170,7 @@ fn result(answer: &Answer, token: &SecretString) -> Result<Value, Said> {
     let code = code.filter(|_| body["ok"] == false);
     if answer.is_success() && code.is_none() {
         let result = &body["result"];
-        if body["ok"] == true && (result.is_object() || *result == true) {
+        if body["ok"] == true && (result.is_object() || result.is_number() || *result == true) {
             return Ok(result.clone());
         }
         return Err(Said {

@@ -2,6 +2,7 @@
 //! no documented interface: what is found in it is true, what is missing in it means nothing.
 
 use crate::channel::mastodon::html;
+use crate::channel::{Latest, portrait};
 use crate::clock::Timestamp;
 use crate::model::Reason;
 
@@ -57,6 +58,15 @@ pub(super) fn look(page: &str, wanted: &Wanted<'_>) -> Look {
         })
     });
     found.map_or(Look::NotThere, Look::Found)
+}
+
+/// The posts on the page.
+pub(super) fn latest(page: &str, name: &str) -> Vec<Latest> {
+    let pieces = page.split("data-post=\"").skip(1);
+    let posts = pieces.filter_map(|piece| message(piece, name));
+    posts
+        .filter_map(|post| portrait::latest(Some(&post.id.to_string()), Some(post.at), None))
+        .collect()
 }
 
 struct Message {

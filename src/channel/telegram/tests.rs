@@ -17,6 +17,7 @@ fn settings(server: &Server) -> Telegram {
         base_url: server.base.clone(),
         web_url: server.base.clone(),
         read_back: true,
+        backstage_chat: None,
         settle_wait: Duration::from_millis(20),
     }
 }

@@ -69,7 +69,35 @@ impl WordPress {
                     shown: std::collections::BTreeMap::from([("address".to_owned(), self.path(page))]),
                 });
             }
-            None => {}
+            // Only those who write on the site see it.
+            None => {
+                let known = call
+                    .book
+                    .backstage
+                    .iter_mut()
+                    .find(|posted| posted.remote_id == remote_id);
+                let draft = Posted {
+                    account: self.account.clone(),
+                    mode: Mode::Live,
+                    remote_id,
+                    text,
+                    links,
+                    key: None,
+                    in_reply_to: None,
+                    recipient: None,
+                    subject: Some(text::plain(&page.title)),
+                    at: call.now,
+                    deleted_at: None,
+                    edited_at: None,
+                    pinned: false,
+                    pictures,
+                    shown: std::collections::BTreeMap::new(),
+                };
+                match known {
+                    Some(posted) => *posted = draft,
+                    None => call.book.backstage.push(draft),
+                }
+            }
         }
     }
 

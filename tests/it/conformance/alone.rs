@@ -208,6 +208,10 @@ async fn the_rest(lab: &Lab, post: &Post, receipt: Option<&Receipt>, how: &dyn F
     write!(shown, "{:?}", lab.channel.pin(receipt).await).unwrap();
     lab.strike(0, how());
     write!(shown, "{:?}", lab.channel.retract(receipt).await).unwrap();
+    lab.strike(0, how());
+    write!(shown, "{:?}", lab.channel.profile().await).unwrap();
+    lab.strike(0, how());
+    write!(shown, "{:?}", lab.channel.backstage(post).await).unwrap();
     shown
 }
 

@@ -14,7 +14,7 @@ use vardkase::model::{
     AccountId, Kind as Does, Lang, Mode, Post, Proof, Purpose, Question, Reason, Receipt, Recipient,
     Rendering, SendError, Settled, Unit, Variant,
 };
-use vardkase::wall::{Fault, How, Posted, Seen, Simulated, Wall};
+use vardkase::wall::{Fault, Guise, How, Posted, Seen, Simulated, Wall};
 
 use crate::support::{BROWSERS, NUMBERS, section};
 
@@ -147,6 +147,8 @@ impl Lab {
                     | "access_token_secret"
                     | "vapid_private_key"
                     | "refresh_token"
+                    // Whoever takes the public webhook's messages never hears of the other one.
+                    | "backstage_webhook"
             )
         };
         let keys = self.site.secrets.iter().filter(|(name, _)| kept_back(name));
@@ -242,6 +244,11 @@ impl Lab {
         } else {
             self.wall.fault(Mode::Drill, &self.account, fault);
         }
+    }
+
+    /// How the account presents itself from now on.
+    pub fn guise(&self, guise: Guise) {
+        self.wall.guise(Mode::Drill, &self.account, guise);
     }
 
     /// What residents can read now.

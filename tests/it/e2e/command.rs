@@ -292,6 +292,10 @@ async fn lists_tell_what_there_is() {
             && said.stdout.contains("read-back")
             && said.stdout.contains("unproven")
     );
+    let mastodon = said.stdout.lines().find(|line| line.starts_with("mastodon "));
+    assert!(mastodon.unwrap().ends_with("profile, backstage)"), "{mastodon:?}");
+    let x = said.stdout.lines().find(|line| line.starts_with("x "));
+    assert!(x.unwrap().ends_with("profile)"), "{x:?}");
 
     let held = world
         .cli(&["credentials", "list", "--json"])

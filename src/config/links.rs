@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::accounts::{Accounts, EVERYONE, Relays};
+use super::accounts::{Accounts, EVERYONE, Reference, Relays};
 use super::drills::Drills;
 use super::lists::Lists;
 use super::section::quoted;
@@ -131,6 +131,35 @@ fn names(source: &Source, accounts: &Accounts, relays: &Relays) {
                     quoted(name)
                 ),
             );
+        }
+    }
+}
+
+/// The channels that a standing page can be published through.
+const PUBLISHERS: [&str; 3] = ["file", "http-json", "wordpress"];
+
+/// The register is published through accounts that exist and can keep a page.
+pub fn publishers(source: &Source, accounts: &Accounts, targets: &[Reference]) {
+    let known: Vec<&str> = accounts
+        .names
+        .iter()
+        .map(|name| name.name.value.as_str())
+        .collect();
+    for target in targets {
+        let name = target.name.value.as_str();
+        let report = |text: String| source.report(target.name.place, target.key.clone(), text);
+        if !known.contains(&name) {
+            let near = hint(name, known.iter().copied());
+            report(format!("there is no account {}{near}", quoted(name)));
+        } else if let Some(account) = accounts.read.get(name)
+            && !PUBLISHERS.contains(&account.channel.id)
+        {
+            report(format!(
+                "{} is an account of {}, which keeps no page; expected one of {}",
+                quoted(name),
+                account.channel.id,
+                PUBLISHERS.join(", ")
+            ));
         }
     }
 }

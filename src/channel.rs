@@ -28,7 +28,7 @@ pub mod facebook_page;
 pub mod file;
 mod graph;
 mod hook;
-mod html;
+pub(crate) mod html;
 pub mod http_json;
 pub mod instagram;
 pub mod linkedin;

@@ -24,6 +24,7 @@ pub mod demo;
 pub mod log;
 pub mod preview;
 pub mod recipients;
+pub mod register;
 pub mod retract;
 pub mod send;
 pub mod serve;

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::client::Client;
 use super::{Exit, Failure, Outcome};
 use crate::model::{BroadcastId, PictureRef, picture};
+use crate::register::export::csv_cell;
 use crate::store::{ChainReport, Record};
 
 /// The sub-commands of `log`.
@@ -258,25 +259,4 @@ fn pictures_of(record: &Record) -> Vec<(String, String)> {
         .filter(|picture| picture.sha256.len() == 64 && picture.sha256.bytes().all(|b| b.is_ascii_hexdigit()))
         .map(|picture| (picture.sha256, picture.media_type))
         .collect()
-}
-
-/// A CSV cell: quoted, and with a leading apostrophe where a spreadsheet would take it for a formula.
-fn csv_cell(text: &str) -> String {
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    format!(
-        "\"{}{}\"",
-        if formula { "'" } else { "" },
-        text.replace('"', "\"\"")
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::csv_cell;
-
-    #[test]
-    fn a_cell_is_never_a_formula() {
-        assert_eq!(csv_cell("=1+1"), "\"'=1+1\"");
-        assert_eq!(csv_cell("say \"hej\", du"), "\"say \"\"hej\"\", du\"");
-    }
 }

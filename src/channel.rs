@@ -319,6 +319,15 @@ pub trait Channel: Send + Sync + fmt::Debug {
         )))
     }
 
+    /// Puts a page that stands for good in the place of the one of its name. Repeating it is harmless. Returns where it
+    /// stands, if the service says so.
+    async fn place(&self, page: &StandingPage) -> Result<Option<String>, SendError> {
+        Err(SendError::Refused(Reason::new(
+            "no-page",
+            format!("this channel cannot keep the page {}", page.name),
+        )))
+    }
+
     /// Reads what the service tells later of a message that it took: the query and the form of its call. Believes
     /// nothing that it cannot prove.
     ///
@@ -335,6 +344,23 @@ pub trait Channel: Send + Sync + fmt::Debug {
 
     /// Proves that the account works. Publishes nothing. Returns who the service says we are.
     async fn verify(&self) -> Result<Identity, SendError>;
+}
+
+/// A page that is no message: it stands until it is replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StandingPage {
+    /// The same for every try to put these very words there now.
+    pub key: String,
+    /// Its short name: the last part of its address, and the stem of its files.
+    pub name: String,
+    /// Its heading.
+    pub title: String,
+    /// A fragment of HTML, made by us.
+    pub html: String,
+    /// The same for programs.
+    pub json: String,
+    /// Who says it.
+    pub sender: String,
 }
 
 /// Who a service says that an account is.

@@ -77,7 +77,7 @@ impl From<AppError> for Problem {
             AppError::Store(StoreError::KeyReused(_)) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "key-reused", detail)
             }
-            AppError::Store(StoreError::Moved { .. } | StoreError::Transition(_)) => {
+            AppError::Store(StoreError::Moved { .. } | StoreError::Transition(_) | StoreError::Conflict(_)) => {
                 Self::new(StatusCode::CONFLICT, "conflict", detail)
             }
             AppError::Store(

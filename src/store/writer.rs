@@ -8,7 +8,7 @@ use super::db::{Conn, Engine};
 use super::journal::Chain;
 use super::{
     Acceptance, Accepted, Change, Changed, Entry, Expanded, Extra, Forgotten, LaneNotes, Lease, ListDecision,
-    Opened, Recall, Stage, StepMade, StoreError, accept, arrival, expand, extra, lanes, recall, restore, sql,
+    Opened, Recall, Stage, StepMade, StoreError, accept, arrival, expand, extra, lanes, recall, register, restore, sql,
     suppress, tally,
 };
 use crate::clock::{SharedClock, Timestamp};
@@ -67,6 +67,7 @@ pub(super) enum Request {
     Expand(Timestamp, Reply<Expanded>),
     Forget(Timestamp, Reply<Forgotten>),
     Decide(DecideLists, Reply<Vec<AccountId>>),
+    Register(register::Write, Timestamp, Actor, Reply<i64>),
     Ping(Reply<()>),
     Close(oneshot::Sender<()>),
 }
@@ -100,6 +101,7 @@ impl Request {
             | Self::Release(..)
             | Self::Record(..)
             | Self::Suppress(..)
+            | Self::Register(..)
             | Self::Ping(_)
             | Self::Close(_) => 1,
         }
@@ -387,7 +389,7 @@ fn refuse(group: Vec<Request>, error: &StoreError, answers: &mut Vec<Answer>) {
             Request::Forget(_, reply) => answer(reply, Err(error.clone())),
             Request::Decide(_, reply) => answer(reply, Err(error.clone())),
             Request::Finish(.., reply) => answer(reply, Err(error.clone())),
-            Request::Record(_, reply) => answer(reply, Err(error.clone())),
+            Request::Record(_, reply) | Request::Register(.., reply) => answer(reply, Err(error.clone())),
             Request::Suppress(.., reply) | Request::Arrival(.., reply) => answer(reply, Err(error.clone())),
             Request::Close(done) => Box::new(|_| drop(done)),
         });
@@ -541,6 +543,9 @@ async fn single(tx: &mut Tx<'_>, request: Request, answers: &mut Vec<Answer>) ->
             } = asked;
             let decided = expand::decide(tx, &broadcast, &accounts, decision, at, &actor).await;
             keep(reply, decided, answers)
+        }
+        Request::Register(write, at, actor, reply) => {
+            keep(reply, register::write(tx, write, at, actor).await, answers)
         }
         Request::Record(entry, reply) => {
             let seq = tx.chain.add(entry);

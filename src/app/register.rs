@@ -198,7 +198,12 @@ impl App {
     /// The same in brief.
     pub(super) async fn register_status(&self) -> Result<RegisterStatus, AppError> {
         let view = self.register().await?;
-        let many = |level| view.findings.iter().filter(|finding| finding.level == level).count();
+        let many = |level| {
+            view.findings
+                .iter()
+                .filter(|finding| finding.level == level)
+                .count()
+        };
         let config = self.config();
         let everywhere = view.publications.len() == config.register.publish_to.len();
         Ok(RegisterStatus {
@@ -240,17 +245,28 @@ impl App {
                 .tomorrow()
                 .ok()
                 .and_then(|next| words::midnight(next, &config.municipality.time_zone))
-                .ok_or_else(|| AppError::Invalid(format!("until: {day} is no day that can be reckoned with")))?,
+                .ok_or_else(|| {
+                    AppError::Invalid(format!("until: {day} is no day that can be reckoned with"))
+                })?,
         };
         if expires_at <= now {
             return Err(AppError::Invalid("until: the day has passed".to_owned()));
         }
         if expires_at > crate::clock::later(now, LONGEST_VALID) {
-            return Err(AppError::Invalid("until: an attestation holds for three years at most".to_owned()));
+            return Err(AppError::Invalid(
+                "until: an attestation holds for three years at most".to_owned(),
+            ));
         }
         let id = self
             .store()
-            .attest(&request.account, request.what, &evidence, expires_at, now, actor.clone())
+            .attest(
+                &request.account,
+                request.what,
+                &evidence,
+                expires_at,
+                now,
+                actor.clone(),
+            )
             .await?;
         Ok(Attestation {
             id,
@@ -275,8 +291,16 @@ impl App {
         self.must_run()?;
         let reason = one_line("reason", &request.reason)?;
         let (account, what) = (&request.account, request.what);
-        let id = self.store().revoke_attestation(account, what, &reason, self.now(), actor).await?;
-        let found = self.store().attestations().await?.into_iter().find(|one| one.id == id);
+        let id = self
+            .store()
+            .revoke_attestation(account, what, &reason, self.now(), actor)
+            .await?;
+        let found = self
+            .store()
+            .attestations()
+            .await?
+            .into_iter()
+            .find(|one| one.id == id);
         found.ok_or_else(|| StoreError::NotFound(format!("attestation {id}")).into())
     }
 
@@ -290,7 +314,10 @@ impl App {
         self.must_run()?;
         let faults = application.faults();
         if !faults.is_empty() {
-            return Err(AppError::Invalid(format!("the application is not whole: {}", faults.join("; "))));
+            return Err(AppError::Invalid(format!(
+                "the application is not whole: {}",
+                faults.join("; ")
+            )));
         }
         if self.config().accounts.contains_key(&application.account) {
             return Err(AppError::Conflict(format!(
@@ -298,7 +325,10 @@ impl App {
                 application.account
             )));
         }
-        let id = self.store().file_application(application, self.now(), actor).await?;
+        let id = self
+            .store()
+            .file_application(application, self.now(), actor)
+            .await?;
         self.application(id).await
     }
 
@@ -313,11 +343,17 @@ impl App {
         let decision = Decision {
             reason: one_line("reason", &request.reason)?,
             by: one_line("by", &request.by)?,
-            case: request.case.as_deref().map(|case| one_line("case", case)).transpose()?,
+            case: request
+                .case
+                .as_deref()
+                .map(|case| one_line("case", case))
+                .transpose()?,
             actor,
             at: self.now(),
         };
-        self.store().decide_application(id, request.approve, decision).await?;
+        self.store()
+            .decide_application(id, request.approve, decision)
+            .await?;
         self.application(id).await
     }
 
@@ -327,7 +363,12 @@ impl App {
     }
 
     async fn application(&self, id: i64) -> Result<Filed, AppError> {
-        let found = self.store().applications().await?.into_iter().find(|one| one.id == id);
+        let found = self
+            .store()
+            .applications()
+            .await?
+            .into_iter()
+            .find(|one| one.id == id);
         found.ok_or_else(|| StoreError::NotFound(format!("application {id}")).into())
     }
 
@@ -354,8 +395,14 @@ impl App {
     ) -> Result<Closing, AppError> {
         self.must_run()?;
         known(&self.config(), id)?;
-        let note = request.note.as_deref().map(|note| one_line("note", note)).transpose()?;
-        self.store().sign_closing(id, request.step, note, self.now(), actor).await?;
+        let note = request
+            .note
+            .as_deref()
+            .map(|note| one_line("note", note))
+            .transpose()?;
+        self.store()
+            .sign_closing(id, request.step, note, self.now(), actor)
+            .await?;
         self.closing(id).await
     }
 
@@ -365,8 +412,9 @@ impl App {
         let zone = &config.municipality.time_zone;
         let bound = |year: i16| {
             let day = Date::new(year, 1, 1).ok();
-            day.and_then(|day| words::midnight(day, zone))
-                .ok_or_else(|| AppError::Invalid(format!("year: {year} is no year that can be reckoned with")))
+            day.and_then(|day| words::midnight(day, zone)).ok_or_else(|| {
+                AppError::Invalid(format!("year: {year} is no year that can be reckoned with"))
+            })
         };
         let (from, to) = (bound(year)?, bound(year.saturating_add(1))?);
         if from > self.now() {
@@ -408,7 +456,8 @@ impl App {
         let config = self.config();
         if config.register.publish_to.is_empty() {
             return Err(AppError::Conflict(
-                "nothing says where the register is published; set register.publish_to in config.toml".to_owned(),
+                "nothing says where the register is published; set register.publish_to in config.toml"
+                    .to_owned(),
             ));
         }
         let mut all = Vec::new();
@@ -444,7 +493,12 @@ impl App {
             return Ok(same);
         }
         let page = StandingPage {
-            key: format!("{}-{}-{}", config.register.name, digest.get(..16).unwrap_or_default(), now.as_microsecond()),
+            key: format!(
+                "{}-{}-{}",
+                config.register.name,
+                digest.get(..16).unwrap_or_default(),
+                now.as_microsecond()
+            ),
             name: config.register.name.clone(),
             title: format!("Konton som {} har", config.municipality.name),
             html: public.html().map_err(AppError::Invalid)?,
@@ -466,7 +520,11 @@ impl App {
             error,
             mark: Mark {
                 tried_at: Some(now),
-                done_at: if done { Some(now) } else { before.and_then(|before| before.mark.done_at) },
+                done_at: if done {
+                    Some(now)
+                } else {
+                    before.and_then(|before| before.mark.done_at)
+                },
             },
         };
         let entry = Entry {
@@ -480,7 +538,9 @@ impl App {
                 "error": publication.error, "credentials": &*self.held_by(account),
             }),
         };
-        self.store().set_mark(&mark_of(account), &publication, now, Some(entry)).await?;
+        self.store()
+            .set_mark(&mark_of(account), &publication, now, Some(entry))
+            .await?;
         if let Some(error) = &publication.error {
             tracing::warn!(account.id = %account, %error, "the register was not published here");
         }
@@ -492,13 +552,20 @@ impl App {
             account: account.clone(),
             mode: Mode::Live,
         };
-        let LanePlan { channel, attempt_timeout, .. } = self
+        let LanePlan {
+            channel,
+            attempt_timeout,
+            ..
+        } = self
             .lane_plan(&lane)
             .ok_or_else(|| Reason::new("no-account", "the configuration does not have this account"))?;
         match tokio::time::timeout(attempt_timeout, channel?.place(page)).await {
             Ok(Ok(url)) => Ok(url),
             Ok(Err(error)) => Err(error.reason().clone()),
-            Err(_) => Err(Reason::new("timeout", format!("no answer within {attempt_timeout:?}"))),
+            Err(_) => Err(Reason::new(
+                "timeout",
+                format!("no answer within {attempt_timeout:?}"),
+            )),
         }
     }
 
@@ -535,7 +602,10 @@ impl App {
         };
         self.store().set_mark(CHECK, &look, at, Some(entry)).await?;
         if !look.findings.is_empty() {
-            tracing::warn!(findings = look.findings.len(), "the public page of accounts is not as the register is");
+            tracing::warn!(
+                findings = look.findings.len(),
+                "the public page of accounts is not as the register is"
+            );
         }
         Ok(look)
     }
@@ -556,9 +626,15 @@ impl App {
             200..=299 => Ok(String::from_utf8_lossy(&answer.body).into_owned()),
             300..=399 => Err(Reason::new(
                 "redirect",
-                format!("it answers {}, a redirect; put the final address into register.page", answer.status),
+                format!(
+                    "it answers {}, a redirect; put the final address into register.page",
+                    answer.status
+                ),
             )),
-            status => Err(Reason::new(format!("http-{status}"), format!("it answers {status}"))),
+            status => Err(Reason::new(
+                format!("http-{status}"),
+                format!("it answers {status}"),
+            )),
         }
     }
 
@@ -594,10 +670,13 @@ impl App {
             }
         }
         if register.page.is_some() {
-            let mark = self.last_look(&config).await?.map_or_else(Mark::default, |look| Mark {
-                tried_at: Some(look.at),
-                done_at: look.error.is_none().then_some(look.at),
-            });
+            let mark = self
+                .last_look(&config)
+                .await?
+                .map_or_else(Mark::default, |look| Mark {
+                    tried_at: Some(look.at),
+                    done_at: look.error.is_none().then_some(look.at),
+                });
             if due(mark, register.check_every, self.now()) {
                 self.check_register(Actor::daemon()).await?;
             }

@@ -89,7 +89,8 @@ impl Document {
 
 /// A page that stands for good as other programs read it: `docs/channels/http-json.md`.
 fn standing(page: &StandingPage) -> Result<Vec<u8>, Reason> {
-    let unreadable = |error: serde_json::Error| Reason::new("document", format!("cannot be written as JSON: {error}"));
+    let unreadable =
+        |error: serde_json::Error| Reason::new("document", format!("cannot be written as JSON: {error}"));
     let data: serde_json::Value = serde_json::from_str(&page.json).map_err(unreadable)?;
     let document = serde_json::json!({
         "version": 1,

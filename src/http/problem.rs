@@ -77,9 +77,9 @@ impl From<AppError> for Problem {
             AppError::Store(StoreError::KeyReused(_)) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "key-reused", detail)
             }
-            AppError::Store(StoreError::Moved { .. } | StoreError::Transition(_) | StoreError::Conflict(_)) => {
-                Self::new(StatusCode::CONFLICT, "conflict", detail)
-            }
+            AppError::Store(
+                StoreError::Moved { .. } | StoreError::Transition(_) | StoreError::Conflict(_),
+            ) => Self::new(StatusCode::CONFLICT, "conflict", detail),
             AppError::Store(
                 StoreError::Engine(_) | StoreError::Migration(_) | StoreError::Fenced(_) | StoreError::Closed,
             ) => {

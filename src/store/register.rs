@@ -133,7 +133,17 @@ impl Store {
         decision: Decision,
     ) -> Result<(), StoreError> {
         let (at, actor) = (decision.at, decision.actor.clone());
-        self.write(Write::Decide { id, approve, decision }, at, actor).await.map(drop)
+        self.write(
+            Write::Decide {
+                id,
+                approve,
+                decision,
+            },
+            at,
+            actor,
+        )
+        .await
+        .map(drop)
     }
 
     /// Every application, oldest first.
@@ -166,12 +176,18 @@ impl Store {
         actor: Actor,
     ) -> Result<(), StoreError> {
         let account = account.clone();
-        self.write(Write::Sign { account, step, note }, at, actor).await.map(drop)
+        self.write(Write::Sign { account, step, note }, at, actor)
+            .await
+            .map(drop)
     }
 
     /// What is signed off of an account's closing.
     pub async fn closing(&self, account: &AccountId) -> Result<Vec<Signed>, StoreError> {
-        let rows = self.inner.readers.fetch(sql::CLOSING, vec![account.as_str().into()]).await?;
+        let rows = self
+            .inner
+            .readers
+            .fetch(sql::CLOSING, vec![account.as_str().into()])
+            .await?;
         signed(account, &rows)
     }
 
@@ -219,7 +235,9 @@ impl Store {
         }
         for row in self.inner.readers.fetch(sql::POSTED_LISTS, bounds()).await? {
             // Those who stand by for another account are no state of a delivery.
-            let Ok(state) = row.text(1)?.parse::<State>() else { continue };
+            let Ok(state) = row.text(1)?.parse::<State>() else {
+                continue;
+            };
             let (posted, _) = all.entry(row.word(0)?).or_default();
             count(posted, state, u64::try_from(row.int(2)?).unwrap_or_default());
         }
@@ -296,7 +314,11 @@ pub(super) async fn write(
             });
             (id, "attest", body)
         }
-        Write::Revoke { account, what, reason } => {
+        Write::Revoke {
+            account,
+            what,
+            reason,
+        } => {
             let of_it = vec![account.as_str().into(), what.as_str().into()];
             let rows = tx.conn.fetch(sql::ATTESTED_LAST, of_it).await?;
             let Some(id) = rows
@@ -305,9 +327,16 @@ pub(super) async fn write(
                 .map(|row| row.int(0))
                 .transpose()?
             else {
-                return Err(StoreError::NotFound(format!("attestation of {what} on {account} that could be taken back")));
+                return Err(StoreError::NotFound(format!(
+                    "attestation of {what} on {account} that could be taken back"
+                )));
             };
-            let values = vec![id.into(), at.into(), actor.0.as_str().into(), reason.as_str().into()];
+            let values = vec![
+                id.into(),
+                at.into(),
+                actor.0.as_str().into(),
+                reason.as_str().into(),
+            ];
             tx.conn.execute(sql::ATTEST_REVOKE, values).await?;
             let body = json!({ "attestation": id, "account": account, "what": what, "reason": reason });
             (id, "attest-revoke", body)
@@ -321,19 +350,37 @@ pub(super) async fn write(
                 at.into(),
             ];
             tx.conn.execute(sql::APPLICATION_NEW, values).await?;
-            (id, "account-apply", json!({ "application": id, "as_filed": application }))
+            (
+                id,
+                "account-apply",
+                json!({ "application": id, "as_filed": application }),
+            )
         }
-        Write::Decide { id, approve, decision } => {
+        Write::Decide {
+            id,
+            approve,
+            decision,
+        } => {
             let rows = tx.conn.fetch(sql::APPLICATION_STATE, vec![id.into()]).await?;
             let Some(row) = rows.first() else {
                 return Err(StoreError::NotFound(format!("application {id}")));
             };
             let before: application::State = row.word(0)?;
             if before != application::State::Open {
-                return Err(StoreError::Conflict(format!("application {id} is {before} already")));
+                return Err(StoreError::Conflict(format!(
+                    "application {id} is {before} already"
+                )));
             }
-            let state = if approve { application::State::Approved } else { application::State::Rejected };
-            let values = vec![id.into(), state.as_str().into(), Value::Text(Some(to_json(&decision)?))];
+            let state = if approve {
+                application::State::Approved
+            } else {
+                application::State::Rejected
+            };
+            let values = vec![
+                id.into(),
+                state.as_str().into(),
+                Value::Text(Some(to_json(&decision)?)),
+            ];
             tx.conn.execute(sql::APPLICATION_DECIDE, values).await?;
             let body = json!({ "application": id, "state": state, "decision": decision });
             (id, "account-decide", body)
@@ -349,7 +396,11 @@ pub(super) async fn write(
                 note.as_deref().into(),
             ];
             tx.conn.execute(sql::CLOSING_SIGN, values).await?;
-            (0, "account-close", json!({ "account": account, "step": step, "note": note }))
+            (
+                0,
+                "account-close",
+                json!({ "account": account, "step": step, "note": note }),
+            )
         }
         Write::Mark { name, body, entry } => {
             let values = vec![name.as_str().into(), at.into(), body.as_str().into()];

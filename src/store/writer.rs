@@ -8,8 +8,8 @@ use super::db::{Conn, Engine};
 use super::journal::Chain;
 use super::{
     Acceptance, Accepted, Change, Changed, Entry, Expanded, Extra, Forgotten, LaneNotes, Lease, ListDecision,
-    Opened, Recall, Stage, StepMade, StoreError, accept, arrival, expand, extra, lanes, recall, register, restore, sql,
-    suppress, tally,
+    Opened, Recall, Stage, StepMade, StoreError, accept, arrival, expand, extra, lanes, recall, register,
+    restore, sql, suppress, tally,
 };
 use crate::clock::{SharedClock, Timestamp};
 use crate::failpoint;

@@ -192,11 +192,17 @@ impl Receiver {
             Ok(document) => document,
             Err(wrong) => return error(400, &format!("not the page's document: {wrong}")),
         };
-        let named = document.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        let named = document
+            .name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         if document.version != 1 || document.kind != "register" || !named || !document.register.is_object() {
             return error(422, "version, name or register");
         }
-        if document.html.contains("<script") || document.headline.trim().is_empty() || document.sender.trim().is_empty() {
+        if document.html.contains("<script")
+            || document.headline.trim().is_empty()
+            || document.sender.trim().is_empty()
+        {
             return error(422, "a script, or an empty field");
         }
         let Some(key) = key(call, &document.id) else {

@@ -211,7 +211,9 @@ async fn registered() -> World {
 async fn what_the_daemon_answers_is_what_the_document_describes() {
     // Not the first of January in one zone and the last of December in another.
     let year = jiff::tz::TimeZone::get("Europe/Stockholm").unwrap();
-    let year = vardkase::clock::Clock::now(&vardkase::clock::SystemClock).to_zoned_datetime(year).year();
+    let year = vardkase::clock::Clock::now(&vardkase::clock::SystemClock)
+        .to_zoned_datetime(year)
+        .year();
     let world = registered().await;
     let _daemon = world.start().await;
     let document = document();
@@ -332,7 +334,11 @@ async fn what_the_daemon_answers_is_what_the_document_describes() {
             })),
         ),
         ("get", "/api/v1/applications", None),
-        ("post", "/api/v1/register/publications", Some(json!({ "again": true }))),
+        (
+            "post",
+            "/api/v1/register/publications",
+            Some(json!({ "again": true })),
+        ),
         ("post", "/api/v1/register/checks", None),
         ("get", "/api/v1/register", None),
         ("post", "/api/v1/reload", None),

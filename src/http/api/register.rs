@@ -7,7 +7,8 @@ use serde::Deserialize;
 
 use super::{Answer, Segment, Shared, body, id, query};
 use crate::app::register::{
-    AttestRequest, Closing, DecideRequest, PublishRequest, Publication, RegisterView, RevokeRequest, SignRequest,
+    AttestRequest, Closing, DecideRequest, Publication, PublishRequest, RegisterView, RevokeRequest,
+    SignRequest,
 };
 use crate::model::{AccountId, Actor};
 use crate::register::application::{Application, Filed};
@@ -83,7 +84,12 @@ pub(super) async fn decide(
     request: Result<Json<DecideRequest>, JsonRejection>,
 ) -> Answer<Filed> {
     let number: i64 = id(&text)?;
-    Ok(Json(shared.app.decide_application(number, body(request)?, actor).await?))
+    Ok(Json(
+        shared
+            .app
+            .decide_application(number, body(request)?, actor)
+            .await?,
+    ))
 }
 
 pub(super) async fn closing(State(shared): State<Shared>, Segment(text): Segment) -> Answer<Closing> {
@@ -97,5 +103,7 @@ pub(super) async fn sign(
     request: Result<Json<SignRequest>, JsonRejection>,
 ) -> Answer<Closing> {
     let account = id::<AccountId>(&text)?;
-    Ok(Json(shared.app.sign_closing(&account, body(request)?, actor).await?))
+    Ok(Json(
+        shared.app.sign_closing(&account, body(request)?, actor).await?,
+    ))
 }

@@ -294,3 +294,87 @@ fn toml_key(id: &str) -> String {
         id.to_owned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled() -> Application {
+        let text = FORM
+            .replace(
+                "purpose = \"\"",
+                "purpose = \"Nå familjer med \\\"kursutbudet\\\".\"",
+            )
+            .replace("= \"\"", "= \"Se bilagan.\"")
+            .replace("key_figures = []", "key_figures = [\"följare\", \"anmälningar\"]");
+        Application::read(&Source::new("ansokan.toml", text)).unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
+    fn filed(state: State) -> Filed {
+        Filed {
+            id: 3,
+            application: filled(),
+            actor: Actor("kim (uid 1000)".to_owned()),
+            at: "2026-11-05T08:00:00Z".parse().expect("a time"),
+            state,
+            decision: (state != State::Open).then(|| Decision {
+                reason: "Når föräldrar som inte läser webben.".to_owned(),
+                by: "Kommunikationschefen".to_owned(),
+                case: Some("KS 2026/9".to_owned()),
+                actor: Actor("robin (uid 1001)".to_owned()),
+                at: "2026-11-12T23:30:00Z".parse().expect("a time"),
+            }),
+        }
+    }
+
+    #[test]
+    fn an_application_as_text_for_the_case_file() {
+        let text = |state| {
+            filed(state)
+                .text("Nässjö kommun", "Europe/Stockholm")
+                .expect("a text")
+        };
+        insta::assert_snapshot!("application_open", text(State::Open));
+        insta::assert_snapshot!("application_approved", text(State::Approved));
+        assert!(text(State::Rejected).contains("Ansökan avslås."));
+    }
+
+    #[test]
+    fn what_was_granted_is_a_section_that_is_read_back() {
+        assert_eq!(filed(State::Open).section("Europe/Stockholm"), None);
+        assert_eq!(filed(State::Rejected).section("Europe/Stockholm"), None);
+        let section = filed(State::Approved)
+            .section("Europe/Stockholm")
+            .expect("a section");
+        insta::assert_snapshot!(section);
+        let (_, register) = section.split_once(".register]\n").expect("a register");
+        let source = Source::new("config.toml", register.to_owned());
+        let table = source.parse();
+        let read = register::entry(&mut Section::root(&source, &table));
+        let problems = source.take_problems();
+        assert!(problems.is_empty(), "{problems:?}");
+        let Filed { application, .. } = filed(State::Approved);
+        let entry = Entry {
+            decided_on: Some("2026-11-13".parse().expect("a day")),
+            decided_by: Some("Kommunikationschefen".to_owned()),
+            case: Some("KS 2026/9".to_owned()),
+            ..application.register
+        };
+        assert_eq!(read, entry);
+    }
+
+    #[test]
+    fn an_empty_form_says_all_that_it_lacks() {
+        let problems = Application::read(&Source::new(
+            "ansokan.toml",
+            "chanel = \"facebook\"\nlisted = 1\n",
+        ));
+        insta::assert_snapshot!(problems.expect_err("faults"));
+        let mut lacking = filled();
+        lacking.register.plan = None;
+        lacking.channel = "fejsbok".to_owned();
+        assert_eq!(lacking.faults(), ["there is no channel \"fejsbok\""]);
+        lacking.channel = "x".to_owned();
+        assert_eq!(lacking.faults(), ["plan is missing"]);
+    }
+}

@@ -192,3 +192,42 @@ fn told(step: Step, account: &Account) -> (&'static str, String) {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::register::export::tests::shipped;
+
+    #[test]
+    fn the_steps_are_signed_off_in_order_and_once() {
+        let mut signed = Vec::new();
+        for (n, step) in Step::ALL.into_iter().enumerate() {
+            assert_eq!(next(&signed), Some(step));
+            for other in Step::ALL.into_iter().filter(|other| *other != step) {
+                assert!(may_sign(&signed, other).is_err(), "{other} after {n}");
+            }
+            assert_eq!(may_sign(&signed, step), Ok(()));
+            signed.push(Signed {
+                account: "x-nassjo".parse().expect("an id"),
+                step,
+                actor: Actor("kim (uid 1000)".to_owned()),
+                at: "2026-11-05T03:00:00Z".parse().expect("a time"),
+                note: (n == 0).then(|| "KS 2026/12".to_owned()),
+            });
+            if n == 1 {
+                let config = shipped(|text| text);
+                let account = config
+                    .accounts
+                    .values()
+                    .find(|account| account.id.as_str() == "x-nassjo");
+                insta::assert_snapshot!(
+                    checklist(&config, account.expect("an account"), &signed).expect("a text")
+                );
+            }
+        }
+        assert_eq!(next(&signed), None);
+        for step in Step::ALL {
+            assert_eq!(step.as_str().parse(), Ok(step));
+        }
+    }
+}

@@ -77,3 +77,53 @@ pub fn findings(config: &Config, page: &Url, html: &str) -> Vec<Finding> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::register::export::Public;
+    use crate::register::export::tests::shipped;
+
+    #[test]
+    fn the_list_itself_is_no_drift_and_every_account_that_falls_out_of_it_is() {
+        let config = shipped(|text| text);
+        let page = config.register.page.clone().expect("a page");
+        let html = Public::of(&config).html().expect("a page");
+        assert_eq!(findings(&config, &page, &html), []);
+        for account in config.accounts.values().filter(|account| is_listed(account)) {
+            let url = account.url.as_ref().expect("an address").as_str();
+            let without = html.replace(&format!("href=\"{url}\""), "href=\"https://nassjo.se/annat\"");
+            let found = findings(&config, &page, &without);
+            assert_eq!(found.len(), 1, "{url}: {found:?}");
+            assert_eq!(
+                (found[0].check.as_str(), found[0].account.as_ref()),
+                ("missing-on-page", Some(&account.id))
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_false_or_old_on_the_page_is_told_in_a_sentence() {
+        let config = shipped(|text| {
+            text.replace(
+                "case = \"KS 2013/88\"",
+                "case = \"KS 2013/88\"\nclosed = \"2026-10-01\"",
+            )
+        });
+        let page = config.register.page.clone().expect("a page");
+        let mut html = Public::of(&config).html().expect("a page");
+        html.push_str(
+            "<a href=https://twitter.com/NassjoKommun>x</a> <a href='https://www.instagram.com/nassjokommun_officiell/?hl=sv'>i</a>\
+             <a href='https://instagram.com/nassjokommun_officiell'>igen</a>",
+        );
+        let told: Vec<String> = findings(&config, &page, &html)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        insta::assert_snapshot!(told.join("\n"));
+        let many: String = (0..500)
+            .map(|n| format!("<a href=https://x.com/falsk{n}>x</a>"))
+            .collect();
+        assert!(findings(&config, &page, &many).len() <= 100);
+    }
+}

@@ -247,3 +247,112 @@ pub fn open_social(config: &Config) -> impl Iterator<Item = &Account> {
     let all = config.accounts.values();
     all.filter(|account| is_social(account.channel.id) && account.register.closed.is_none())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::register::Level;
+    use crate::register::attest::tests::given;
+    use crate::register::export::tests::shipped;
+
+    const DAY: Duration = Duration::from_hours(24);
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("a time")
+    }
+
+    #[test]
+    fn the_register_that_comes_with_the_program_lacks_nothing() {
+        assert_eq!(of_config(&shipped(|text| text)), []);
+    }
+
+    #[test]
+    fn of_a_closed_account_only_the_records_matter() {
+        let config = shipped(|text| {
+            text.replace("case = \"KS 2013/88\"", "closed = \"2026-10-01\"")
+                .replace("purpose = \"Når redaktioner", "# purpose = \"Når redaktioner")
+        });
+        assert_eq!(of_config(&config), []);
+        let now = at("2026-11-05T03:00:00Z");
+        let of_it = |finding: &Finding| {
+            finding
+                .account
+                .as_ref()
+                .is_some_and(|id| id.as_str() == "x-nassjo")
+        };
+        assert!(!of_attestations(&config, &[], now).iter().any(of_it));
+    }
+
+    #[test]
+    fn attestations_that_are_missing_ending_or_over_are_told_of() {
+        let config = shipped(|text| text);
+        let now = at("2026-11-05T03:00:00Z");
+        let id = |all: &[Attestation]| {
+            let found = of_attestations(&config, all, now);
+            let of_it = found
+                .iter()
+                .filter(|one| one.account.as_ref().is_some_and(|id| id.as_str() == "x-nassjo"));
+            of_it
+                .map(|one| format!("{:?} {one}", one.level))
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
+        let mut revoked = given(
+            4,
+            "x-nassjo",
+            What::ProfileFacts,
+            clock::earlier(now, DAY),
+            clock::later(now, 300 * DAY),
+        );
+        revoked.revoked_at = Some(clock::earlier(now, DAY));
+        let all = [
+            given(
+                1,
+                "x-nassjo",
+                What::TwoFactor,
+                clock::earlier(now, 2 * DAY),
+                clock::later(now, 363 * DAY),
+            ),
+            given(
+                2,
+                "x-nassjo",
+                What::AdminsOnJobMail,
+                clock::earlier(now, 350 * DAY),
+                clock::later(now, 15 * DAY),
+            ),
+            given(
+                3,
+                "x-nassjo",
+                What::Logo,
+                clock::earlier(now, 366 * DAY),
+                clock::earlier(now, DAY),
+            ),
+            revoked,
+        ];
+        insta::assert_snapshot!(id(&all));
+        let nobody = of_attestations(&config, &[], now);
+        assert_eq!(nobody.len(), open_social(&config).count() * 5);
+        assert!(nobody.iter().all(|one| one.level == Level::Warning));
+    }
+
+    #[test]
+    fn an_account_is_stale_only_if_its_last_post_is_known() {
+        let config = shipped(|text| text);
+        let now = at("2026-11-05T03:00:00Z");
+        assert_eq!(of_stale(&config, &Observations::new(), now), []);
+        let last = |days: u32| Observed {
+            last_post: Some(clock::earlier(now, days * DAY)),
+            ..Observed::default()
+        };
+        let key = |id: &str| -> AccountId { id.parse().expect("an id") };
+        let observed = Observations::from([
+            (key("x-nassjo"), last(91)),
+            (key("facebook-nassjo"), last(89)),
+            (key("instagram-nassjo"), Observed::default()),
+            (key("epost-press"), last(900)),
+        ]);
+        let found = of_stale(&config, &observed, now);
+        assert_eq!(found.len(), 1, "{found:?}");
+        insta::assert_snapshot!(found[0].to_string());
+    }
+}

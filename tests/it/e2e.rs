@@ -13,6 +13,7 @@ mod picture;
 mod practice;
 mod preview;
 mod record;
+mod register;
 mod retract;
 mod terminal;
 mod time;

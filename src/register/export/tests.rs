@@ -83,6 +83,7 @@ fn tags(html: &str) -> Vec<(String, Vec<(String, String)>)> {
     for piece in html.split('<').skip(1) {
         let (tag, text) = piece.split_once('>').expect("a tag that ends");
         assert!(!text.contains('>'), "an unescaped sign after {tag}");
+        let (tag, is_closed) = tag.strip_suffix('/').map_or((tag, false), |tag| (tag, true));
         let mut words = tag.splitn(2, ' ');
         let name = words.next().unwrap_or_default().to_owned();
         let mut rest = words.next().unwrap_or_default().trim();
@@ -96,6 +97,9 @@ fn tags(html: &str) -> Vec<(String, Vec<(String, String)>)> {
                 .unwrap_or_else(|| panic!("a quote that does not end: {tag}"));
             attributes.push((key.to_owned(), value.to_owned()));
             rest = after.trim_start();
+        }
+        if is_closed {
+            attributes.push(("/".to_owned(), String::new()));
         }
         found.push((name, attributes));
     }

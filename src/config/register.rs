@@ -14,6 +14,8 @@ const DAY: Duration = Duration::from_hours(24);
 /// Longest text of one key, in characters.
 const LONGEST: usize = 1000;
 const SHORT: usize = 200;
+/// Most figures of an account that are followed up.
+const MOST_FIGURES: usize = 20;
 
 /// `[register]`.
 #[derive(Debug, Clone)]
@@ -93,6 +95,52 @@ pub struct Entry {
     pub case: Option<String>,
     /// Since when it is closed.
     pub closed: Option<Date>,
+}
+
+impl Entry {
+    /// What is wrong with an entry that did not come through [`entry`]: key by key.
+    pub fn faults(&self) -> Vec<String> {
+        let texts = [
+            ("name", &self.name),
+            ("owner", &self.owner),
+            ("unit", &self.unit),
+            ("contact", &self.contact),
+            ("purpose", &self.purpose),
+            ("audience", &self.audience),
+            ("audience_basis", &self.audience_basis),
+            ("plan", &self.plan),
+            ("document_plan", &self.document_plan),
+            ("third_country", &self.third_country),
+            ("decided_by", &self.decided_by),
+            ("case", &self.case),
+        ];
+        let texts = texts
+            .iter()
+            .filter_map(|(key, text)| Some((*key, text.as_deref()?)));
+        let figures = self
+            .key_figures
+            .iter()
+            .map(|figure| ("key_figures", figure.as_str()));
+        let mut faults: Vec<String> = texts
+            .chain(figures)
+            .filter(|(_, text)| {
+                let length = text.chars().count();
+                text.trim().is_empty() || length > LONGEST || text.chars().any(char::is_control)
+            })
+            .map(|(key, _)| format!("{key} is empty, longer than {LONGEST} characters or not on one line"))
+            .collect();
+        if self.key_figures.len() > MOST_FIGURES {
+            faults.push(format!("key_figures holds more than {MOST_FIGURES}"));
+        }
+        if let Some(Err(wrong)) = self
+            .contact
+            .as_deref()
+            .map(|contact| AddressKind::Mail.read(contact))
+        {
+            faults.push(format!("contact {wrong}"));
+        }
+        faults
+    }
 }
 
 /// Reads `[register]`, and the accounts that it names.
@@ -212,10 +260,13 @@ const DATE: &str = "a date between quotation marks such as \"2024-03-12\"";
 fn key_figures(s: &mut Section<'_>) -> Vec<String> {
     const EXPECTED: &str = "a list of figures such as [\"följare\", \"räckvidd\"]";
     let given: Vec<Placed<String>> = s.strings("key_figures", EXPECTED).unwrap_or_default();
-    if given.len() > 20 {
+    if given.len() > MOST_FIGURES {
         s.problem(
             "key_figures",
-            format!("holds {} figures; at most 20 are allowed", given.len()),
+            format!(
+                "holds {} figures; at most {MOST_FIGURES} are allowed",
+                given.len()
+            ),
         );
     }
     for one in &given {

@@ -174,9 +174,12 @@ impl Application {
         if channel::kind(&self.channel).is_none() {
             faults.push(format!("there is no channel {:?}", self.channel));
         }
-        if self.applicant.trim().is_empty() {
-            faults.push("applicant is empty".to_owned());
+        let applicant = self.applicant.trim();
+        if applicant.is_empty() || applicant.chars().count() > 200 || applicant.chars().any(char::is_control)
+        {
+            faults.push("applicant is empty, longer than 200 characters or not on one line".to_owned());
         }
+        faults.extend(self.register.faults());
         let lacking = findings::lacking(&self.channel, &self.register, BY_DECISION);
         faults.extend(lacking.iter().map(|key| format!("{key} is missing")));
         faults
@@ -375,6 +378,14 @@ mod tests {
         lacking.channel = "fejsbok".to_owned();
         assert_eq!(lacking.faults(), ["there is no channel \"fejsbok\""]);
         lacking.channel = "x".to_owned();
-        assert_eq!(lacking.faults(), ["plan is missing"]);
+        lacking.register.contact = Some("rektorn".to_owned());
+        lacking.register.purpose = Some("två\nrader".to_owned());
+        let faults = lacking.faults();
+        assert_eq!(faults.len(), 3, "{faults:?}");
+        assert!(
+            faults[0].starts_with("purpose is empty") && faults[1].starts_with("contact "),
+            "{faults:?}"
+        );
+        assert_eq!(faults[2], "plan is missing");
     }
 }

@@ -123,7 +123,9 @@ impl Report {
                     posts: posted.wanted,
                     published: posted.out,
                     success: share(posted.out, posted.wanted),
-                    median_seconds: posted.median_ms.map(|ms| rounded(ms as f64 / 1000.0)),
+                    median_seconds: posted
+                        .median_ms
+                        .map(|ms| rounded(std::time::Duration::from_millis(ms).as_secs_f64())),
                     followers: figures.observed.get(&account.id).and_then(|one| one.followers),
                     attestations,
                 }

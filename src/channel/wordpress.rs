@@ -308,12 +308,11 @@ impl Channel for Account {
 
     async fn place(&self, page: &StandingPage) -> Result<Option<String>, SendError> {
         let mut body = json!({ "title": escape(&page.title), "content": page.html, "status": "publish" });
-        let written = match self.by_slug(&page.name).await? {
-            Some(found) => self.write(&["pages", &found.id.to_string()], &body).await,
-            None => {
-                body["slug"] = page.name.as_str().into();
-                self.write(&["pages"], &body).await
-            }
+        let written = if let Some(found) = self.by_slug(&page.name).await? {
+            self.write(&["pages", &found.id.to_string()], &body).await
+        } else {
+            body["slug"] = page.name.as_str().into();
+            self.write(&["pages"], &body).await
         };
         let found = match written {
             // By its name it is found the next time, so that a failure never needs settling.

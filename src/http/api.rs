@@ -54,20 +54,14 @@ pub fn router(shared: Shared) -> Router {
         .route("/api/v1/register/publications", post(register::publish))
         .route("/api/v1/register/checks", post(register::check))
         .route("/api/v1/register/report", get(register::report))
-        .route(
-            "/api/v1/attestations",
-            get(register::attestations).post(register::attest),
-        )
+        .route("/api/v1/attestations", get(register::attestations))
+        .route("/api/v1/attestations", post(register::attest))
         .route("/api/v1/attestations/revoke", post(register::revoke))
-        .route(
-            "/api/v1/applications",
-            get(register::applications).post(register::apply),
-        )
+        .route("/api/v1/applications", get(register::applications))
+        .route("/api/v1/applications", post(register::apply))
         .route("/api/v1/applications/{id}/decision", post(register::decide))
-        .route(
-            "/api/v1/closings/{account}",
-            get(register::closing).post(register::sign),
-        )
+        .route("/api/v1/closings/{account}", get(register::closing))
+        .route("/api/v1/closings/{account}", post(register::sign))
         .route("/api/v1/journal", get(journal))
         .route("/api/v1/journal/verification", get(verify_journal))
         .route("/api/v1/status", get(status))

@@ -70,14 +70,14 @@ impl From<AppError> for Problem {
                 ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "checks", detail)
             },
             AppError::Invalid(_) => Self::new(StatusCode::BAD_REQUEST, "bad-request", detail),
-            AppError::Conflict(_) => Self::new(StatusCode::CONFLICT, "conflict", detail),
             AppError::Config(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "config", detail),
             AppError::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail),
             AppError::Store(StoreError::NotFound(_)) => Self::new(StatusCode::NOT_FOUND, "not-found", detail),
             AppError::Store(StoreError::KeyReused(_)) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "key-reused", detail)
             }
-            AppError::Store(
+            AppError::Conflict(_)
+            | AppError::Store(
                 StoreError::Moved { .. } | StoreError::Transition(_) | StoreError::Conflict(_),
             ) => Self::new(StatusCode::CONFLICT, "conflict", detail),
             AppError::Store(

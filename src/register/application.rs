@@ -242,50 +242,51 @@ impl Filed {
         let application = &self.application;
         let id = &application.account;
         let entry = &application.register;
-        let mut out = format!("[account.{}]\n", toml_key(id.as_str()));
-        let mut line = |key: &str, value: Option<toml::Value>| {
-            if let Some(value) = value {
-                out.push_str(&format!("{key} = {value}\n"));
-            }
-        };
+        let key = toml_key(id.as_str());
+        let mut out = format!("[account.{key}]\n");
         let text = |text: &Option<String>| text.clone().map(toml::Value::String);
-        line("channel", Some(application.channel.clone().into()));
-        let group = if super::is_social(&application.channel) {
+        let groups = if super::is_social(&application.channel) {
             vec!["alla", "sociala"]
         } else {
             vec!["alla"]
         };
-        line("groups", Some(group.into()));
-        line("url", application.url.as_ref().map(|url| url.to_string().into()));
+        let url = application.url.as_ref().map(|url| url.to_string().into());
+        put(&mut out, "channel", Some(application.channel.clone().into()));
+        put(&mut out, "groups", Some(groups.into()));
+        put(&mut out, "url", url);
         out.push_str("# Här fattas nycklarna som kanalen behöver: se config.toml och `vardkase check`.\n");
-        out.push_str(&format!("\n[account.{}.register]\n", toml_key(id.as_str())));
-        let mut line = |key: &str, value: Option<toml::Value>| {
-            if let Some(value) = value {
-                out.push_str(&format!("{key} = {value}\n"));
-            }
-        };
-        line("name", text(&entry.name));
-        line("listed", entry.listed.map(toml::Value::Boolean));
-        line("owner", text(&entry.owner));
-        line("unit", text(&entry.unit));
-        line("contact", text(&entry.contact));
-        line("purpose", text(&entry.purpose));
-        line("audience", text(&entry.audience));
-        line("audience_basis", text(&entry.audience_basis));
-        line("plan", text(&entry.plan));
-        line(
-            "key_figures",
-            (!entry.key_figures.is_empty()).then(|| entry.key_figures.clone().into()),
-        );
-        line("document_plan", text(&entry.document_plan));
-        line("third_country", text(&entry.third_country));
-        line(
-            "decided_on",
-            Some(words::day(decision.at, zone).to_string().into()),
-        );
-        line("decided_by", Some(decision.by.clone().into()));
-        line("case", text(&decision.case));
+        out.extend(["\n[account.", &key, ".register]\n"]);
+        let figures = (!entry.key_figures.is_empty()).then(|| entry.key_figures.clone().into());
+        for (key, value) in [
+            ("name", text(&entry.name)),
+            ("listed", entry.listed.map(toml::Value::Boolean)),
+            ("owner", text(&entry.owner)),
+            ("unit", text(&entry.unit)),
+            ("contact", text(&entry.contact)),
+            ("purpose", text(&entry.purpose)),
+            ("audience", text(&entry.audience)),
+            ("audience_basis", text(&entry.audience_basis)),
+            ("plan", text(&entry.plan)),
+            ("key_figures", figures),
+            ("document_plan", text(&entry.document_plan)),
+            ("third_country", text(&entry.third_country)),
+            (
+                "decided_on",
+                Some(words::day(decision.at, zone).to_string().into()),
+            ),
+            ("decided_by", Some(decision.by.clone().into())),
+            ("case", text(&decision.case)),
+        ] {
+            put(&mut out, key, value);
+        }
         Some(out)
+    }
+}
+
+/// Writes a line of a section, in TOML's own spelling.
+fn put(out: &mut String, key: &str, value: Option<toml::Value>) {
+    if let Some(value) = value {
+        out.extend([key, " = ", &value.to_string(), "\n"]);
     }
 }
 

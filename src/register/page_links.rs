@@ -130,16 +130,9 @@ fn decoded(text: &str) -> String {
                 };
                 Some((c?, after))
             });
-        match known {
-            Some((c, after)) => {
-                out.push(c);
-                rest = after;
-            }
-            None => {
-                out.push('&');
-                rest = after;
-            }
-        }
+        let (c, after) = known.unwrap_or(('&', after));
+        out.push(c);
+        rest = after;
     }
     out.push_str(rest);
     out

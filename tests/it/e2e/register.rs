@@ -20,7 +20,7 @@ const FULL: &str = r#"url = "https://www.facebook.com/nassjokommun"
 name = "Nässjö kommun på Facebook"
 owner = "Kommunikationschef"
 unit = "Kommunikationsenheten"
-contact = "kommunikation@127.0.0.1"
+contact = "webb@127.0.0.1"
 purpose = "Service och krisinformation."
 audience = "Invånare från 30 år."
 audience_basis = "Enkät 2025: 68 procent."
@@ -120,7 +120,7 @@ async fn what_the_guideline_asks_for_and_is_not_there_is_told_of_every_account_a
 
     // A private mail box is no function's.
     rewrite(&world, |text| {
-        text.replace("kommunikation@nassjo.se", "kim.karlsson@gmail.example")
+        text.replace("webb@nassjo.se", "kim.karlsson@gmail.example")
     });
     let said = world.cli(&["check"]).await.ended(0);
     assert!(
@@ -136,7 +136,7 @@ async fn what_the_guideline_asks_for_and_is_not_there_is_told_of_every_account_a
                 "decided_on = 2019-05-14\nclosed = \"i våras\"",
             )
             .replace("@gmail", "(at)gmail")
-            + "[register]\npublish_to = [\"facebook\", \"skarmarna\"]\npage_timeout = \"60s\"\nfollow_up_by = \"31 januari\"\n"
+            + "[register]\npublish_to = [\"mastodon\", \"skarmarna\"]\npage_timeout = \"60s\"\nfollow_up_by = \"31 januari\"\n"
     });
     let said = world.cli(&["check"]).await.ended(1);
     for part in [
@@ -144,7 +144,7 @@ async fn what_the_guideline_asks_for_and_is_not_there_is_told_of_every_account_a
         "account.facebook.register.decided_on: found the date or time 2019-05-14, expected a date between quotation marks",
         "account.facebook.register.closed: found \"i våras\", expected a date",
         "account.facebook.register.contact: found \"kim.karlsson(at)gmail.example\"",
-        "register.publish_to: \"facebook\" is an account of facebook-page, which keeps no page; expected one of file, http-json, wordpress",
+        "register.publish_to: \"mastodon\" is an account of mastodon, which keeps no page; expected one of file, http-json, wordpress",
         "register.publish_to: there is no account \"skarmarna\"; did you mean \"skarmar\"?",
         "register.page_timeout: found 1m, expected between 2s and 10s",
         "register.follow_up_by: found \"31 januari\", expected a month and a day",

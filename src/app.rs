@@ -34,6 +34,7 @@ pub mod order;
 pub mod pictures;
 pub mod plan;
 pub mod recipients;
+pub mod register;
 pub mod request;
 pub mod retract;
 pub mod send;
@@ -577,6 +578,7 @@ impl App {
             journal_head,
             waiting_for_person,
             open,
+            register: self.register_status().await?,
             broadcasts,
         })
     }

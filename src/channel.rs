@@ -28,7 +28,7 @@ pub mod facebook_page;
 pub mod file;
 mod graph;
 mod hook;
-mod html;
+pub(crate) mod html;
 pub mod http_json;
 pub mod instagram;
 pub mod linkedin;
@@ -337,6 +337,15 @@ pub trait Channel: Send + Sync + fmt::Debug {
         false
     }
 
+    /// Puts a page that stands for good in the place of the one of its name. Repeating it is harmless. Returns where it
+    /// stands, if the service says so.
+    async fn place(&self, page: &StandingPage) -> Result<Option<String>, SendError> {
+        Err(SendError::Refused(Reason::new(
+            "no-page",
+            format!("this channel cannot keep the page {}", page.name),
+        )))
+    }
+
     /// Reads what is told later of messages that the service took. Believes nothing that it cannot prove.
     ///
     /// # Errors
@@ -422,6 +431,23 @@ pub enum Heard {
     Arrivals(Vec<Arrival>),
     /// The service wants to hear this again, to know that we are there.
     Echo(String),
+}
+
+/// A page that is no message: it stands until it is replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StandingPage {
+    /// The same for every try to put these very words there now.
+    pub key: String,
+    /// Its short name: the last part of its address, and the stem of its files.
+    pub name: String,
+    /// Its heading.
+    pub title: String,
+    /// A fragment of HTML, made by us.
+    pub html: String,
+    /// The same for programs.
+    pub json: String,
+    /// Who says it.
+    pub sender: String,
 }
 
 impl Kind {

@@ -15,6 +15,7 @@ macro_rules! outln {
 pub mod accounts;
 pub mod act;
 pub mod ask;
+pub mod attest;
 pub mod backup;
 pub mod check;
 pub mod client;
@@ -25,6 +26,7 @@ pub mod go;
 pub mod log;
 pub mod preview;
 pub mod recipients;
+pub mod register;
 pub mod retract;
 pub mod send;
 pub mod serve;
@@ -134,8 +136,13 @@ pub enum Command {
     /// Show, verify or export the journal.
     #[command(subcommand)]
     Log(log::Command),
-    /// List the accounts.
+    /// List the accounts; export their public list; apply for one, decide, close one.
     Accounts(accounts::Args),
+    /// Keep the register of accounts: what it lacks, its public list, the public page, the yearly report.
+    #[command(subcommand)]
+    Register(register::Command),
+    /// Attest what no API can tell, with evidence and for a time: two-factor, logo and the like.
+    Attest(attest::Args),
     /// List the channels: what each can, and its proof class.
     Channels(accounts::ChannelsArgs),
     /// Keep the vault: secrets go in by standard input and never come out.
@@ -169,6 +176,8 @@ pub async fn run(cli: Cli) -> Outcome {
         Command::Verify(args) => accounts::verify(&config, &args).await,
         Command::Log(command) => log::run(&config, &command).await,
         Command::Accounts(args) => accounts::run(&config, &args).await,
+        Command::Register(command) => register::run(&config, &command).await,
+        Command::Attest(args) => attest::run(&config, args).await,
         Command::Channels(args) => accounts::channels(&args),
         Command::Credentials(command) => credentials::run(&config, command).await,
         Command::Recipients(command) => recipients::run(&config, command).await,

@@ -22,6 +22,7 @@ mod drills;
 mod links;
 mod lists;
 mod load;
+pub mod register;
 pub mod section;
 pub mod source;
 #[cfg(test)]
@@ -57,6 +58,8 @@ pub struct Config {
     pub accounts: BTreeMap<AccountId, Account>,
     /// `[drill.<id>]`.
     pub drills: BTreeMap<String, Drill>,
+    /// `[register]`.
+    pub register: register::Register,
     /// The prepared messages: those built in, replaced by id by those in the messages folder.
     pub messages: BTreeMap<MessageId, PreparedMessage>,
 }
@@ -316,6 +319,8 @@ pub struct Account {
     pub unproven: Unproven,
     /// Longest time of one attempt; the daemon's if unset.
     pub attempt_timeout: Option<Duration>,
+    /// What the register says of it; empty where `[account.<id>.register]` is not there.
+    pub register: register::Entry,
     /// The channel's own keys.
     pub settings: Arc<dyn Settings>,
 }

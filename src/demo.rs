@@ -153,6 +153,8 @@ fn pointed_at_wall(
         // A second daemon may hold the shipped port; the demonstration needs none.
         daemon.remove("listen");
     }
+    // The demonstration neither looks at the municipality's real page nor publishes a list that leads to nowhere.
+    document.remove("register");
     set(&mut document, "vault", "key_file", shown(&dir.join("vault.key")));
     for (id, simulated) in simulated {
         let Some(account) = shipped.accounts.get(id) else {

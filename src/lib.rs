@@ -22,6 +22,7 @@ pub mod failpoint;
 pub mod http;
 pub mod lock;
 pub mod model;
+pub mod register;
 pub mod serve;
 pub mod store;
 pub mod telemetry;

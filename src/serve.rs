@@ -159,6 +159,11 @@ async fn open(config: Config, clock: SharedClock, mut options: Options) -> anyho
         lists.await;
         Ok(())
     });
+    let register = Arc::clone(&app).watch_register(fronts.clone());
+    spawn(&tasks, &options.stop, async move {
+        register.await;
+        Ok(())
+    });
     let watcher = Arc::clone(&app).watch_confirmations(fronts.clone());
     spawn(&tasks, &options.stop, async move {
         watcher.await;

@@ -39,6 +39,7 @@ mod migrate;
 mod picture;
 mod read;
 mod recall;
+mod register;
 mod restore;
 mod sql;
 mod stand_in;
@@ -97,6 +98,9 @@ pub enum StoreError {
     /// The same idempotency key came with another body.
     #[error("the idempotency key {0:?} was used before with another request")]
     KeyReused(String),
+    /// It does not fit what is written already.
+    #[error("{0}")]
+    Conflict(String),
     /// No such thing.
     #[error("there is no {0}")]
     NotFound(String),

@@ -495,6 +495,9 @@ pub struct Status {
     pub waiting_for_person: u64,
     /// Deliveries that the daemon works on.
     pub open: u64,
+    /// What is to be done about the register of accounts.
+    #[serde(default)]
+    pub register: super::register::RegisterStatus,
     /// The latest broadcasts, newest first, with their deliveries.
     pub broadcasts: Vec<BroadcastReport>,
 }

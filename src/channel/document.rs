@@ -16,7 +16,7 @@ use sha2::Sha256;
 use url::Url;
 
 use super::transport::{self, Answer, Effect};
-use super::{Channel, Identity, Parts, Transport};
+use super::{Channel, Identity, Parts, StandingPage, Transport};
 use crate::clock::Timestamp;
 use crate::model::{
     AlertId, BroadcastId, Busy, DeliveryId, Kind, Lang, Mode, Post, Question, Reason, Receipt, SendError,
@@ -85,6 +85,24 @@ impl Document {
             sender: sender.to_owned(),
         }
     }
+}
+
+/// A page that stands for good as other programs read it: `docs/channels/http-json.md`.
+fn standing(page: &StandingPage) -> Result<Vec<u8>, Reason> {
+    let unreadable =
+        |error: serde_json::Error| Reason::new("document", format!("cannot be written as JSON: {error}"));
+    let data: serde_json::Value = serde_json::from_str(&page.json).map_err(unreadable)?;
+    let document = serde_json::json!({
+        "version": 1,
+        "id": page.key,
+        "kind": "register",
+        "name": page.name,
+        "headline": page.title,
+        "html": page.html,
+        "register": data,
+        "sender": page.sender,
+    });
+    serde_json::to_vec(&document).map_err(unreadable)
 }
 
 /// What a receiver has to answer for the post to count as published.
@@ -415,6 +433,21 @@ impl Channel for Receiver {
                 format!("http-{}", answer.status),
                 "the receiver does not take posts away; do it there by hand",
             ))),
+            _ => Err(failure(&answer)),
+        }
+    }
+
+    async fn place(&self, page: &StandingPage) -> Result<Option<String>, SendError> {
+        let document = standing(page).map_err(SendError::Refused)?;
+        let request = self
+            .request(Method::POST, self.endpoint.clone(), &document)?
+            .header("content-type", "application/json")
+            .header("accept", "application/json")
+            .header(&self.idempotency_header, page.key.as_str())
+            .body(document);
+        let answer = self.http.send(request, Effect::Writes).await?;
+        match answer.status {
+            200..=299 => Ok(named(&answer).and_then(|named| named.url)),
             _ => Err(failure(&answer)),
         }
     }

@@ -15,7 +15,8 @@ use url::Url;
 use super::backstage::ended;
 use super::shown::below_headline;
 use super::{
-    Backstage, Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, Shown, WallSite,
+    Backstage, Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, Shown, StandingPage,
+    WallSite,
 };
 use crate::compose::TextRule;
 use crate::config::section::Section;
@@ -420,6 +421,23 @@ impl Channel for Drop {
         match self.correct(&alert, &delivery, post).await {
             Err(SendError::Unknown(reason)) => Err(SendError::NotSent(reason)),
             result => result,
+        }
+    }
+
+    async fn place(&self, page: &StandingPage) -> Result<Option<String>, SendError> {
+        let wanted = [
+            (self.formats.json, "json", &page.json),
+            (self.formats.html, "html", &page.html),
+        ];
+        let files = wanted
+            .into_iter()
+            .filter(|(wanted, ..)| *wanted)
+            .map(|(_, ending, text)| (format!("{}.{ending}", page.name), text.clone().into_bytes()))
+            .collect();
+        match self.store.write(files).await {
+            // The same files twice are the same files.
+            Err(SendError::Unknown(reason)) => Err(SendError::NotSent(reason)),
+            result => result.map(|()| None),
         }
     }
 

@@ -20,7 +20,7 @@ use super::transport::{Answer, Effect, Transport, below};
 use super::without;
 use super::{
     Backstage, Capabilities, Channel, Identity, Kind, Pace, Parts, Profile, SecretName, Secrets, Settings,
-    Shown, WallSite,
+    Shown, StandingPage, WallSite,
 };
 use crate::compose::TextRule;
 use crate::config::section::Section;
@@ -307,6 +307,30 @@ impl Channel for Account {
         }
         let found = self.write(&["pages", id], &body).await?;
         Ok(self.seen_by_public(&found, post, notes).await)
+    }
+
+    async fn place(&self, page: &StandingPage) -> Result<Option<String>, SendError> {
+        let mut body = json!({ "title": escape(&page.title), "content": page.html, "status": "publish" });
+        let written = if let Some(found) = self.by_slug(&page.name).await? {
+            self.write(&["pages", &found.id.to_string()], &body).await
+        } else {
+            body["slug"] = page.name.as_str().into();
+            self.write(&["pages"], &body).await
+        };
+        let found = match written {
+            // By its name it is found the next time, so that a failure never needs settling.
+            Err(SendError::Unknown(reason)) => return Err(SendError::NotSent(reason)),
+            written => written?,
+        };
+        if found.slug != page.name {
+            let text = format!(
+                "the site gave the page the name {}: something else is called {}; rename it, or set register.name",
+                page::brief(&found.slug),
+                page.name
+            );
+            return Err(SendError::Refused(Reason::new("slug", text)));
+        }
+        Ok(found.receipt().url)
     }
 
     async fn verify(&self) -> Result<Identity, SendError> {

@@ -15,10 +15,16 @@ pub struct Args {
     /// Print a JSON list.
     #[arg(long)]
     json: bool,
+    /// What else than listing them.
+    #[command(subcommand)]
+    command: Option<super::register::AccountsCommand>,
 }
 
 /// Runs `accounts`: by the daemon if it answers (it knows the vault), else by the configuration alone.
 pub async fn run(config: &Path, args: &Args) -> Outcome {
+    if let Some(command) = &args.command {
+        return super::register::accounts(config, command).await;
+    }
     let loaded = super::load(config)?;
     let client = Client::at(&loaded.daemon.socket)?;
     let accounts: Vec<AccountView> = match client.get("/api/v1/accounts").await {

@@ -28,6 +28,21 @@ pub fn run(path: &Path, args: &Args) -> Outcome {
                 .accounts
                 .iter()
                 .filter_map(|(id, account)| Some(format!("account.{id}: {}", account.settings.warning(now)?)))
+                .chain(
+                    crate::register::findings::of_config(&config)
+                        .iter()
+                        .map(|finding| {
+                            let account = finding
+                                .account
+                                .as_ref()
+                                .map(|id| format!("account.{id}.register: "));
+                            let finding = crate::register::Finding {
+                                account: None,
+                                ..finding.clone()
+                            };
+                            format!("{}{finding}", account.unwrap_or_default())
+                        }),
+                )
                 .collect();
             if args.json {
                 let all: Vec<&String> = lists.faulty.iter().chain(&warnings).collect();

@@ -14,6 +14,7 @@ use super::{Exit, Failure, Outcome};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Municipality;
 use crate::model::{BroadcastId, PictureRef, picture};
+use crate::register::export::csv_cell;
 use crate::store::{ChainReport, Record};
 
 /// The sub-commands of `log`.
@@ -335,19 +336,6 @@ fn pictures_of(record: &Record) -> Vec<(String, String)> {
         .filter(|picture| picture.sha256.len() == 64 && picture.sha256.bytes().all(|b| b.is_ascii_hexdigit()))
         .map(|picture| (picture.sha256, picture.media_type))
         .collect()
-}
-
-/// A CSV cell: quoted, and with a leading apostrophe where a spreadsheet would take it for a formula.
-fn csv_cell(text: &str) -> String {
-    // What looks like nothing is passed over before the sign is looked for.
-    let bare = text.trim_start_matches(|c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}');
-    let formula = bare.starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠'])
-        || text.starts_with(['\t', '\r', '\n']);
-    format!(
-        "\"{}{}\"",
-        if formula { "'" } else { "" },
-        text.replace('"', "\"\"")
-    )
 }
 
 #[cfg(test)]

@@ -84,6 +84,18 @@ async fn daemon(client: &Client, json: bool) -> Outcome {
         status.open,
         status.waiting_for_person
     );
+    let register = &status.register;
+    outln!(
+        "register {} warnings, {} notices{}",
+        register.warnings,
+        register.notices,
+        match (register.checked_at, register.drift) {
+            (Some(_), Some(true)) => " · THE PUBLIC PAGE TELLS OTHERWISE: `vardkase register show`",
+            (Some(_), Some(false)) => " · the public page tells the same",
+            (Some(_), None) => " · THE PUBLIC PAGE COULD NOT BE READ",
+            (None, _) => "",
+        }
+    );
     for report in &status.broadcasts {
         let (out, all) = report.out_of();
         outln!(

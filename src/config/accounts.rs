@@ -280,6 +280,14 @@ fn account(mut s: Section<'_>, id: Option<AccountId>, all: &mut Accounts) -> Opt
     let rate = rate(&mut s);
     let burst = s.number_within("burst", 1, 1000);
     let parallel = s.number_within("parallel", 1, 64);
+    let register = s.table("register").map(|mut of_it| {
+        let entry = super::register::entry(&mut of_it);
+        if of_it.is_broken() {
+            s.break_off();
+        }
+        of_it.finish();
+        entry
+    });
 
     let known = REGISTRY.iter().map(|kind| kind.id);
     let Some(kind) = name.as_deref().and_then(channel::kind) else {
@@ -360,6 +368,7 @@ fn account(mut s: Section<'_>, id: Option<AccountId>, all: &mut Accounts) -> Opt
         },
         unproven,
         attempt_timeout,
+        register: register.unwrap_or_default(),
         settings: Arc::from(settings?),
     })
 }

@@ -144,6 +144,35 @@ fn names(source: &Source, accounts: &Accounts, relays: &Relays) {
     }
 }
 
+/// The channels that a standing page can be published through.
+const PUBLISHERS: [&str; 3] = ["file", "http-json", "wordpress"];
+
+/// The register is published through accounts that exist and can keep a page.
+pub fn publishers(source: &Source, accounts: &Accounts, targets: &[Reference]) {
+    let known: Vec<&str> = accounts
+        .names
+        .iter()
+        .map(|name| name.name.value.as_str())
+        .collect();
+    for target in targets {
+        let name = target.name.value.as_str();
+        let report = |text: String| source.report(target.name.place, target.key.clone(), text);
+        if !known.contains(&name) {
+            let near = hint(name, known.iter().copied());
+            report(format!("there is no account {}{near}", quoted(name)));
+        } else if let Some(account) = accounts.read.get(name)
+            && !PUBLISHERS.contains(&account.channel.id)
+        {
+            report(format!(
+                "{} is an account of {}, which keeps no page; expected one of {}",
+                quoted(name),
+                account.channel.id,
+                PUBLISHERS.join(", ")
+            ));
+        }
+    }
+}
+
 /// A list holds what its channel can reach.
 fn addresses(source: &Source, accounts: &Accounts, lists: &Lists) {
     for reference in &accounts.lists {

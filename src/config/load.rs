@@ -14,7 +14,7 @@ use super::section::{Section, quoted};
 use super::source::Source;
 use super::{
     Alarm, Checks, Config, Confirmation, Daemon, Database, Municipality, PictureCredit, Problem, Problems,
-    VaultFiles, Verification, accounts, drills, links, lists, secret_url, watch,
+    VaultFiles, Verification, accounts, drills, links, lists, register, secret_url, watch,
 };
 use crate::compose::messages;
 use crate::model::{AddressKind, Lang};
@@ -116,6 +116,12 @@ fn read_file(source: &Source, folder: &Path, running: Option<&Config>) -> Read {
     }
     root.not_here("approval", "is not part of this version yet; remove the section");
 
+    let mut register_targets = Vec::new();
+    let register = root.table("register").map_or_else(
+        || Some(register::Register::default()),
+        |section| register::register(section, &mut register_targets),
+    );
+
     let own = daemon.as_ref().and_then(|d| d.messages.clone());
     let prepared = messages::load(own.as_deref());
     let drills = drills::drills(&mut root, &prepared.messages);
@@ -130,6 +136,7 @@ fn read_file(source: &Source, folder: &Path, running: Option<&Config>) -> Read {
             &drills,
             &told,
         );
+        links::publishers(source, &accounts, &register_targets);
         message_problems.extend(links::check_messages(&accounts, prepared.targets));
     }
     for account in accounts.read.values_mut() {
@@ -158,6 +165,7 @@ fn read_file(source: &Source, folder: &Path, running: Option<&Config>) -> Read {
             lists: lists.lists,
             accounts: accounts.read,
             drills: drills.drills,
+            register: register?,
             messages: prepared.messages,
         })
     })();

@@ -441,6 +441,7 @@ impl Lane {
             | StoreError::Outcome { .. }
             | StoreError::NotFound(_)
             | StoreError::KeyReused(_)
+            | StoreError::Conflict(_)
             | StoreError::Migration(_) => {
                 tracing::error!(account.id = %self.id.account, delivery.id = %delivery, error = %error, "the store refused a step");
                 self.back_off_store();

@@ -17,6 +17,8 @@ use super::{Peer, Shared, events};
 use crate::app::request::{ActionRequest, ReloadRequest, RetractRequest, SendRequest};
 use crate::model::{AccountId, Actor, AlertId, BroadcastId, DeliveryId};
 
+mod register;
+
 /// Longest request body, in bytes: a message with all its fields is far below.
 const BODY_CAP: usize = 256 * 1024;
 /// The same for a message that may bring a picture: the largest file in base64, and the message.
@@ -53,6 +55,18 @@ pub fn router(shared: Shared) -> Router {
         .route("/api/v1/recipients/suppressed", get(suppressed))
         .route("/api/v1/recipients/suppress", post(suppress))
         .route("/api/v1/recipients/restore", post(restore))
+        .route("/api/v1/register", get(register::show))
+        .route("/api/v1/register/publications", post(register::publish))
+        .route("/api/v1/register/checks", post(register::check))
+        .route("/api/v1/register/report", get(register::report))
+        .route("/api/v1/attestations", get(register::attestations))
+        .route("/api/v1/attestations", post(register::attest))
+        .route("/api/v1/attestations/revoke", post(register::revoke))
+        .route("/api/v1/applications", get(register::applications))
+        .route("/api/v1/applications", post(register::apply))
+        .route("/api/v1/applications/{id}/decision", post(register::decide))
+        .route("/api/v1/closings/{account}", get(register::closing))
+        .route("/api/v1/closings/{account}", post(register::sign))
         .route("/api/v1/journal", get(journal))
         .route("/api/v1/journal/verification", get(verify_journal))
         .route("/api/v1/status", get(status))

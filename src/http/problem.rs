@@ -82,7 +82,10 @@ impl From<AppError> for Problem {
             }
             AppError::Conflict(_)
             | AppError::Store(
-                StoreError::Moved { .. } | StoreError::Transition(_) | StoreError::Outcome { .. },
+                StoreError::Moved { .. }
+                | StoreError::Transition(_)
+                | StoreError::Outcome { .. }
+                | StoreError::Conflict(_),
             ) => Self::new(StatusCode::CONFLICT, "conflict", detail),
             AppError::Store(
                 StoreError::Engine(_) | StoreError::Migration(_) | StoreError::Fenced(_) | StoreError::Closed,

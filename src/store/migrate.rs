@@ -16,6 +16,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "conditions",
         include_str!("../../migrations/0002_conditions.sql"),
     ),
+    (3, "register", include_str!("../../migrations/0003_register.sql")),
 ];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS migration (version BIGINT PRIMARY KEY, name TEXT NOT NULL, \

@@ -9,7 +9,7 @@ use super::journal::Chain;
 use super::{
     Acceptance, Accepted, Change, Changed, Entry, Expanded, Extra, Forgotten, LaneNotes, Lease, ListDecision,
     Opened, Recall, Stage, StepMade, StoreError, accept, arrival, condition, expand, extra, lanes, recall,
-    restore, sql, suppress, tally,
+    register, restore, sql, suppress, tally,
 };
 use crate::clock::{SharedClock, Timestamp};
 use crate::failpoint;
@@ -70,6 +70,7 @@ pub(super) enum Request {
     Expand(Timestamp, Reply<Expanded>),
     Forget(Timestamp, Reply<Forgotten>),
     Decide(DecideLists, Reply<Vec<AccountId>>),
+    Register(register::Write, Timestamp, Actor, Reply<i64>),
     Ping(Reply<()>),
     Close(oneshot::Sender<()>),
 }
@@ -106,6 +107,7 @@ impl Request {
             | Self::Keep(..)
             | Self::Noticed(..)
             | Self::ForgetObservations(..)
+            | Self::Register(..)
             | Self::Ping(_)
             | Self::Close(_) => 1,
         }
@@ -406,7 +408,7 @@ fn refuse(group: Vec<Request>, error: &StoreError, answers: &mut Vec<Answer>) {
             Request::Forget(_, reply) => answer(reply, Err(error.clone())),
             Request::Decide(_, reply) => answer(reply, Err(error.clone())),
             Request::Finish(.., reply) => answer(reply, Err(error.clone())),
-            Request::Record(_, reply) => answer(reply, Err(error.clone())),
+            Request::Record(_, reply) | Request::Register(.., reply) => answer(reply, Err(error.clone())),
             Request::Suppress(.., reply) | Request::Arrival(.., reply) => answer(reply, Err(error.clone())),
             Request::Close(done) => Box::new(|_| drop(done)),
         });
@@ -571,6 +573,9 @@ async fn single(tx: &mut Tx<'_>, request: Request, answers: &mut Vec<Answer>) ->
             } = asked;
             let decided = expand::decide(tx, &broadcast, &accounts, decision, at, &actor).await;
             keep(reply, decided, answers)
+        }
+        Request::Register(write, at, actor, reply) => {
+            keep(reply, register::write(tx, write, at, actor).await, answers)
         }
         Request::Record(entry, reply) => {
             let seq = tx.chain.add(entry);

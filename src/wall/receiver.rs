@@ -41,6 +41,20 @@ struct Document {
     sender: String,
 }
 
+/// A page that stands for good. An unknown or missing field is refused.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Standing {
+    version: u32,
+    id: String,
+    kind: String,
+    name: String,
+    headline: String,
+    html: String,
+    register: serde_json::Value,
+    sender: String,
+}
+
 /// A receiver with its keys and the answers it gave.
 pub(super) struct Receiver {
     account: AccountId,
@@ -120,6 +134,10 @@ impl Receiver {
         if !is_json {
             return error(415, "the document must be application/json");
         }
+        let kind = serde_json::from_slice::<serde_json::Value>(call.body).unwrap_or_default();
+        if self.gives_url && kind["kind"] == "register" {
+            return self.stand(call);
+        }
         let document: Document = match serde_json::from_slice(call.body) {
             Ok(document) => document,
             Err(wrong) => return error(400, &format!("not the alert document: {wrong}")),
@@ -169,6 +187,48 @@ impl Receiver {
             self.answers.insert(key, (digest, id));
         }
         answer
+    }
+
+    /// Takes a page that stands until it is replaced. Only the web site's own receiver keeps one.
+    fn stand(&mut self, call: &mut Call<'_>) -> Response<Vec<u8>> {
+        let document: Standing = match serde_json::from_slice(call.body) {
+            Ok(document) => document,
+            Err(wrong) => return error(400, &format!("not the page's document: {wrong}")),
+        };
+        let named = document
+            .name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        if document.version != 1 || document.kind != "register" || !named || !document.register.is_object() {
+            return error(422, "version, name or register");
+        }
+        if document.html.contains("<script")
+            || document.headline.trim().is_empty()
+            || document.sender.trim().is_empty()
+        {
+            return error(422, "a script, or an empty field");
+        }
+        let Some(key) = key(call, &document.id) else {
+            return error(400, "an idempotency key is required");
+        };
+        call.book.posts.push(Posted {
+            account: self.account.clone(),
+            mode: Mode::Live,
+            remote_id: document.name.clone(),
+            text: document.html,
+            links: Vec::new(),
+            key: Some(key),
+            in_reply_to: None,
+            recipient: None,
+            subject: Some(document.headline),
+            at: call.now,
+            deleted_at: None,
+            edited_at: None,
+            pinned: false,
+            pictures: Vec::new(),
+            shown: std::collections::BTreeMap::new(),
+        });
+        self.accepted(call, 200, &document.name)
     }
 
     fn accepted(&self, call: &Call<'_>, status: u16, id: &str) -> Response<Vec<u8>> {

@@ -198,9 +198,23 @@ async fn world() -> World {
     .await
 }
 
+/// The same with a register that is published into a folder, and a public page where nobody answers.
+async fn registered() -> World {
+    let world = world().await;
+    let text = std::fs::read_to_string(&world.config).unwrap();
+    let register = "[register]\npage = \"http://127.0.0.1:9/konton\"\npublish_to = [\"skarmar\"]\n\n[vault]";
+    std::fs::write(&world.config, text.replacen("[vault]", register, 1)).unwrap();
+    world
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_daemon_answers_is_what_the_document_describes() {
-    let world = world().await;
+    // Not the first of January in one zone and the last of December in another.
+    let year = jiff::tz::TimeZone::get("Europe/Stockholm").unwrap();
+    let year = vardkase::clock::Clock::now(&vardkase::clock::SystemClock)
+        .to_zoned_datetime(year)
+        .year();
+    let world = registered().await;
     let _daemon = world.start().await;
     let document = document();
     let mut asked = BTreeSet::new();
@@ -297,6 +311,36 @@ async fn what_the_daemon_answers_is_what_the_document_describes() {
             "/api/v1/recipients/restore",
             Some(json!({ "address": "anna@nassjo.example" })),
         ),
+        (
+            "post",
+            "/api/v1/attestations",
+            Some(json!({ "account": "intranat", "what": "logo", "evidence": "KS 2026/7", "until": null })),
+        ),
+        ("get", "/api/v1/attestations", None),
+        (
+            "post",
+            "/api/v1/attestations/revoke",
+            Some(json!({ "account": "intranat", "what": "logo", "reason": "fel bild" })),
+        ),
+        (
+            "post",
+            "/api/v1/applications",
+            Some(json!({
+                "account": "arkiv", "channel": "file", "applicant": "Arkivarie",
+                "register": {
+                    "owner": "Arkivarie", "unit": "Kommunarkivet", "contact": "arkivet@nassjo.se", "purpose": "Kopia",
+                    "document_plan": "Bevaras",
+                },
+            })),
+        ),
+        ("get", "/api/v1/applications", None),
+        (
+            "post",
+            "/api/v1/register/publications",
+            Some(json!({ "again": true })),
+        ),
+        ("post", "/api/v1/register/checks", None),
+        ("get", "/api/v1/register", None),
         ("post", "/api/v1/reload", None),
         ("post", "/api/v1/verifications", Some(json!({}))),
         ("get", "/api/v1/go", None),
@@ -316,6 +360,20 @@ async fn what_the_daemon_answers_is_what_the_document_describes() {
         None,
     )
     .await;
+    let decision = json!({ "approve": true, "reason": "fyller ett behov", "by": "Kommunikationschefen" });
+    ask(
+        "post",
+        "/api/v1/applications/{id}/decision",
+        "/api/v1/applications/1/decision".to_owned(),
+        Some(decision),
+    )
+    .await;
+    let route = "/api/v1/closings/{account}";
+    let path = || "/api/v1/closings/skarmar".to_owned();
+    ask("get", route, path(), None).await;
+    ask("post", route, path(), Some(json!({ "step": "decide" }))).await;
+    let route = "/api/v1/register/report";
+    ask("get", route, format!("{route}?year={year}"), None).await;
 
     // Nothing that answers JSON was left out; the others are asked below, and the pictures in e2e/picture.rs.
     let text = [

@@ -17,6 +17,7 @@ mod practice;
 mod preview;
 mod reach;
 mod record;
+mod register;
 mod retract;
 mod terminal;
 mod time;

@@ -30,6 +30,7 @@ mod real_matrix;
 mod real_push;
 mod real_sftp;
 mod real_smtp;
+mod register;
 mod sms;
 mod smtp_tls;
 mod social;

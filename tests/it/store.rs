@@ -11,6 +11,7 @@ mod keep;
 mod lanes;
 mod lists;
 mod random;
+mod register;
 
 /// Makes two tests of each function: one over SQLite, one over PostgreSQL.
 macro_rules! on_both_engines {

@@ -5,6 +5,7 @@ pub mod arrival;
 pub mod broadcast;
 pub mod cost;
 pub mod delivery;
+pub mod drill;
 pub mod identity;
 pub mod ids;
 pub mod outcome;
@@ -23,6 +24,7 @@ pub use cost::{Cost, Price};
 pub use delivery::{
     Delivery, ExpansionState, Post, Proof, Purpose, Question, Receipt, Recipient, Settled, Work,
 };
+pub use drill::{Injection, Level, RunState};
 pub use identity::{Identity, Latest, Profile, Rights};
 pub use ids::{AccountId, AlertId, BroadcastId, DeliveryId, GroupId, LaneId, ListId, MessageId};
 pub use outcome::{Busy, Reason, SendError};

@@ -105,7 +105,9 @@ fn read_file(source: &Source, folder: &Path, running: Option<&Config>) -> Read {
 
     let own = daemon.as_ref().and_then(|d| d.messages.clone());
     let prepared = messages::load(own.as_deref());
-    let drills = drills::drills(&mut root, &prepared.messages);
+    // Of a zone that does not exist it is told already.
+    let zone = municipality.as_ref().map_or("Europe/Stockholm", |m| m.time_zone.as_str());
+    let drills = drills::drills(&mut root, &prepared.messages, zone);
     let mut message_problems = prepared.problems;
     if !source.is_damaged() {
         links::check(source, daemon.as_ref(), &accounts, &relays, &lists, &drills);

@@ -27,6 +27,7 @@ pub mod backup;
 pub mod confirmations;
 pub mod correct;
 pub mod decisions;
+pub mod drills;
 pub mod expansion;
 pub mod lanes;
 pub mod lists;
@@ -93,6 +94,7 @@ pub struct App {
     /// Held from the look at what went out lately until the command is accepted, so that of two at once the second sees the
     /// first. Another node may accept meanwhile: the guard is against slips, not against two people who agree.
     guarding: tokio::sync::Mutex<()>,
+    drills: drills::Desk,
     own_uid: u32,
     since: Timestamp,
 }
@@ -126,6 +128,7 @@ impl App {
             surveys: Mutex::new(BTreeMap::new()),
             lists_wanted: tokio::sync::Notify::new(),
             guarding: tokio::sync::Mutex::new(()),
+            drills: drills::Desk::default(),
             own_uid: rustix::process::geteuid().as_raw(),
             since,
         })
@@ -133,6 +136,7 @@ impl App {
 
     /// Takes the lanes and begins to work them. `force` takes them from a node that still holds them.
     pub async fn start(self: &Arc<Self>, node: String, force: bool) -> Result<(), StoreError> {
+        self.drills.serve(&node);
         let accounts: Arc<dyn crate::dispatch::Accounts> = Arc::<Self>::clone(self);
         let dispatcher =
             Dispatcher::start(self.store.clone(), accounts, Arc::clone(&self.clock), node, force).await?;
@@ -263,6 +267,7 @@ impl App {
                 if let Some(dispatcher) = self.dispatcher.get() {
                     dispatcher.reload();
                 }
+                self.drills.look();
                 tracing::info!(digest, "configuration reloaded");
                 (json!({ "digest": digest, "taken": true }), Ok(digest))
             }
@@ -542,6 +547,7 @@ impl App {
             waiting_for_person,
             open,
             broadcasts,
+            drills: self.drills().await?,
         })
     }
 }

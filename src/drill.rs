@@ -2,7 +2,10 @@
 //! time and what is known as values. Carrying a drill out, and keeping its runs, belongs to `app` and `store`.
 
 pub mod grade;
+pub mod page;
+pub mod report;
 pub mod schedule;
 
 pub use grade::Rules;
+pub use report::Report;
 pub use schedule::Schedule;

@@ -26,7 +26,9 @@ pub use delivery::{
 };
 pub use drill::{Injection, Level, RunState};
 pub use identity::{Identity, Latest, Profile, Rights};
-pub use ids::{AccountId, AlertId, BroadcastId, DeliveryId, GroupId, LaneId, ListId, MessageId};
+pub use ids::{
+    AccountId, AlertId, BroadcastId, DeliveryId, GroupId, LaneId, ListId, Live, MessageId, Practice, Side,
+};
 pub use outcome::{Busy, Reason, SendError};
 pub use picture::{Picture, PictureRef, PictureRule};
 pub use quota::Quota;

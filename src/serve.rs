@@ -158,6 +158,11 @@ async fn open(config: Config, clock: SharedClock, options: Options) -> anyhow::R
         watcher.await;
         Ok(())
     });
+    let drills = Arc::clone(&app).watch_drills(fronts.clone());
+    spawn(&tasks, &options.stop, async move {
+        drills.await;
+        Ok(())
+    });
     if options.signals
         && let Some(interval) = sd_notify::watchdog_enabled()
     {

@@ -27,6 +27,7 @@ mod backup;
 mod change;
 mod data;
 mod db;
+mod drill;
 mod expand;
 mod extent;
 mod extra;
@@ -51,6 +52,7 @@ pub use data::{
     Expanded, Expansion, Extra, FIRST, LaneNotes, Lease, Listed, Opened, Record, Stage, StagedList, Standing,
     StepMade, Suppressed, Target, Under,
 };
+pub use drill::{DrillChange, DrillEnd, DrillMail, DrillRun, DrillSeen};
 pub use expand::{CHUNK, Forgotten, ListDecision};
 pub use recall::Recall;
 pub use summary::{ListedState, Summary};
@@ -406,6 +408,53 @@ impl Store {
     /// Writes a journal record on its own.
     pub async fn record(&self, entry: Entry) -> Result<i64, StoreError> {
         self.ask(|reply| Request::Record(entry, reply)).await
+    }
+
+    /// Writes something of drills. Returns the run (or drill, or mail) concerned, or `None` if it did not apply: the planned
+    /// time has a run already, the run has ended, another node tries the mail.
+    pub async fn drill(&self, change: DrillChange, at: Timestamp) -> Result<Option<String>, StoreError> {
+        self.ask(|reply| Request::Drill(Box::new(change), at, reply))
+            .await
+    }
+
+    /// The latest runs of a drill, or of all, newest first.
+    pub async fn drill_runs(&self, drill: Option<&str>, limit: usize) -> Result<Vec<DrillRun>, StoreError> {
+        drill::runs(&self.inner.readers, drill, limit).await
+    }
+
+    /// One run of a drill.
+    pub async fn drill_run(&self, id: &str) -> Result<DrillRun, StoreError> {
+        drill::run(&self.inner.readers, id).await
+    }
+
+    /// The runs that have not ended, oldest first.
+    pub async fn drills_running(&self) -> Result<Vec<DrillRun>, StoreError> {
+        drill::running(&self.inner.readers).await
+    }
+
+    /// Up to when each schedule has been dealt with.
+    pub async fn drills_seen(&self) -> Result<Vec<DrillSeen>, StoreError> {
+        drill::seen(&self.inner.readers).await
+    }
+
+    /// At most `limit` mails about drills that are not out, the next one to be tried first.
+    pub async fn drill_mails_waiting(&self, limit: usize) -> Result<Vec<DrillMail>, StoreError> {
+        drill::mails_waiting(&self.inner.readers, limit).await
+    }
+
+    /// The mails about a run.
+    pub async fn drill_mails(&self, run: &str) -> Result<Vec<DrillMail>, StoreError> {
+        drill::mails_of(&self.inner.readers, run).await
+    }
+
+    /// A live broadcast that no drill may run beside: accepted at or after `since`, if that is given; else one of an active
+    /// alert that is still valid.
+    pub async fn live_broadcast(
+        &self,
+        since: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Option<BroadcastId>, StoreError> {
+        drill::live(&self.inner.readers, since, now).await
     }
 
     /// One broadcast.

@@ -464,4 +464,7 @@ pub struct Status {
     pub open: u64,
     /// The latest broadcasts, newest first, with their deliveries.
     pub broadcasts: Vec<BroadcastReport>,
+    /// The drills: when each is due next, and how its last run went.
+    #[serde(default)]
+    pub drills: Vec<super::drills::DrillView>,
 }

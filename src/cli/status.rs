@@ -80,6 +80,7 @@ async fn daemon(client: &Client, json: bool) -> Outcome {
         status.open,
         status.waiting_for_person
     );
+    status.drills.iter().for_each(super::drill::line);
     for report in &status.broadcasts {
         let (out, all) = report.out_of();
         outln!(

@@ -30,11 +30,7 @@ pub struct Drills {
 }
 
 /// Reads `[drill.<id>]`; schedules are of the zone.
-pub fn drills(
-    root: &mut Section<'_>,
-    messages: &BTreeMap<MessageId, PreparedMessage>,
-    zone: &str,
-) -> Drills {
+pub fn drills(root: &mut Section<'_>, messages: &BTreeMap<MessageId, PreparedMessage>, zone: &str) -> Drills {
     let mut all = Drills::default();
     let Some(mut table) = root.table("drill") else {
         return all;
@@ -101,7 +97,9 @@ fn drill(
         .unwrap_or(HOUR / 4);
     let notice = notice(&mut s, schedule.is_some());
     let tell = told(&mut s);
-    let rules = s.table("grade").map_or(Some(Rules::default()), |grade| rules(&s, grade));
+    let rules = s
+        .table("grade")
+        .map_or(Some(Rules::default()), |grade| rules(&s, grade));
     let broken = s.is_broken();
     s.finish();
     if broken {
@@ -174,6 +172,8 @@ fn faults(s: &mut Section<'_>, level: Level, all: &mut Drills) -> Vec<Injection>
 
 fn fault(table: &mut Section<'_>, all: &mut Drills) -> Option<Injection> {
     const WHAT: [&str; 3] = ["dead", "token-expired", "relay-down"];
+    // Both may stand here; which of them fits is told below, once it is known what fails.
+    let _either = (table.has("account"), table.has("relay"));
     if !table.has("what") {
         table.missing("what", &format!("one of {}", WHAT.join(", ")));
         return None;
@@ -224,9 +224,7 @@ fn notice(s: &mut Section<'_>, scheduled: bool) -> Option<Notice> {
             "a drill without a schedule has no day that could be announced; give it a schedule",
         );
     }
-    let before = table
-        .duration_within("before", HOUR, 90 * DAY)
-        .unwrap_or(7 * DAY);
+    let before = table.duration_within("before", HOUR, 90 * DAY).unwrap_or(7 * DAY);
     let text = table.required_text("text", 1000, "what the public reads, in Swedish");
     if table.is_broken() {
         s.break_off();

@@ -165,7 +165,14 @@ mod tests {
         assert!(!one_less.passed);
         assert_eq!(one_less.decided, "published_percent");
         assert_eq!(one_less.rules[0].got, "91 % (11 av 12)");
-        let nothing = grade(&rules, &Figures { all: 0, out: 0, ..GOOD });
+        let nothing = grade(
+            &rules,
+            &Figures {
+                all: 0,
+                out: 0,
+                ..GOOD
+            },
+        );
         assert!(!nothing.passed, "nothing tried is nothing shown");
     }
 
@@ -224,7 +231,12 @@ mod tests {
 
     #[test]
     fn times_are_told_as_people_read_them() {
-        for (ms, text) in [(0, "0,0 s"), (4_290, "4,2 s"), (60_000, "1 min"), (200_000, "3 min 20 s")] {
+        for (ms, text) in [
+            (0, "0,0 s"),
+            (4_290, "4,2 s"),
+            (60_000, "1 min"),
+            (200_000, "3 min 20 s"),
+        ] {
             assert_eq!(seconds(ms), text);
         }
     }

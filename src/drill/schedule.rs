@@ -266,10 +266,7 @@ mod tests {
         let look = hourly.look(seen, later(seen, Duration::from_hours(100)));
         assert_eq!(look.due, Some(later(seen, Duration::from_hours(100))));
         assert_eq!((look.missed.len(), look.missed_more), (NAMED, 99 - NAMED));
-        assert_eq!(
-            look.missed.last(),
-            Some(&later(seen, Duration::from_hours(99)))
-        );
+        assert_eq!(look.missed.last(), Some(&later(seen, Duration::from_hours(99))));
     }
 
     #[test]

@@ -9,7 +9,10 @@ use super::db::Conn;
 use crate::clock::Timestamp;
 
 /// Number, name, text. Only ever added to.
-const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "first", include_str!("../../migrations/0001_first.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "first", include_str!("../../migrations/0001_first.sql")),
+    (2, "drills", include_str!("../../migrations/0002_drills.sql")),
+];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS migration (version BIGINT PRIMARY KEY, name TEXT NOT NULL, \
                      checksum TEXT NOT NULL, applied_at BIGINT NOT NULL)";

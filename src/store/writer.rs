@@ -8,8 +8,8 @@ use super::db::{Conn, Engine};
 use super::journal::Chain;
 use super::{
     Acceptance, Accepted, Change, Changed, Entry, Expanded, Extra, Forgotten, LaneNotes, Lease, ListDecision,
-    Opened, Recall, Stage, StepMade, StoreError, accept, arrival, expand, extra, lanes, recall, restore, sql,
-    suppress, tally,
+    Opened, Recall, Stage, StepMade, StoreError, accept, arrival, drill, expand, extra, lanes, recall,
+    restore, sql, suppress, tally,
 };
 use crate::clock::{SharedClock, Timestamp};
 use crate::failpoint;
@@ -67,6 +67,7 @@ pub(super) enum Request {
     Expand(Timestamp, Reply<Expanded>),
     Forget(Timestamp, Reply<Forgotten>),
     Decide(DecideLists, Reply<Vec<AccountId>>),
+    Drill(Box<drill::DrillChange>, Timestamp, Reply<Option<String>>),
     Ping(Reply<()>),
     Close(oneshot::Sender<()>),
 }
@@ -100,6 +101,7 @@ impl Request {
             | Self::Release(..)
             | Self::Record(..)
             | Self::Suppress(..)
+            | Self::Drill(..)
             | Self::Ping(_)
             | Self::Close(_) => 1,
         }
@@ -388,6 +390,7 @@ fn refuse(group: Vec<Request>, error: &StoreError, answers: &mut Vec<Answer>) {
             Request::Decide(_, reply) => answer(reply, Err(error.clone())),
             Request::Finish(.., reply) => answer(reply, Err(error.clone())),
             Request::Record(_, reply) => answer(reply, Err(error.clone())),
+            Request::Drill(.., reply) => answer(reply, Err(error.clone())),
             Request::Suppress(.., reply) | Request::Arrival(.., reply) => answer(reply, Err(error.clone())),
             Request::Close(done) => Box::new(|_| drop(done)),
         });
@@ -512,6 +515,7 @@ async fn single(tx: &mut Tx<'_>, request: Request, answers: &mut Vec<Answer>) ->
             extra::release(tx, &broadcast, stage, at, entry).await,
             answers,
         ),
+        Request::Drill(change, at, reply) => keep(reply, drill::change(tx, *change, at).await, answers),
         Request::Arrival(arrival, at, reply) => keep(reply, arrival::record(tx, &arrival, at).await, answers),
         Request::Step(made, reply) => keep(reply, change::made(tx, &made).await, answers),
         Request::Note(lane, epoch, notes, reply) => {

@@ -9,7 +9,7 @@ use crate::support::{Account, PATIENCE, Plan, World};
 
 const DOCUMENT: &str = include_str!("../../src/http/openapi.json");
 
-fn document() -> Value {
+pub(crate) fn document() -> Value {
     serde_json::from_str(DOCUMENT).unwrap()
 }
 
@@ -175,7 +175,7 @@ fn misfits(document: &Value, schema: &Value, value: &Value, at: &str, found: &mu
 
 /// Asserts that an answer is the one that the document describes for it.
 #[track_caller]
-fn fits(document: &Value, path: &str, method: &str, status: u16, body: &Value) {
+pub(crate) fn fits(document: &Value, path: &str, method: &str, status: u16, body: &Value) {
     let pointer = format!(
         "/paths/{}/{method}/responses/{status}/content/application~1json/schema",
         path.replace('~', "~0").replace('/', "~1")

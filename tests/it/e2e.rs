@@ -4,6 +4,7 @@ mod alert;
 mod command;
 mod correct;
 mod door;
+mod drills;
 mod guard;
 mod life;
 mod lists;

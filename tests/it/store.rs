@@ -3,6 +3,7 @@
 mod accept;
 mod bed;
 mod change;
+mod drills;
 mod journal;
 mod keep;
 mod lanes;

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::service::{Act, Call};
 use super::town::{HOUR, Town, drill, lane};
 use crate::channel::Pace;
-use crate::model::{BroadcastId, DeliveryId, Event, Kind, LaneId, Mode, Proof, Reason, State};
+use crate::model::{BroadcastId, DeliveryId, Event, Kind, LaneId, Proof, Reason, State};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);

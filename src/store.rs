@@ -447,14 +447,19 @@ impl Store {
         drill::mails_of(&self.inner.readers, run).await
     }
 
-    /// A live broadcast that no drill may run beside: accepted at or after `since`, if that is given; else one of an active
-    /// alert that is still valid.
-    pub async fn live_broadcast(
-        &self,
-        since: Option<Timestamp>,
-        now: Timestamp,
-    ) -> Result<Option<BroadcastId>, StoreError> {
-        drill::live(&self.inner.readers, since, now).await
+    /// The number of the latest broadcast; 0 if there is none.
+    pub async fn last_broadcast(&self) -> Result<i64, StoreError> {
+        drill::last_broadcast(&self.inner.readers).await
+    }
+
+    /// The first live broadcast that was accepted after the one of that number.
+    pub async fn live_after(&self, number: i64) -> Result<Option<BroadcastId>, StoreError> {
+        drill::live_after(&self.inner.readers, number).await
+    }
+
+    /// The latest broadcast of an active live alert that is still valid.
+    pub async fn live_now(&self, now: Timestamp) -> Result<Option<BroadcastId>, StoreError> {
+        drill::live_now(&self.inner.readers, now).await
     }
 
     /// One broadcast.

@@ -334,7 +334,7 @@ impl App {
             .into());
         };
         let now = self.now();
-        if let Some(live) = self.store.live_broadcast(None, now).await? {
+        if let Some(live) = self.store.live_now(now).await? {
             return Err(AppError::Conflict(format!(
                 "the live alert {} is active; a drill does not start beside it. End it with an all-clear, or wait until its \
                  validity has passed",

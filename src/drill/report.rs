@@ -239,11 +239,17 @@ impl Report {
     }
 
     /// Takes over the broadcast of a rehearsal, and what the faults that were injected into it showed. What is still open
-    /// counts as `open_as`.
-    pub fn rehearsed(&mut self, broadcast: &BroadcastReport, injected: &[Injection], open_as: Outcome) {
+    /// counts as `open_as`. `after` is the broadcast once it was told of.
+    pub fn rehearsed(
+        &mut self,
+        broadcast: &BroadcastReport,
+        after: &BroadcastReport,
+        injected: &[Injection],
+        open_as: Outcome,
+    ) {
         self.broadcast = Some(broadcast.broadcast.clone());
         self.count(accounts(broadcast, open_as));
-        let mails = &broadcast.confirmations;
+        let mails = &after.confirmations;
         let last = mails.iter().map(|mail| mail.finished_at).max().flatten();
         let sent = mails.iter().filter(|mail| mail.state == State::Published).count();
         let all_out = !mails.is_empty() && sent == mails.len();
@@ -353,7 +359,21 @@ fn of_account(account: &AccountResult, told: bool) -> (String, bool) {
     }
 }
 
-/// What a rehearsal's broadcast came to, account by account; what is still open counts as `open_as`.
+/// Whether nothing more can be learnt from a rehearsal although something of it is open: what is open has an account that
+/// stood in for it.
+pub fn is_covered(report: &BroadcastReport) -> bool {
+    let covered = |delivery: &DeliveryReport| {
+        let all = report.deliveries.iter();
+        all.clone()
+            .any(|d| d.state.got_out() && d.target.as_ref() == Some(&delivery.delivery))
+    };
+    let open = || report.deliveries.iter().filter(|d| d.state.is_open());
+    let lists = report.recipients.iter().flat_map(|counted| counted.standing());
+    let pins = report.pins.iter().map(|d| d.state);
+    open().next().is_some() && open().all(covered) && !lists.chain(pins).any(State::is_open)
+}
+
+/// What a rehearsal's broadcast came to, account by account; what is still open, or was stopped, counts as `open_as`.
 fn accounts(report: &BroadcastReport, open_as: Outcome) -> Vec<AccountResult> {
     let mut by_account: BTreeMap<&AccountId, Vec<&DeliveryReport>> = BTreeMap::new();
     for delivery in &report.deliveries {
@@ -418,7 +438,10 @@ fn of_deliveries(
         Outcome::Done
     } else if covered.is_some() && out + stand_ins().count() >= deliveries.len() {
         Outcome::Covered
-    } else if deliveries.iter().any(|d| d.state.is_open()) {
+    } else if deliveries
+        .iter()
+        .any(|d| d.state.is_open() || d.state == State::Cancelled)
+    {
         open_as
     } else {
         Outcome::Missed

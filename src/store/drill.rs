@@ -361,16 +361,21 @@ pub(super) async fn mails_of(readers: &Readers, run: &str) -> Result<Vec<DrillMa
     rows.iter().map(mail_of).collect()
 }
 
-/// A live broadcast that stands above every drill: accepted at or after `since`, if that is given; else one of an active
-/// alert that is still valid.
-pub(super) async fn live(
-    readers: &Readers,
-    since: Option<Timestamp>,
-    now: Timestamp,
-) -> Result<Option<BroadcastId>, StoreError> {
-    let rows = match since {
-        Some(since) => readers.fetch(sql::LIVE_SINCE, vec![since.into()]).await?,
-        None => readers.fetch(sql::LIVE_NOW, vec![now.into()]).await?,
-    };
+/// The number of the latest broadcast; 0 if there is none.
+pub(super) async fn last_broadcast(readers: &Readers) -> Result<i64, StoreError> {
+    let rows = readers.fetch(sql::LAST_BROADCAST, vec![]).await?;
+    rows.first().map_or(Ok(0), |row| row.int(0))
+}
+
+/// The first live broadcast after the one of that number. By number, not by time: what was asked for before a moment may
+/// be accepted after it.
+pub(super) async fn live_after(readers: &Readers, number: i64) -> Result<Option<BroadcastId>, StoreError> {
+    let rows = readers.fetch(sql::LIVE_AFTER, vec![number.into()]).await?;
+    rows.first().map(|row| row.word(0)).transpose()
+}
+
+/// The latest broadcast of an active live alert that is still valid.
+pub(super) async fn live_now(readers: &Readers, now: Timestamp) -> Result<Option<BroadcastId>, StoreError> {
+    let rows = readers.fetch(sql::LIVE_NOW, vec![now.into()]).await?;
     rows.first().map(|row| row.word(0)).transpose()
 }

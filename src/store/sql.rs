@@ -125,7 +125,8 @@ statements! {
     DRILL_MAILS_WAITING = "SELECT ", drill_mail_columns!(), " FROM drill_mail WHERE state = 'queued' \
         ORDER BY not_before, id LIMIT $1";
     DRILL_MAILS_OF = "SELECT ", drill_mail_columns!(), " FROM drill_mail WHERE run = $1 ORDER BY id";
-    LIVE_SINCE = "SELECT id FROM broadcast WHERE mode = 'live' AND accepted_at >= $1 ORDER BY seq LIMIT 1";
+    LAST_BROADCAST = "SELECT seq FROM broadcast ORDER BY seq DESC LIMIT 1";
+    LIVE_AFTER = "SELECT id FROM broadcast WHERE seq > $1 AND mode = 'live' ORDER BY seq LIMIT 1";
     LIVE_NOW = "SELECT b.id FROM broadcast b JOIN alert a ON a.id = b.alert WHERE a.mode = 'live' AND a.state = 'active' \
         AND b.valid_until > $1 ORDER BY b.seq DESC LIMIT 1";
     CHAIN = chain!();

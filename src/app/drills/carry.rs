@@ -1,5 +1,6 @@
 //! Carries a run out: the level's work, an end to it when its time is up or a live alert comes, and the report.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -12,11 +13,12 @@ use super::{AGAIN, unbound};
 use crate::app::request::{Action, ActionRequest, SendRequest};
 use crate::app::{App, AppError, plan};
 use crate::check::Level as FindingLevel;
-use crate::clock::{Timestamp, earlier, later};
+use crate::clock::{earlier, later};
 use crate::config::{Account, Config, Drill};
-use crate::drill::report::{AccountResult, Outcome, Report};
+use crate::drill::report::{AccountResult, Outcome, Report, is_covered};
 use crate::model::{
-    Actor, BroadcastId, BroadcastReport, DeliveryId, Injection, Level, Mode, Purpose, RunState, SendError,
+    AccountId, Actor, BroadcastId, BroadcastReport, DeliveryId, Injection, Level, Mode, Purpose, RunState,
+    SendError, State,
 };
 use crate::store::{DrillChange, DrillRun, StoreError};
 
@@ -30,8 +32,13 @@ const LONGEST_TURN: Duration = Duration::from_hours(6);
 const GIVEN_UP: Duration = Duration::from_hours(24);
 /// How long what was stopped may take to come to rest.
 const STOPPING: Duration = Duration::from_mins(1);
+/// How long the confirmation of what was stopped is waited for.
+const TOLD: Duration = Duration::from_mins(1);
 /// Accounts that are spoken to at once behind the stage.
 const AT_ONCE: usize = 4;
+
+/// Why what is left of a drill does not go out.
+const LIVE_FIRST: &str = "a live alert goes before the drill";
 
 /// How the work of a level ended.
 #[derive(Debug)]
@@ -101,6 +108,8 @@ impl App {
             let text = "Övningen finns inte längre i konfigurationen.".to_owned();
             return self.end(&run, report, Ended::Failed(text)).await;
         };
+        // Looked at first: whatever is accepted after it goes before the drill.
+        let number = self.store.last_broadcast().await?;
         if run.started_at.is_none() {
             let since = run.planned_at.unwrap_or(run.begun_at);
             if since < earlier(now, LONGEST_TURN) {
@@ -108,30 +117,33 @@ impl App {
                 report.missed = vec![since];
                 return self.end(&run, report, Ended::Whole).await;
             }
-            if let Some(live) = self.store.live_broadcast(None, now).await? {
-                return self.end(&run, report, Ended::Suspended(live)).await;
-            }
-            self.store.drill(DrillChange::Start(run.id.clone()), now).await?;
         } else {
-            report
-                .notes
-                .push("Vårdkase startades om under övningen.".to_owned());
+            let text = "Övningen avbröts och togs upp igen, för att Vårdkase startades om eller databasen inte svarade.";
+            report.notes.push(text.to_owned());
         }
-        report.started_at = Some(run.started_at.unwrap_or(now));
+        report.started_at = run.started_at;
+        if let Some(live) = self.store.live_now(now).await? {
+            if let Some(broadcast) = &run.broadcast {
+                self.stop_broadcast(broadcast, LIVE_FIRST).await?;
+            }
+            return self.end(&run, report, Ended::Suspended(live)).await;
+        }
+        if run.started_at.is_none() {
+            self.store.drill(DrillChange::Start(run.id.clone()), now).await?;
+            report.started_at = Some(now);
+        }
         tracing::info!(run = run.id, level = %run.level, "a drill begins");
-        // From when it was to begin: what was accepted at the same moment comes before it.
-        let since = run.started_at.unwrap_or(now);
         let ended = match run.level {
             Level::Tabletop => self.tabletop(drill, &mut report).await,
             Level::Reach => {
                 tokio::select! {
                     biased;
-                    live = self.live_since(since) => Ended::Suspended(live),
+                    live = self.live_after(number) => Ended::Suspended(live),
                     ended = self.reach(&config, drill, &mut report) => ended,
                 }
             }
-            Level::Rehearse => self.rehearse(&run, drill, since, &mut report).await?,
-            Level::Backstage => self.backstage(&run, &config, drill, since, &mut report).await,
+            Level::Rehearse => self.rehearse(&run, drill, number, &mut report).await?,
+            Level::Backstage => self.backstage(&run, &config, drill, number, &mut report).await,
         };
         self.end(&run, report, ended).await
     }
@@ -170,10 +182,10 @@ impl App {
         Ok(())
     }
 
-    /// Resolves when a live broadcast has been accepted since then, here or on another node.
-    async fn live_since(&self, since: Timestamp) -> BroadcastId {
+    /// Resolves when a live broadcast has been accepted after that one, here or on another node.
+    async fn live_after(&self, number: i64) -> BroadcastId {
         loop {
-            match self.store.live_broadcast(Some(since), self.now()).await {
+            match self.store.live_after(number).await {
                 Ok(Some(live)) => return live,
                 Ok(None) => {}
                 Err(error) => tracing::error!(%error, "could not look whether a live alert has begun"),
@@ -249,7 +261,7 @@ impl App {
         &self,
         run: &DrillRun,
         drill: &Drill,
-        since: Timestamp,
+        number: i64,
         report: &mut Report,
     ) -> Result<Ended, StoreError> {
         // Those of another level are none: the configuration sees to it.
@@ -259,7 +271,7 @@ impl App {
             &[]
         };
         self.inject(faults);
-        let ended = self.rehearse_with(run, drill, since, faults, report).await;
+        let ended = self.rehearse_with(run, drill, number, faults, report).await;
         self.inject(&[]);
         ended
     }
@@ -268,7 +280,7 @@ impl App {
         &self,
         run: &DrillRun,
         drill: &Drill,
-        since: Timestamp,
+        number: i64,
         faults: &[Injection],
         report: &mut Report,
     ) -> Result<Ended, StoreError> {
@@ -285,7 +297,7 @@ impl App {
         let known = DrillChange::Broadcast(run.id.clone(), id.clone());
         self.store.drill(known, self.now()).await?;
         let ends = Instant::now() + drill.ends_after;
-        let live = self.live_since(since);
+        let live = self.live_after(number);
         tokio::pin!(live);
         loop {
             let so_far = match self.brief_report(&id).await {
@@ -294,24 +306,31 @@ impl App {
                 Err(error) => return Ok(Ended::Failed(error.to_string())),
             };
             if is_over(&so_far) {
-                report.rehearsed(&so_far, faults, Outcome::Missed);
+                report.rehearsed(&so_far, &so_far, faults, Outcome::Missed);
                 return Ok(Ended::Whole);
             }
-            if Instant::now() >= ends {
-                report.rehearsed(&so_far, faults, Outcome::Missed);
-                report.notes.push(
-                    "Övningens tid tog slut. Det som inte hade kommit ut då räknas som missat och har stoppats."
-                        .to_owned(),
+            let is_late = Instant::now() >= ends;
+            if is_late || (so_far.finished_at.is_none() && is_covered(&so_far)) {
+                if is_late {
+                    let text = "Övningens tid tog slut. Det som inte hade kommit ut då räknas som missat och har stoppats.";
+                    report.notes.push(text.to_owned());
+                }
+                self.stop_open(&id).await?;
+                let after = self.told_of(&id).await;
+                report.rehearsed(
+                    &so_far,
+                    after.as_ref().unwrap_or(&so_far),
+                    faults,
+                    Outcome::Missed,
                 );
-                self.stop_broadcast(&id, "the drill's time is up").await?;
                 return Ok(Ended::Whole);
             }
             tokio::select! {
                 biased;
                 live = &mut live => {
-                    self.stop_broadcast(&id, "a live alert goes before the drill").await?;
+                    self.stop_broadcast(&id, LIVE_FIRST).await?;
                     if let Ok(stopped) = self.brief_report(&id).await {
-                        report.rehearsed(&stopped, faults, Outcome::Stopped);
+                        report.rehearsed(&stopped, &stopped, faults, Outcome::Stopped);
                     }
                     return Ok(Ended::Suspended(live));
                 }
@@ -321,7 +340,62 @@ impl App {
         }
     }
 
-    /// Stops what of a broadcast has not gone out, until nothing of it is open.
+    /// The report of a broadcast once its confirmation is out, or after a while.
+    async fn told_of(&self, id: &BroadcastId) -> Option<BroadcastReport> {
+        let until = Instant::now() + TOLD;
+        loop {
+            let report = self.brief_report(id).await.ok()?;
+            if is_over(&report) || Instant::now() >= until {
+                return Some(report);
+            }
+            tokio::time::sleep(GATHER).await;
+        }
+    }
+
+    /// Stops what of a broadcast is still tried. What waits for a person goes on waiting: that it is handed over, and told
+    /// of, belongs to the drill.
+    async fn stop_open(&self, id: &BroadcastId) -> Result<(), StoreError> {
+        let until = Instant::now() + STOPPING;
+        loop {
+            let report = match self.brief_report(id).await {
+                Ok(report) => report,
+                Err(AppError::Store(error)) => return Err(error),
+                Err(_) => return Ok(()),
+            };
+            let accounts: BTreeSet<AccountId> = [&report.deliveries, &report.stand_ins, &report.pins]
+                .into_iter()
+                .flatten()
+                .filter(|delivery| delivery.state.is_open())
+                .map(|delivery| delivery.account.clone())
+                .chain(
+                    report
+                        .recipients
+                        .iter()
+                        .filter(|counted| counted.standing().any(State::is_open))
+                        .map(|counted| counted.account.clone()),
+                )
+                .collect();
+            if accounts.is_empty() || Instant::now() >= until {
+                return Ok(());
+            }
+            let cancel = ActionRequest {
+                action: Action::Cancel,
+                accounts: accounts.into_iter().collect(),
+                url: None,
+                reason: Some("the drill has come to its end".to_owned()),
+            };
+            match self.act(id, cancel, Actor::daemon()).await {
+                Ok(_) => {}
+                Err(AppError::Store(error)) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(broadcast.id = %id, %error, "a drill's broadcast is not stopped")
+                }
+            }
+            tokio::time::sleep(GATHER).await;
+        }
+    }
+
+    /// Stops all of a broadcast that has not gone out, until nothing of it is open.
     async fn stop_broadcast(&self, id: &BroadcastId, why: &str) -> Result<(), StoreError> {
         let until = Instant::now() + STOPPING;
         loop {
@@ -356,7 +430,7 @@ impl App {
         run: &DrillRun,
         config: &Config,
         drill: &Drill,
-        since: Timestamp,
+        number: i64,
         report: &mut Report,
     ) -> Ended {
         let now = self.now();
@@ -390,7 +464,7 @@ impl App {
             .buffered(AT_ONCE)
             .collect::<Vec<AccountResult>>();
         tokio::pin!(work);
-        let live = self.live_since(since);
+        let live = self.live_after(number);
         let live = tokio::select! {
             biased;
             accounts = &mut work => {

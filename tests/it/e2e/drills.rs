@@ -354,6 +354,7 @@ async fn a_planned_drill_runs_by_itself() {
     )
     .await;
     let _daemon = world.start().await;
+    until(&world, "ovning", |run| run["state"] == "finished").await;
     let run = told(&world, "ovning").await;
     assert_eq!(
         (&run["state"], &run["passed"], &run["actor"]),

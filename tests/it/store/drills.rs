@@ -218,27 +218,25 @@ async fn only_what_is_live_and_valid_stands_above_a_drill(bed: &Bed) {
     use vardkase::model::{Kind, Mode};
     use vardkase::store::Under;
     let store = bed.open().await;
-    let before = bed.now();
-    bed.later(1);
+    assert_eq!(store.last_broadcast().await.unwrap(), 0);
     let mut drill = bed.acceptance(Under::New { year: 2026 }, Kind::Initial, vec![bed.to("a")]);
     drill.mode = Mode::Drill;
     store.accept(drill).await.unwrap();
-    assert_eq!(store.live_broadcast(None, bed.now()).await.unwrap(), None);
-    assert_eq!(store.live_broadcast(Some(before), bed.now()).await.unwrap(), None);
+    let number = store.last_broadcast().await.unwrap();
+    assert_eq!(number, 1);
+    assert_eq!(store.live_now(bed.now()).await.unwrap(), None);
+    assert_eq!(store.live_after(0).await.unwrap(), None);
     let live = bed.initial(&store, &["a"]).await;
     assert_eq!(
-        store.live_broadcast(None, bed.now()).await.unwrap().as_ref(),
+        store.live_now(bed.now()).await.unwrap().as_ref(),
         Some(&live.broadcast)
     );
-    assert_eq!(
-        store.live_broadcast(Some(before), bed.now()).await.unwrap(),
-        Some(live.broadcast)
-    );
-    let after = bed.later(1);
-    assert_eq!(store.live_broadcast(Some(after), bed.now()).await.unwrap(), None);
+    assert_eq!(store.live_after(number).await.unwrap(), Some(live.broadcast));
+    let number = store.last_broadcast().await.unwrap();
+    assert_eq!(store.live_after(number).await.unwrap(), None);
     // An alert that nobody ended, and that has not been true for long, keeps no drill from running.
     bed.later(3600);
-    assert_eq!(store.live_broadcast(None, bed.now()).await.unwrap(), None);
+    assert_eq!(store.live_now(bed.now()).await.unwrap(), None);
     store.close().await;
 }
 

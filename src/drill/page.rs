@@ -73,7 +73,7 @@ fn verdict(report: &Report, zone: &str) -> String {
         },
         RunState::Suspended => {
             let so_far = if report.all > 0 {
-                format!(" Då hade {figures}")
+                format!(" Innan dess: {figures}")
             } else {
                 String::new()
             };
@@ -133,10 +133,11 @@ fn render(name: &str, source: &str, report: &Report, municipality: &Municipality
 fn values(report: &Report, municipality: &Municipality) -> Value {
     let zone = municipality.time_zone.as_str();
     let moment = |at: Option<Timestamp>| at.map(|at| words::moment(at, zone));
-    let reached = match report.level {
-        Level::Tabletop | Level::Backstage => "Ingen utanför kommunen har sett något.",
-        Level::Reach => "Inget har publicerats.",
-        Level::Rehearse => "Allmänheten har inte sett något: allt gick till övningsväggen.",
+    let reached = match (report.state, report.level) {
+        (RunState::Missed, _) => "Inget har skickats.",
+        (_, Level::Reach) => "Inget har publicerats.",
+        (RunState::Failed, _) | (_, Level::Tabletop | Level::Backstage) => "Allmänheten har inte sett något.",
+        (_, Level::Rehearse) => "Allmänheten har inte sett något: allt gick till övningsväggen.",
     };
     let slowest = report.accounts.iter().filter_map(|one| one.after_ms).max();
     let accounts: Vec<Value> = report

@@ -181,7 +181,11 @@ pub(super) async fn change(
                     "run": id, "drill": drill, "level": level, "planned_at": planned_at, "state": RunState::Running,
                 }),
             });
-            if let Some(end) = end {
+            if let Some(mut end) = end {
+                // Its number is known only now.
+                if let Some(run) = end.report.get_mut("run") {
+                    *run = json!(id);
+                }
                 finish(tx, &id, *end, at).await?;
             }
             Ok(Some(id))

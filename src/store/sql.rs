@@ -35,7 +35,7 @@ macro_rules! head_columns {
              CAST(CASE WHEN d.purpose = 'publish' AND EXISTS (SELECT 1 FROM delivery n \
              JOIN broadcast nb ON nb.id = n.broadcast WHERE ",
             newer!(),
-            ") THEN 1 ELSE 0 END AS BIGINT)"
+            ") THEN 1 ELSE 0 END AS BIGINT), b.mode"
         )
     };
 }

@@ -146,7 +146,8 @@ async fn a_rehearsal_is_carried_out_graded_and_told() {
     assert_eq!(html.stdout.trim_end(), page.trim_end());
 
     // A second run is compared with the first; a drill's own name means its latest run.
-    let said = world.cli(&["drill", "run", "ovning"]).await.ended(0);
+    let second = ["drill", "run", "ovning", "--level", "tabletop"];
+    let said = world.cli(&second).await.ended(0);
     assert!(said.stdout.contains("before: ovning.1 passed"), "{said:?}");
     let latest = world
         .cli(&["drill", "report", "ovning", "--json"])

@@ -406,14 +406,13 @@ impl App {
                 .find(|known| known.drill == drill.id && known.schedule == schedule.line())
                 .map(|known| known.seen_at)
                 .filter(|at| *at <= later(now, FAR));
-            let seen_at = match known {
-                Some(at) => at,
+            let seen_at = if let Some(at) = known {
+                at
+            } else {
                 // Seen for the first time, as it is now: what lies before was never planned.
-                None => {
-                    let seen = at_line(drill, schedule, now);
-                    self.store.drill(DrillChange::See(seen), now).await?;
-                    now
-                }
+                let seen = at_line(drill, schedule, now);
+                self.store.drill(DrillChange::See(seen), now).await?;
+                now
             };
             self.begin_what_is_due(&config, drill, schedule, seen_at).await?;
             let coming = schedule.next(now);

@@ -21,7 +21,7 @@ const DAY: Duration = Duration::from_hours(24);
 /// The drills, and the accounts and groups that they name.
 #[derive(Debug, Default)]
 pub struct Drills {
-    pub drills: BTreeMap<String, Drill>,
+    pub read: BTreeMap<String, Drill>,
     pub targets: Vec<Reference>,
     /// Accounts that are made to fail.
     pub failing: Vec<Reference>,
@@ -50,7 +50,7 @@ pub fn drills(root: &mut Section<'_>, messages: &BTreeMap<MessageId, PreparedMes
             s.problem_at(name.place, "", wrong.to_string());
         }
         if let Some(drill) = drill(s, name.value, messages, zone, &mut all) {
-            all.drills.insert(drill.id.clone(), drill);
+            all.read.insert(drill.id.clone(), drill);
         }
     }
     all

@@ -138,7 +138,7 @@ fn read_file(source: &Source, folder: &Path, running: Option<&Config>) -> Read {
             relays: relays.read,
             lists: lists.lists,
             accounts: accounts.read,
-            drills: drills.drills,
+            drills: drills.read,
             messages: prepared.messages,
         })
     })();

@@ -8,7 +8,8 @@ use super::grade::{self, Figures, Grade, Rules, seconds};
 use crate::clock::{Timestamp, until};
 use crate::model::broadcast::words;
 use crate::model::{
-    AccountId, BroadcastId, BroadcastReport, DeliveryReport, Injection, Level, Reason, RunState, State,
+    AccountId, BroadcastId, BroadcastReport, DeliveryReport, Injection, Level, Reason, RecipientsReport,
+    RunState, State,
 };
 
 /// Runs before this one that it is compared with.
@@ -368,7 +369,7 @@ pub fn is_covered(report: &BroadcastReport) -> bool {
             .any(|d| d.state.got_out() && d.target.as_ref() == Some(&delivery.delivery))
     };
     let open = || report.deliveries.iter().filter(|d| d.state.is_open());
-    let lists = report.recipients.iter().flat_map(|counted| counted.standing());
+    let lists = report.recipients.iter().flat_map(RecipientsReport::standing);
     let pins = report.pins.iter().map(|d| d.state);
     open().next().is_some() && open().all(covered) && !lists.chain(pins).any(State::is_open)
 }

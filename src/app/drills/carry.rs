@@ -241,10 +241,12 @@ impl App {
         };
         let accounts = answers.iter().map(|answer| {
             let by_hand = crate::channel::kind(&answer.channel).is_some_and(|kind| kind.can.by_hand);
-            let outcome = match answer.reachable {
-                _ if by_hand => Outcome::ByHand,
-                true => Outcome::Done,
-                false => Outcome::Missed,
+            let outcome = if by_hand {
+                Outcome::ByHand
+            } else if answer.reachable {
+                Outcome::Done
+            } else {
+                Outcome::Missed
             };
             let mut one = AccountResult::of(&answer.account, &answer.channel, outcome);
             one.attempts = u32::from(!by_hand);
@@ -388,7 +390,7 @@ impl App {
                 Ok(_) => {}
                 Err(AppError::Store(error)) => return Err(error),
                 Err(error) => {
-                    tracing::warn!(broadcast.id = %id, %error, "a drill's broadcast is not stopped")
+                    tracing::warn!(broadcast.id = %id, %error, "a drill's broadcast is not stopped");
                 }
             }
             tokio::time::sleep(GATHER).await;
@@ -409,7 +411,7 @@ impl App {
                 Ok(_) => {}
                 Err(AppError::Store(error)) => return Err(error),
                 Err(error) => {
-                    tracing::warn!(broadcast.id = %id, %error, "a drill's broadcast is not stopped")
+                    tracing::warn!(broadcast.id = %id, %error, "a drill's broadcast is not stopped");
                 }
             }
             if !self.store.is_open(id).await? {

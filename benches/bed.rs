@@ -79,7 +79,7 @@ impl Hooks {
                 mode: Mode::Live,
             };
             let plan = LanePlan {
-                mode: Mode::Live,
+                side: lane.side(),
                 pace: Pace {
                     attempts: 0,
                     per: Duration::ZERO,

@@ -26,6 +26,7 @@ pub mod backup;
 pub mod confirmations;
 pub mod correct;
 pub mod decisions;
+pub mod drills;
 pub mod expansion;
 pub mod lanes;
 pub mod lists;
@@ -101,6 +102,7 @@ pub struct App {
     notices_wanted: tokio::sync::Notify,
     /// Why nobody outside hears that we live.
     heartbeat_trouble: Mutex<Option<crate::model::Sign>>,
+    drills: drills::Desk,
     own_uid: u32,
     since: Timestamp,
 }
@@ -136,6 +138,7 @@ impl App {
             guarding: tokio::sync::Mutex::new(()),
             notices_wanted: tokio::sync::Notify::new(),
             heartbeat_trouble: Mutex::new(None),
+            drills: drills::Desk::default(),
             own_uid: rustix::process::geteuid().as_raw(),
             since,
         })
@@ -143,6 +146,7 @@ impl App {
 
     /// Takes the lanes and begins to work them. `force` takes them from a node that still holds them.
     pub async fn start(self: &Arc<Self>, node: String, force: bool) -> Result<(), StoreError> {
+        self.drills.serve(&node);
         let accounts: Arc<dyn crate::dispatch::Accounts> = Arc::<Self>::clone(self);
         let dispatcher =
             Dispatcher::start(self.store.clone(), accounts, Arc::clone(&self.clock), node, force).await?;
@@ -353,6 +357,7 @@ impl App {
                 if let Some(dispatcher) = self.dispatcher.get() {
                     dispatcher.reload();
                 }
+                self.drills.look();
                 tracing::info!(digest, "configuration reloaded");
                 (json!({ "digest": digest, "taken": true }), Ok(digest))
             }
@@ -580,6 +585,7 @@ impl App {
             open,
             register: self.register_status().await?,
             broadcasts,
+            drills: self.drills().await?,
         })
     }
 }

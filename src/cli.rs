@@ -22,6 +22,7 @@ pub mod client;
 pub mod correct;
 pub mod credentials;
 pub mod demo;
+pub mod drill;
 pub mod go;
 pub mod log;
 pub mod preview;
@@ -133,6 +134,9 @@ pub enum Command {
     Correct(correct::Args),
     /// Ask accounts whether they answer and take our credentials. Publishes nothing.
     Verify(accounts::VerifyArgs),
+    /// Run drills, and see how they went.
+    #[command(subcommand)]
+    Drill(drill::Command),
     /// Show, verify or export the journal.
     #[command(subcommand)]
     Log(log::Command),
@@ -174,6 +178,7 @@ pub async fn run(cli: Cli) -> Outcome {
         Command::Retract(args) => retract::run(&config, &args).await,
         Command::Correct(args) => Box::pin(correct::run(&config, &args)).await,
         Command::Verify(args) => accounts::verify(&config, &args).await,
+        Command::Drill(command) => Box::pin(drill::run(&config, command)).await,
         Command::Log(command) => log::run(&config, &command).await,
         Command::Accounts(args) => accounts::run(&config, &args).await,
         Command::Register(command) => register::run(&config, &command).await,

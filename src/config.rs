@@ -11,7 +11,8 @@ use url::Url;
 
 use crate::channel::{Kind, Pace, Settings};
 use crate::compose::PreparedMessage;
-use crate::model::{AccountId, GroupId, Lang, ListId, MessageId, Recipient};
+use crate::drill::{Rules, Schedule};
+use crate::model::{AccountId, GroupId, Injection, Lang, Level, ListId, MessageId, Recipient};
 
 pub use crate::model::AddressKind;
 pub use lists::{Fault, Files, Reader, Survey, survey};
@@ -343,7 +344,7 @@ impl Account {
     }
 }
 
-/// A planned exercise. Run by hand as `send --mode drill`; its schedule comes with the drill scheduler.
+/// A planned exercise.
 #[derive(Debug, Clone)]
 pub struct Drill {
     /// Its id.
@@ -354,8 +355,29 @@ pub struct Drill {
     pub fields: BTreeMap<String, String>,
     /// Accounts and groups.
     pub to: Vec<String>,
-    /// Cron line in the municipality's zone.
-    pub schedule: Option<String>,
+    /// When it is due; by hand only if not given.
+    pub schedule: Option<Schedule>,
+    /// How far it goes.
+    pub level: Level,
+    /// What is made to fail meanwhile; of a rehearsal only.
+    pub faults: Vec<Injection>,
+    /// A rehearsal ends after this at the latest: what is not out by then was missed.
+    pub ends_after: Duration,
+    /// What the public is told beforehand.
+    pub notice: Option<Notice>,
+    /// Who gets the report, if not those of [`Confirmation`].
+    pub tell: Option<Vec<Recipient>>,
+    /// When it was good enough.
+    pub rules: Rules,
+}
+
+/// What the public is told of a drill beforehand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// From this long before its time on.
+    pub before: Duration,
+    /// What it says.
+    pub text: String,
 }
 
 /// One fault in a file.

@@ -14,7 +14,7 @@ use self::shared::Shared;
 use crate::channel::{Channel, Pace};
 use crate::clock::{SharedClock, later};
 use crate::config::Unproven;
-use crate::model::{LaneId, Mode, Reason};
+use crate::model::{LaneId, Reason, Side};
 use crate::store::{Store, StoreError};
 
 mod attempt;
@@ -38,8 +38,8 @@ const ABANDONED: Duration = Duration::from_secs(1);
 /// What a lane needs to know of its account. Asked anew after each reload.
 #[derive(Debug, Clone)]
 pub struct LanePlan {
-    /// The mode that `channel` was opened for. A lane of another mode refuses it.
-    pub mode: Mode,
+    /// The side of the wall that `channel` was opened on. A lane of another one refuses it.
+    pub side: Side,
     /// How fast the account may be written to.
     pub pace: Pace,
     /// What to do with an outcome that nothing can prove.

@@ -17,6 +17,7 @@ use crate::app::App;
 pub mod api;
 pub mod events;
 pub mod health;
+pub mod notices;
 pub mod problem;
 pub mod reports;
 
@@ -86,10 +87,10 @@ pub async fn serve_health(listener: TcpListener, shared: Shared) -> std::io::Res
         .await
 }
 
-/// Serves what the outside calls until `shared.stop`: delivery reports, and nothing else.
+/// Serves what the outside calls until `shared.stop`: delivery reports, what is told of drills, and nothing else.
 pub async fn serve_public(listener: TcpListener, shared: Shared) -> std::io::Result<()> {
     let stop = shared.stop.clone();
-    let router: Router = reports::router(shared);
+    let router: Router = reports::router(shared.clone()).merge(notices::router(shared));
     axum::serve(listener, router)
         .with_graceful_shutdown(stop.cancelled_owned())
         .await

@@ -18,6 +18,7 @@ pub mod config;
 pub mod confirm;
 pub mod demo;
 pub mod dispatch;
+pub mod drill;
 pub mod failpoint;
 pub mod http;
 pub mod lock;

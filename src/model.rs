@@ -7,6 +7,7 @@ pub mod condition;
 pub mod confirmation;
 pub mod cost;
 pub mod delivery;
+pub mod drill;
 pub mod identity;
 pub mod ids;
 pub mod outcome;
@@ -28,8 +29,11 @@ pub use delivery::{
     Delivery, ExpansionState, Need, Post, Primary, Proof, Purpose, Question, Receipt, Recipient, Settled,
     Work,
 };
+pub use drill::{Injection, Level, RunState};
 pub use identity::{Identity, Latest, Profile, Rights};
-pub use ids::{AccountId, AlertId, BroadcastId, DeliveryId, GroupId, LaneId, ListId, MessageId};
+pub use ids::{
+    AccountId, AlertId, BroadcastId, DeliveryId, GroupId, LaneId, ListId, Live, MessageId, Practice, Side,
+};
 pub use outcome::{Busy, DRY_RUN, Outcome, Reason, STOOD_IN_FOR, SendError};
 pub use picture::{Picture, PictureRef, PictureRule};
 pub use quota::Quota;

@@ -179,6 +179,11 @@ async fn open(config: Config, clock: SharedClock, mut options: Options) -> anyho
             Ok(())
         });
     }
+    let drills = Arc::clone(&app).watch_drills(fronts.clone());
+    spawn(&tasks, &options.stop, async move {
+        drills.await;
+        Ok(())
+    });
     if options.signals
         && let Some(interval) = sd_notify::watchdog_enabled()
     {

@@ -28,6 +28,7 @@ mod change;
 mod condition;
 mod data;
 mod db;
+mod drill;
 mod expand;
 mod extent;
 mod extra;
@@ -55,6 +56,7 @@ pub use data::{
     Expanded, Expansion, Extra, FIRST, LaneNotes, Lease, Listed, Opened, Record, Stage, StagedList, Standing,
     StandsFor, StepMade, Suppressed, Target, Under,
 };
+pub use drill::{DrillChange, DrillEnd, DrillMail, DrillRun, DrillSeen};
 pub use expand::{CHUNK, Forgotten, ListDecision};
 pub use recall::Recall;
 pub use summary::{ListedState, Summary};
@@ -443,6 +445,58 @@ impl Store {
     /// Writes a journal record on its own.
     pub async fn record(&self, entry: Entry) -> Result<i64, StoreError> {
         self.ask(|reply| Request::Record(entry, reply)).await
+    }
+
+    /// Writes something of drills. Returns the run (or drill, or mail) concerned, or `None` if it did not apply: the planned
+    /// time has a run already, the run has ended, another node tries the mail.
+    pub async fn drill(&self, change: DrillChange, at: Timestamp) -> Result<Option<String>, StoreError> {
+        self.ask(|reply| Request::Drill(Box::new(change), at, reply))
+            .await
+    }
+
+    /// The latest runs of a drill, or of all, newest first.
+    pub async fn drill_runs(&self, drill: Option<&str>, limit: usize) -> Result<Vec<DrillRun>, StoreError> {
+        drill::runs(&self.inner.readers, drill, limit).await
+    }
+
+    /// One run of a drill.
+    pub async fn drill_run(&self, id: &str) -> Result<DrillRun, StoreError> {
+        drill::run(&self.inner.readers, id).await
+    }
+
+    /// The runs that have not ended, oldest first.
+    pub async fn drills_running(&self) -> Result<Vec<DrillRun>, StoreError> {
+        drill::running(&self.inner.readers).await
+    }
+
+    /// Up to when each schedule has been dealt with.
+    pub async fn drills_seen(&self) -> Result<Vec<DrillSeen>, StoreError> {
+        drill::seen(&self.inner.readers).await
+    }
+
+    /// At most `limit` mails about drills that are not out, the next one to be tried first.
+    pub async fn drill_mails_waiting(&self, limit: usize) -> Result<Vec<DrillMail>, StoreError> {
+        drill::mails_waiting(&self.inner.readers, limit).await
+    }
+
+    /// The mails about a run.
+    pub async fn drill_mails(&self, run: &str) -> Result<Vec<DrillMail>, StoreError> {
+        drill::mails_of(&self.inner.readers, run).await
+    }
+
+    /// The number of the latest broadcast; 0 if there is none.
+    pub async fn last_broadcast(&self) -> Result<i64, StoreError> {
+        drill::last_broadcast(&self.inner.readers).await
+    }
+
+    /// The first live broadcast that was accepted after the one of that number.
+    pub async fn live_after(&self, number: i64) -> Result<Option<BroadcastId>, StoreError> {
+        drill::live_after(&self.inner.readers, number).await
+    }
+
+    /// The latest broadcast of an active live alert that is still valid.
+    pub async fn live_now(&self, now: Timestamp) -> Result<Option<BroadcastId>, StoreError> {
+        drill::live_now(&self.inner.readers, now).await
     }
 
     /// One broadcast.

@@ -59,6 +59,8 @@ use state::Shared;
 #[derive(Debug)]
 pub struct Wall {
     shared: Arc<Shared>,
+    /// Bound and never listened on: whoever connects is refused, and nobody else can listen there meanwhile.
+    nobody: (std::os::fd::OwnedFd, SocketAddr),
     /// Aborted when dropped, with the connections that they own.
     _servers: JoinSet<()>,
 }
@@ -277,6 +279,7 @@ impl Wall {
         }));
         Ok(Self {
             shared,
+            nobody: nobody()?,
             _servers: servers,
         })
     }
@@ -289,6 +292,11 @@ impl Wall {
     /// Where its SMTP sink is.
     pub fn smtp(&self) -> SocketAddr {
         self.shared.smtp
+    }
+
+    /// An address where nobody answers: what a relay that is down looks like.
+    pub fn nobody(&self) -> SocketAddr {
+        self.nobody.1
     }
 
     /// Makes the SMTP sink ask for a log-in, AUTH PLAIN, from now on.
@@ -343,4 +351,18 @@ impl Wall {
     pub fn on_request(&self, f: impl Fn(&Seen) + Send + Sync + 'static) {
         self.shared.hook(Arc::new(f));
     }
+}
+
+/// Takes a port of loopback without listening on it.
+fn nobody() -> std::io::Result<(std::os::fd::OwnedFd, SocketAddr)> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with};
+    let socket = socket_with(
+        AddressFamily::INET,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    let address = SocketAddr::try_from(getsockname(&socket)?)?;
+    Ok((socket, address))
 }

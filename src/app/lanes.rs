@@ -1,7 +1,8 @@
 //! Which adapter a lane gets. Here, and only here, live and practice part ways.
 //!
 //! A live lane gets the account's own addresses and credentials. A drill or test lane gets an adapter whose every
-//! address is on the practice wall and whose credentials were made for it: it could not reach the public if it tried.
+//! address is on the practice wall and whose credentials were made for it: it could not reach the public if it tried. What
+//! opens an account as it is asks for a [`Live`], which only a live lane has to give.
 
 use std::sync::Arc;
 
@@ -9,10 +10,10 @@ use secrecy::SecretString;
 
 use super::{App, CONFIRMATION, lock};
 use crate::channel::secrets::InMemory;
-use crate::channel::{Channel, Pace, Parts, Secrets, email};
+use crate::channel::{Backstage, Channel, Pace, Parts, Secrets, email};
 use crate::config::{Account, Config, Relay, RelayTls, Unproven};
 use crate::dispatch::{Accounts, LanePlan};
-use crate::model::{AccountId, LaneId, Mode, Reason};
+use crate::model::{AccountId, Injection, LaneId, Live, Mode, Post, Practice, Reason, SendError, Side};
 use crate::vault::Vault;
 
 impl Accounts for App {
@@ -33,28 +34,47 @@ impl App {
         let plan = if lane.account.as_str() == CONFIRMATION {
             self.confirmation_plan(&config, lane)
         } else {
-            self.account_plan(&config, config.accounts.get(&lane.account)?, lane.mode)
+            self.account_plan(&config, config.accounts.get(&lane.account)?, lane)
         };
         open.insert(lane.clone(), plan.clone());
         Some(plan)
     }
 
-    fn account_plan(&self, config: &Config, account: &Account, mode: Mode) -> LanePlan {
-        let channel = match mode {
-            Mode::Live => account.settings.open(self.parts(config, &account.id)),
-            Mode::Drill | Mode::Test => self.open_at_wall(config, account, mode),
+    fn account_plan(&self, config: &Config, account: &Account, lane: &LaneId) -> LanePlan {
+        let side = lane.side();
+        let (channel, credentials) = match side {
+            Side::Live(live) => (
+                account.settings.open(self.parts(live, config, &account.id)),
+                self.held_by(&account.id),
+            ),
+            Side::Practice(practice) => (self.open_at_wall(config, account, practice), Arc::default()),
         };
         LanePlan {
-            mode,
+            side,
             pace: account.pace,
             unproven: account.unproven,
             attempt_timeout: attempt_timeout(config, account),
-            credentials: match mode {
-                Mode::Live => self.held_by(&account.id),
-                Mode::Drill | Mode::Test => Arc::default(),
-            },
+            credentials,
             channel,
         }
+    }
+
+    /// An account as it is, for a drill: it can be asked and spoken to where the public cannot see, and nothing else.
+    pub(super) fn unseen(&self, account: &AccountId) -> Result<Unseen, Reason> {
+        let lane = LaneId {
+            account: account.clone(),
+            mode: Mode::Live,
+        };
+        let Some(plan) = self.lane_plan(&lane) else {
+            return Err(Reason::new(
+                "no-account",
+                "the configuration does not have this account",
+            ));
+        };
+        Ok(Unseen {
+            channel: plan.channel?,
+            patience: plan.attempt_timeout,
+        })
     }
 
     /// Names of the secrets that the vault holds for an account.
@@ -69,9 +89,9 @@ impl App {
     /// The confirmation goes by the real relays in every mode, marked as the mode says: the crisis organisation is no
     /// public lane, and a drill that does not try its confirmation has not tried it.
     fn confirmation_plan(&self, config: &Config, lane: &LaneId) -> LanePlan {
-        let parts = self.parts(config, &lane.account);
+        let parts = self.letterhead(config, &lane.account);
         LanePlan {
-            mode: lane.mode,
+            side: lane.side(),
             pace: Pace {
                 parallel: 4,
                 ..email::KIND.pace
@@ -95,10 +115,19 @@ impl App {
         names.collect()
     }
 
-    fn parts(&self, config: &Config, account: &AccountId) -> Parts {
+    /// What an account is made of, its own secrets included.
+    fn parts(&self, _leave: Live, config: &Config, account: &AccountId) -> Parts {
+        Parts {
+            secrets: self.vault.secrets_for(account),
+            ..self.letterhead(config, account)
+        }
+    }
+
+    /// What a mail by the real relays is made of. No account's secrets are in it.
+    fn letterhead(&self, config: &Config, account: &AccountId) -> Parts {
         Parts {
             account: account.clone(),
-            secrets: self.vault.secrets_for(account),
+            secrets: Arc::new(InMemory::default()),
             http: self.http.clone(),
             relays: config.relays.clone().into(),
             relay_secrets: Arc::new(RelaySecrets(self.vault.clone())),
@@ -111,18 +140,36 @@ impl App {
         &self,
         config: &Config,
         account: &Account,
-        mode: Mode,
+        practice: Practice,
     ) -> Result<Arc<dyn Channel>, Reason> {
+        let mode = practice.mode();
         let simulated = self
             .wall
             .open_account(mode, &account.id, account.channel, &config.municipality.name);
-        let sink = Relay {
-            id: account.id.clone(),
-            host: simulated.site.smtp.ip().to_string(),
-            port: simulated.site.smtp.port(),
+        let at = |id: &AccountId, address: std::net::SocketAddr| Relay {
+            id: id.clone(),
+            host: address.ip().to_string(),
+            port: address.port(),
             tls: RelayTls::None,
             login: false,
             patience: config.daemon.mail_timeout / 4,
+        };
+        let down = self.injected();
+        let is_down =
+            |relay: &Relay| mode == Mode::Drill && down.contains(&Injection::RelayDown(relay.id.clone()));
+        let relays: Arc<[Relay]> = if config.relays.iter().any(is_down) {
+            // As many as there are, so that it shows whether the next one takes over.
+            let all = config.relays.iter().map(|relay| {
+                let address = if is_down(relay) {
+                    self.wall.nobody()
+                } else {
+                    simulated.site.smtp
+                };
+                at(&relay.id, address)
+            });
+            all.collect()
+        } else {
+            Arc::new([at(&account.id, simulated.site.smtp)])
         };
         let secrets = InMemory::of(
             simulated
@@ -134,11 +181,32 @@ impl App {
             account: account.id.clone(),
             secrets: Arc::new(secrets),
             http: self.http.clone(),
-            relays: Arc::new([sink]),
+            relays,
             relay_secrets: Arc::new(InMemory::default()),
             sender: config.municipality.name.clone(),
             domain: domain(config),
         })
+    }
+}
+
+/// An account as the public knows it, in the hands of a drill: nothing that the public sees can be done with it.
+#[derive(Debug)]
+pub(super) struct Unseen {
+    channel: Arc<dyn Channel>,
+    patience: std::time::Duration,
+}
+
+impl Unseen {
+    /// Publishes where the public cannot see, reads it back, and takes it away: three attempts' time.
+    pub(super) async fn backstage(&self, post: &Post) -> Result<Backstage, SendError> {
+        let limit = self.patience * 3;
+        match tokio::time::timeout(limit, self.channel.backstage(post)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(SendError::Unknown(Reason::new(
+                "timeout",
+                format!("no answer within {limit:?}; look at the account whether anything was left there"),
+            ))),
+        }
     }
 }
 

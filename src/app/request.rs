@@ -500,4 +500,7 @@ pub struct Status {
     pub register: super::register::RegisterStatus,
     /// The latest broadcasts, newest first, with their deliveries.
     pub broadcasts: Vec<BroadcastReport>,
+    /// The drills: when each is due next, and how its last run went.
+    #[serde(default)]
+    pub drills: Vec<super::drills::DrillView>,
 }

@@ -154,6 +154,9 @@ impl App {
         let accepted = self.store.accept(acceptance).await?;
         self.wake(&accepted.lanes);
         self.lists_wanted.notify_one();
+        if draft.command.mode == Mode::Live {
+            self.drills.live_alert();
+        }
         tracing::info!(
             broadcast.id = %accepted.broadcast,
             mode = %draft.command.mode,

@@ -96,6 +96,7 @@ async fn daemon(client: &Client, json: bool) -> Outcome {
             (None, _) => "",
         }
     );
+    status.drills.iter().for_each(super::drill::line);
     for report in &status.broadcasts {
         let (out, all) = report.out_of();
         outln!(

@@ -30,6 +30,7 @@ pub fn check(
         reports(source, daemon, accounts);
     }
     fallbacks(source, accounts);
+    failing(source, accounts, drills);
     addresses(source, accounts, lists);
     let relay_names: Vec<&str> = relays
         .names
@@ -37,18 +38,24 @@ pub fn check(
         .map(|relay| relay.name.value.as_str())
         .collect();
     let kinds = [
-        ("relay", accounts.relays.as_slice(), relay_names),
+        ("relay", accounts.relays.as_slice(), relay_names.clone()),
         (
             "account",
             told,
             accounts.names.iter().map(|one| one.name.value.as_str()).collect(),
         ),
+        ("relay", drills.relays.as_slice(), relay_names),
         (
             "list",
             accounts.lists.as_slice(),
             lists.names.iter().map(String::as_str).collect(),
         ),
         ("account or group", drills.targets.as_slice(), targets(accounts)),
+        (
+            "account",
+            drills.failing.as_slice(),
+            accounts.names.iter().map(|one| one.name.value.as_str()).collect(),
+        ),
     ];
     for (what, references, known) in kinds {
         // That there is no relay at all is told already.
@@ -69,6 +76,28 @@ pub fn check(
                 );
             }
         }
+    }
+}
+
+/// Reports every account that cannot be made to fail: the wall answers for services on the network only.
+fn failing(source: &Source, accounts: &Accounts, drills: &Drills) {
+    for reference in &drills.failing {
+        let account = accounts
+            .read
+            .iter()
+            .find(|(id, _)| id.as_str() == reference.name.value)
+            .map(|(_, account)| account);
+        let why = match account.map(|account| account.channel) {
+            Some(kind) if kind.can.by_hand => "a person serves it",
+            Some(kind) if kind.id == "email" => "mail fails with its relays; use what = \"relay-down\"",
+            Some(kind) if kind.id == "file" => "it is a folder on this machine in a drill",
+            Some(_) | None => continue,
+        };
+        source.report(
+            reference.name.place,
+            reference.key.clone(),
+            format!("{} cannot be made to fail: {why}", quoted(&reference.name.value)),
+        );
     }
 }
 

@@ -124,7 +124,11 @@ fn read_file(source: &Source, folder: &Path, running: Option<&Config>) -> Read {
 
     let own = daemon.as_ref().and_then(|d| d.messages.clone());
     let prepared = messages::load(own.as_deref());
-    let drills = drills::drills(&mut root, &prepared.messages);
+    // Of a zone that does not exist it is told already.
+    let zone = municipality
+        .as_ref()
+        .map_or("Europe/Stockholm", |m| m.time_zone.as_str());
+    let drills = drills::drills(&mut root, &prepared.messages, zone);
     let mut message_problems = prepared.problems;
     if !source.is_damaged() {
         links::check(
@@ -164,7 +168,7 @@ fn read_file(source: &Source, folder: &Path, running: Option<&Config>) -> Read {
             relays: relays.read,
             lists: lists.lists,
             accounts: accounts.read,
-            drills: drills.drills,
+            drills: drills.read,
             register: register?,
             messages: prepared.messages,
         })

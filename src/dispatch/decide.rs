@@ -240,7 +240,14 @@ pub(super) fn before_settling(work: &Work, facts: &Facts<'_>) -> Option<Verdict>
 
 /// A guard against our own faults: nothing of one mode is sent on a lane or a channel of another.
 fn misplaced(work: &Work, facts: &Facts<'_>) -> Option<Verdict> {
-    let modes = [Some(work.delivery.mode), Some(work.post.mode), facts.plan.ok()];
+    // What was born as practice says so by its name, whatever somebody made of the rows since.
+    let born = Some(work.delivery.alert.mode()).filter(|born| *born != Mode::Live);
+    let modes = [
+        Some(work.delivery.mode),
+        Some(work.post.mode),
+        facts.plan.ok(),
+        born,
+    ];
     let wrong = modes.into_iter().flatten().find(|mode| *mode != facts.lane)?;
     let text = format!(
         "made for {wrong}, but the lane is {}; nothing was sent",

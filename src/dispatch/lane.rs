@@ -382,7 +382,7 @@ impl Lane {
         Facts {
             now: wall,
             lane: self.id.mode,
-            plan: plan.as_ref().map(|plan| plan.mode),
+            plan: plan.as_ref().map(|plan| plan.side.mode()),
             newer,
             busy_until: self
                 .gates

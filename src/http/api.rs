@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::problem::Problem;
 use super::{Peer, Shared, events};
+use crate::app::drills::DrillRequest;
 use crate::app::request::{ActionRequest, ReloadRequest, RetractRequest, SendRequest};
 use crate::model::{AccountId, Actor, AlertId, BroadcastId, DeliveryId};
 
@@ -67,6 +68,11 @@ pub fn router(shared: Shared) -> Router {
         .route("/api/v1/applications/{id}/decision", post(register::decide))
         .route("/api/v1/closings/{account}", get(register::closing))
         .route("/api/v1/closings/{account}", post(register::sign))
+        .route("/api/v1/drills", get(drills))
+        .route("/api/v1/drills/{id}/runs", post(begin_drill))
+        .route("/api/v1/drill-runs", get(drill_runs))
+        .route("/api/v1/drill-runs/{id}", get(drill_run))
+        .route("/api/v1/drill-runs/{id}/page", get(drill_page))
         .route("/api/v1/journal", get(journal))
         .route("/api/v1/journal/verification", get(verify_journal))
         .route("/api/v1/status", get(status))
@@ -346,6 +352,53 @@ async fn journal(
 
 async fn verify_journal(State(shared): State<Shared>) -> Answer<crate::store::ChainReport> {
     Ok(Json(shared.app.verify_journal().await?))
+}
+
+async fn drills(State(shared): State<Shared>) -> Answer<Vec<crate::app::drills::DrillView>> {
+    Ok(Json(shared.app.drills().await?))
+}
+
+async fn begin_drill(
+    State(shared): State<Shared>,
+    Extension(actor): Extension<Actor>,
+    Segment(id): Segment,
+    request: Result<Option<Json<DrillRequest>>, JsonRejection>,
+) -> Result<Response, Problem> {
+    let request = match request.transpose() {
+        Some(request) => body(request)?,
+        None => DrillRequest::default(),
+    };
+    let run = shared.app.begin_drill(&id, request, actor).await?;
+    let location = format!("/api/v1/drill-runs/{}", run.run);
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(run)).into_response())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RunsPage {
+    drill: Option<String>,
+    limit: Option<usize>,
+}
+
+async fn drill_runs(
+    State(shared): State<Shared>,
+    page: Result<Query<RunsPage>, QueryRejection>,
+) -> Answer<Vec<crate::app::drills::RunView>> {
+    let page = query(page)?;
+    let limit = page.limit.unwrap_or(20).min(1000);
+    Ok(Json(shared.app.drill_runs(page.drill.as_deref(), limit).await?))
+}
+
+async fn drill_run(
+    State(shared): State<Shared>,
+    Segment(id): Segment,
+) -> Answer<crate::app::drills::RunView> {
+    Ok(Json(shared.app.drill_run(&id).await?))
+}
+
+async fn drill_page(State(shared): State<Shared>, Segment(id): Segment) -> Result<Response, Problem> {
+    let page = shared.app.drill_page(&id).await?;
+    Ok(([(header::CONTENT_TYPE, super::notices::HTML)], page).into_response())
 }
 
 async fn status(State(shared): State<Shared>) -> Answer<crate::app::request::Status> {

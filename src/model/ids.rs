@@ -126,6 +126,14 @@ impl BroadcastId {
 }
 
 impl AlertId {
+    /// The mode that an alert was born in, as its name says.
+    pub fn mode(&self) -> Mode {
+        [Mode::Drill, Mode::Test]
+            .into_iter()
+            .find(|mode| self.0.starts_with(mode.alert_prefix()))
+            .unwrap_or(Mode::Live)
+    }
+
     /// The `number`th alert of `year` in `mode`.
     pub fn numbered(mode: Mode, year: i16, number: i64) -> Self {
         Self(format!("{}{year}-{number:04}", mode.alert_prefix()))
@@ -140,6 +148,51 @@ pub struct LaneId {
     pub account: AccountId,
     /// In which mode.
     pub mode: Mode,
+}
+
+impl LaneId {
+    /// Which side of the wall the lane is on, with the leave that goes with it.
+    pub fn side(&self) -> Side {
+        match self.mode {
+            Mode::Live => Side::Live(Live(())),
+            Mode::Drill | Mode::Test => Side::Practice(Practice(self.mode)),
+        }
+    }
+}
+
+/// Leave to speak to the public. Only a live lane gives it, and nothing that reaches an account's own address or secrets
+/// can be made without it: where a drill is worked on, there is no value of this type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Live(());
+
+/// Leave to practise on the wall: given by the lanes of drills and tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Practice(Mode);
+
+impl Practice {
+    /// Drill or test.
+    pub fn mode(self) -> Mode {
+        self.0
+    }
+}
+
+/// Which side of the practice wall a lane is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The public's.
+    Live(Live),
+    /// The wall's.
+    Practice(Practice),
+}
+
+impl Side {
+    /// The mode of the lane that gave it.
+    pub fn mode(self) -> Mode {
+        match self {
+            Self::Live(_) => Mode::Live,
+            Self::Practice(practice) => practice.mode(),
+        }
+    }
 }
 
 impl fmt::Display for LaneId {

@@ -17,6 +17,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../../migrations/0002_conditions.sql"),
     ),
     (3, "register", include_str!("../../migrations/0003_register.sql")),
+    (4, "drills", include_str!("../../migrations/0004_drills.sql")),
 ];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS migration (version BIGINT PRIMARY KEY, name TEXT NOT NULL, \

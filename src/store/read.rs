@@ -269,7 +269,8 @@ fn work(
             alert: delivery.alert.clone(),
             broadcast: delivery.broadcast.clone(),
             kind: delivery.kind,
-            mode: delivery.mode,
+            // The broadcast's, so that the lane sees it if the two are not the same.
+            mode: row.word(AFTER_DELIVERY + 5)?,
             purpose: delivery.purpose,
             rendering,
             recipient: delivery.recipient.clone(),

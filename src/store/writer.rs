@@ -8,8 +8,8 @@ use super::db::{Conn, Engine};
 use super::journal::Chain;
 use super::{
     Acceptance, Accepted, Change, Changed, Entry, Expanded, Extra, Forgotten, LaneNotes, Lease, ListDecision,
-    Opened, Recall, Stage, StepMade, StoreError, accept, arrival, condition, expand, extra, lanes, recall,
-    register, restore, sql, suppress, tally,
+    Opened, Recall, Stage, StepMade, StoreError, accept, arrival, condition, drill, expand, extra, lanes,
+    recall, register, restore, sql, suppress, tally,
 };
 use crate::clock::{SharedClock, Timestamp};
 use crate::failpoint;
@@ -71,6 +71,7 @@ pub(super) enum Request {
     Forget(Timestamp, Reply<Forgotten>),
     Decide(DecideLists, Reply<Vec<AccountId>>),
     Register(register::Write, Timestamp, Actor, Reply<i64>),
+    Drill(Box<drill::DrillChange>, Timestamp, Reply<Option<String>>),
     Ping(Reply<()>),
     Close(oneshot::Sender<()>),
 }
@@ -108,6 +109,7 @@ impl Request {
             | Self::Noticed(..)
             | Self::ForgetObservations(..)
             | Self::Register(..)
+            | Self::Drill(..)
             | Self::Ping(_)
             | Self::Close(_) => 1,
         }
@@ -409,6 +411,7 @@ fn refuse(group: Vec<Request>, error: &StoreError, answers: &mut Vec<Answer>) {
             Request::Decide(_, reply) => answer(reply, Err(error.clone())),
             Request::Finish(.., reply) => answer(reply, Err(error.clone())),
             Request::Record(_, reply) | Request::Register(.., reply) => answer(reply, Err(error.clone())),
+            Request::Drill(.., reply) => answer(reply, Err(error.clone())),
             Request::Suppress(.., reply) | Request::Arrival(.., reply) => answer(reply, Err(error.clone())),
             Request::Close(done) => Box::new(|_| drop(done)),
         });
@@ -537,6 +540,7 @@ async fn single(tx: &mut Tx<'_>, request: Request, answers: &mut Vec<Answer>) ->
             let recorded = arrival::record(tx, &account, &arrival, at).await;
             keep(reply, recorded, answers)
         }
+        Request::Drill(change, at, reply) => keep(reply, drill::change(tx, *change, at).await, answers),
         Request::Step(made, reply) => keep(reply, change::made(tx, &made).await, answers),
         Request::Note(lane, epoch, notes, reply) => {
             keep(reply, lanes::note(tx.conn, &lane, epoch, &notes).await, answers)

@@ -52,7 +52,7 @@ impl Accounts for Register {
     fn plan(&self, lane: &LaneId) -> Option<LanePlan> {
         let service = Arc::clone(self.0.get(lane)?);
         Some(LanePlan {
-            mode: lane.mode,
+            side: lane.side(),
             pace: Pace {
                 attempts: 10_000,
                 per: Duration::from_secs(1),

@@ -5,6 +5,7 @@ mod command;
 mod correct;
 mod demo;
 mod door;
+mod drills;
 mod guard;
 mod health;
 mod life;

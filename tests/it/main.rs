@@ -13,6 +13,7 @@ mod confirm;
 mod conformance;
 mod direct;
 mod dispatch;
+mod drills;
 mod e2e;
 mod email;
 mod facebook;

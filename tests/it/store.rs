@@ -6,6 +6,7 @@ mod bed;
 mod chain;
 mod change;
 mod conditions;
+mod drills;
 mod journal;
 mod keep;
 mod lanes;

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::service::{Act, Call};
 use super::town::{HOUR, Town, drill, lane};
 use crate::channel::Pace;
-use crate::model::{BroadcastId, DeliveryId, Event, Kind, LaneId, Mode, Proof, Reason, State};
+use crate::model::{BroadcastId, DeliveryId, Event, Kind, LaneId, Proof, Reason, State};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
@@ -247,7 +247,7 @@ async fn nothing_is_sent_for_another_mode_an_unknown_account_or_a_closed_one() {
     let mut town = Town::new();
     let (crossed, closed, gone) = (drill("crossed"), lane("closed"), lane("gone"));
     let live = town.account(&crossed, Proof::Keyed, Act::Take, &[]);
-    town.plan(&crossed, |plan| plan.mode = Mode::Live);
+    town.plan(&crossed, |plan| plan.side = lane("nowhere").side());
     let shut = town.account(&closed, Proof::Keyed, Act::Take, &[]);
     town.closed(&closed, Reason::new("no-secret", "set the credential"));
     let ids = town.send(&[crossed, closed.clone(), gone], HOUR);

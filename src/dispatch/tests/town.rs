@@ -110,7 +110,7 @@ impl Town {
     ) -> Arc<Service> {
         let service = Service::new(self.shared_clock(), proof, usual, script);
         let plan = LanePlan {
-            mode: lane.mode,
+            side: lane.side(),
             pace: unlimited(1),
             unproven: Unproven::Hold,
             attempt_timeout: Duration::from_secs(20),

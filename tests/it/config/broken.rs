@@ -285,6 +285,53 @@ const CASES: &[(&str, &str, &str)] = &[
     ),
     ("drill field as a number", "omrade = \"Forserum\"", "omrade = 3"),
     (
+        "drill at a time that is none",
+        "to = [\"alla\"]",
+        "to = [\"alla\"]\nschedule = \"0 25 * * *\"",
+    ),
+    (
+        "drill on a day that never comes",
+        "to = [\"alla\"]",
+        "to = [\"alla\"]\nschedule = \"0 10 31 2 *\"",
+    ),
+    (
+        "drill at a level that is none",
+        "to = [\"alla\"]",
+        "to = [\"alla\"]\nlevel = \"rehearsal\"",
+    ),
+    (
+        "drill with faults where nothing can fail",
+        "to = [\"alla\"]",
+        "to = [\"alla\"]\nlevel = \"reach\"\nfaults = [{ what = \"dead\", account = \"mastodon-nassjo\" }]",
+    ),
+    (
+        "drill with faults of what is not there or cannot fail",
+        "to = [\"alla\"]",
+        "to = [\"alla\"]\nfaults = [{ what = \"dead\", account = \"mastodon\" }, { what = \"dead\", account = \"p4\" }, \
+         { what = \"token-expired\", account = \"epost\" }, { what = \"relay-down\", relay = \"relay-9\" }]",
+    ),
+    (
+        "drill with faults that say too little or too much",
+        "to = [\"alla\"]",
+        "to = [\"alla\"]\nfaults = [{ account = \"p4\" }, { what = \"dead\" }, { what = \"ded\", account = \"p4\" }, \
+         { what = \"relay-down\", account = \"p4\" }, { what = \"relay-down\", relay = \"relay-1\", times = 3 }]",
+    ),
+    (
+        "drill with a notice of no day",
+        "to = [\"alla\"]",
+        "to = [\"alla\"]\nnotice = { before = \"7d\", text = \"Vi övar.\" }",
+    ),
+    (
+        "drill with rules that cannot be",
+        "to = [\"alla\"]",
+        "to = [\"alla\"]\ngrade = { published_percent = 101, most_misses = -1, all_within = \"0s\", last_within = \"1s\" }",
+    ),
+    (
+        "drill that tells nobody, or what is no address",
+        "to = [\"alla\"]",
+        "to = [\"alla\"]\ntell = [\"krisledningen\"]",
+    ),
+    (
         "text without end",
         "name = \"Nässjö kommun\"",
         "name = \"Nässjö kommun",

@@ -76,6 +76,7 @@ pub(super) fn links<'a>(links: impl IntoIterator<Item = &'a str>) -> Vec<Url> {
 /// The addresses that stand in a text.
 pub(super) fn links_in(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"'))
+        .map(|word| word.trim_start_matches(['(', '[', '”', '»']))
         .filter(|word| word.starts_with("https://") || word.starts_with("http://"))
         .map(|word| word.trim_end_matches(['.', ',', ')', ';', ':', '!', '?']))
 }

@@ -105,7 +105,8 @@ pub struct Kind {
     pub secrets: &'static [SecretName],
     /// Pace as the service publishes it, with headroom; the account's `rate` key replaces it.
     pub pace: Pace,
-    /// The shortest time between two verifications on schedule: what a service counts or charges for is kept for a crisis.
+    /// The shortest time between two verifications on schedule, zero if any will do: what a service counts or charges for is
+    /// kept for a crisis.
     pub verify_every: Duration,
     /// Reads the channel's own keys from `[account.<id>]`. Problems go to the section; `None` if any was found.
     pub read: fn(&mut Section<'_>) -> Option<Box<dyn Settings>>,

@@ -129,12 +129,13 @@ impl App {
         let mut due = Vec::new();
         for account in config.accounts.values() {
             for look in [Look::Reach, Look::Profile] {
-                let Some(at) = self.next_look(&config, account, look, &seen, start).await? else {
+                let Some((at, after)) = self.next_look(&config, account, look, &seen, start).await? else {
                     continue;
                 };
-                if at > now || busy.contains(&account.id) {
-                    next = next.min(at.max(later(now, Duration::from_secs(1))));
-                } else {
+                if at > now {
+                    next = next.min(at);
+                } else if !busy.contains(&account.id) {
+                    next = next.min(later(now, after));
                     due.push((account, look));
                 }
             }
@@ -144,6 +145,7 @@ impl App {
         if daemon_at > now {
             next = next.min(daemon_at);
         } else {
+            next = next.min(later(now, config.verification.every));
             self.look_at_daemon(&config).await?;
         }
         // Boxed one by one: the compiler does not see through a stream of borrowing futures.
@@ -161,7 +163,7 @@ impl App {
         Ok(next)
     }
 
-    /// When an account is to be looked at; `None` if it has nothing to look at so.
+    /// When an account is to be looked at, and how long after that again; `None` if it has nothing to look at so.
     async fn next_look(
         &self,
         config: &Config,
@@ -169,7 +171,7 @@ impl App {
         look: Look,
         seen: &[Seen],
         start: Timestamp,
-    ) -> Result<Option<Timestamp>, StoreError> {
+    ) -> Result<Option<(Timestamp, Duration)>, StoreError> {
         let subject = Subject::Account(account.id.clone());
         let rules = &config.verification;
         let last = find(seen, &subject, look);
@@ -187,12 +189,8 @@ impl App {
             Look::Profile => rules.profile_every,
             Look::Backstage | Look::Event => return Ok(None),
         };
-        Ok(Some(schedule::next(
-            &subject,
-            last.map(|one| one.at),
-            after,
-            start,
-        )))
+        let at = schedule::next(&subject, last.map(|one| one.at), after, start);
+        Ok(Some((at, after)))
     }
 
     async fn alert_since(&self, account: &AccountId) -> Result<Option<Timestamp>, StoreError> {

@@ -68,7 +68,7 @@ pub static KIND: Kind = Kind {
         burst: 50,
         parallel: 8,
     },
-    verify_every: Duration::from_mins(10),
+    verify_every: Duration::ZERO,
     read: |section| {
         let relay: Option<AccountId> = section.optional("relay", "the id of a [[relay]]");
         let from: Option<String> = section.required("from", "a mail address such as \"kris@nassjo.se\"");

@@ -75,7 +75,7 @@ pub static KIND: Kind = Kind {
         burst: 10,
         parallel: 1,
     },
-    verify_every: Duration::from_mins(10),
+    verify_every: Duration::ZERO,
     read,
 };
 

@@ -49,7 +49,7 @@ pub static KIND: Kind = Kind {
         burst: 5,
         parallel: 1,
     },
-    verify_every: Duration::from_mins(10),
+    verify_every: Duration::ZERO,
     read: |section| {
         let endpoint = section.address("endpoint", true);
         let by_status = section.one_of("answer", &["strict", "status"]) == Some("status");

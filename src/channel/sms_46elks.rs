@@ -76,7 +76,7 @@ pub static KIND: Kind = Kind {
         burst: 10,
         parallel: 4,
     },
-    verify_every: Duration::from_mins(10),
+    verify_every: Duration::ZERO,
     read,
 };
 

@@ -64,7 +64,7 @@ pub static KIND: Kind = Kind {
         burst: 3,
         parallel: 1,
     },
-    verify_every: Duration::from_mins(10),
+    verify_every: Duration::ZERO,
     read,
 };
 

@@ -72,7 +72,7 @@ pub static KIND: Kind = Kind {
         burst: 100,
         parallel: 16,
     },
-    verify_every: Duration::from_mins(10),
+    verify_every: Duration::ZERO,
     read,
 };
 

@@ -46,7 +46,7 @@ pub static KIND: Kind = Kind {
         burst: 20,
         parallel: 1,
     },
-    verify_every: Duration::from_mins(10),
+    verify_every: Duration::ZERO,
     read: |section| {
         let endpoint = section.address("endpoint", true);
         let header: Option<String> = section.optional(

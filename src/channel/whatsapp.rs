@@ -74,7 +74,7 @@ pub static KIND: Kind = Kind {
         burst: 40,
         parallel: 8,
     },
-    verify_every: Duration::from_mins(10),
+    verify_every: Duration::ZERO,
     read,
 };
 

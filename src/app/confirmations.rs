@@ -110,6 +110,8 @@ impl App {
             }
         }
         let report = self.report_of(&broadcast, super::NAMED).await?;
+        // What came out between the look at the clock and the reading is told of now, and is nothing new afterwards.
+        let now = confirm::due::latest(&report).map_or(now, |latest| latest.max(now));
         let existing: Vec<Purpose> = report.confirmations.iter().map(|mail| mail.purpose).collect();
         match confirm::due(&report, &existing, now, after) {
             // Finished before with nobody to tell.

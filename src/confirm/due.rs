@@ -64,6 +64,16 @@ fn published_since_final(report: &BroadcastReport) -> bool {
     })
 }
 
+/// When the latest delivery that the report tells of came to rest.
+pub fn latest(report: &BroadcastReport) -> Option<Timestamp> {
+    let single = report
+        .deliveries
+        .iter()
+        .filter_map(|delivery| delivery.finished_at);
+    let listed = report.recipients.iter().filter_map(|counted| counted.latest);
+    single.chain(listed).max()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,6 +83,23 @@ mod tests {
 
     fn at(seconds: i64) -> Timestamp {
         clock::from_micros(seconds * 1_000_000)
+    }
+
+    #[test]
+    fn what_came_to_rest_while_the_report_was_read_is_told_of_once() {
+        let mut told = report(vec![delivery("a", State::Published)]);
+        let finished = told.deliveries[0].finished_at.unwrap();
+        assert_eq!(latest(&told), Some(finished));
+        let looked_before = clock::earlier(finished, Duration::from_millis(5));
+        for (queued_at, closing) in [
+            (looked_before, Some(Purpose::ConfirmClosing)),
+            (finished.max(looked_before), None),
+        ] {
+            let mut final_mail = mail(Purpose::ConfirmFinal, 0);
+            final_mail.queued_at = queued_at;
+            told.confirmations = vec![final_mail];
+            assert_eq!(due(&told, &[Purpose::ConfirmFinal], finished, AFTER), closing);
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::support::{BINARY, PATIENCE, Said, list};
@@ -194,7 +195,7 @@ async fn a_signal_ends_it_cleanly_and_takes_its_folder_away() {
     };
     for end in [Signal::TERM, Signal::INT] {
         let temporary = TempDir::new().unwrap();
-        let child = demo(temporary.path(), &[]);
+        let mut child = demo(temporary.path(), &[]);
         let until_there = Instant::now() + PATIENCE;
         let folder = loop {
             if let Some(folder) = its_folder(&temporary) {
@@ -204,9 +205,19 @@ async fn a_signal_ends_it_cleanly_and_takes_its_folder_away() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         };
         until(&folder, &["status", "--json"], has_finished).await;
+        // Only when it has said so itself does it wait for the signal.
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let told = async {
+            while let Some(line) = lines.next_line().await.unwrap() {
+                if line.contains("Ctrl-C ends it.") {
+                    return true;
+                }
+            }
+            false
+        };
+        assert!(tokio::time::timeout(PATIENCE, told).await.unwrap());
         signal(&child, end);
-        let said = ended(child).await.ended(0);
-        assert!(said.stdout.contains("Ctrl-C ends it."), "{said:?}");
+        ended(child).await.ended(0);
         assert!(is_empty(temporary.path()), "{end:?}");
 
         // As soon as there is anything to take away.

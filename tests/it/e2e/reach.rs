@@ -82,7 +82,10 @@ async fn an_account_that_goes_is_told_once_with_its_remedy_and_once_again_when_i
     // That the practice profile is no whole one is told beside it.
     let condition = one["conditions"].as_array().unwrap().iter();
     let condition = condition.clone().find(|one| one["trouble"] == "credential");
-    let remedy = condition.expect("the credential")["remedy"].as_str().unwrap().to_owned();
+    let remedy = condition.expect("the credential")["remedy"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     assert!(remedy.contains("vardkase credentials"), "{remedy}");
     assert_eq!(of(&page, "intranat")["reach"], "reachable");
     until_mail(&world, "LARM: mastodon-nassjo").await;

@@ -1,11 +1,11 @@
 //! (a) One alert to 60 webhook accounts that each take 150 ms, from rest: no connection open, no lane running.
 
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use vardkase::dispatch::Dispatcher;
 
 use crate::bed::{self, Hooks};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{self, Endpoint};
 use crate::table::{Figure, median, seconds_to_millis};
 
 const ACCOUNTS: usize = 60;
@@ -30,7 +30,7 @@ pub async fn measure(runs: usize) -> anyhow::Result<Vec<Figure>> {
         .await?;
         let alert = bed::alert(&hooks.lanes())?;
 
-        let (began, at) = (Instant::now(), SystemTime::now());
+        let (began, at) = (Instant::now(), endpoint::now());
         let accepted = store.accept(alert).await?;
         dispatcher.wake(&accepted.lanes);
         bed::published(&mut changes, ACCOUNTS).await?;
@@ -48,7 +48,7 @@ pub async fn measure(runs: usize) -> anyhow::Result<Vec<Figure>> {
         for lane in &twin.lanes {
             shots.push(bed::shots(&store, lane, 1).await?);
         }
-        let at = SystemTime::now();
+        let at = endpoint::now();
         bed::fire(shots, &url).await?;
         floors.push(seconds_to_millis(endpoint.answered()?.latest.duration_since(at)?));
         dispatcher.stop(bed::PATIENCE).await;

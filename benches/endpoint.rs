@@ -14,6 +14,15 @@ use anyhow::Context as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+/// The machine's clock: the only one that two processes share.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "what one process saw is compared with what another one did"
+)]
+pub fn now() -> SystemTime {
+    SystemTime::now()
+}
+
 /// The argument that makes this program the endpoint.
 pub const ARGUMENT: &str = "--endpoint";
 
@@ -135,7 +144,7 @@ async fn speak(mut stream: TcpStream, counts: &Counts) -> anyhow::Result<()> {
             tokio::time::sleep(Duration::from_millis(wait)).await;
         }
         stream.write_all(ANSWER).await?;
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+        let now = now().duration_since(SystemTime::UNIX_EPOCH)?;
         counts
             .latest
             .fetch_max(u64::try_from(now.as_nanos())?, Ordering::SeqCst);

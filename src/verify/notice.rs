@@ -75,11 +75,12 @@ pub fn compose(notices: &[Notice], municipality: &Municipality, now: Timestamp) 
         text.push_str(&paragraph(notice, &municipality.time_zone));
         text.push('\n');
     }
-    text.push_str(&format!(
-        "Läget {}. Se allt: vardkase status\n{}\n",
-        words::moment(now, &municipality.time_zone),
-        municipality.name
-    ));
+    let moment = words::moment(now, &municipality.time_zone);
+    text.push_str("Läget ");
+    text.push_str(&moment);
+    text.push_str(". Se allt: vardkase status\n");
+    text.push_str(&municipality.name);
+    text.push('\n');
     Words { headline, text }
 }
 

@@ -19,7 +19,7 @@ use crate::model::{
     State,
 };
 use crate::store::{ChainReport, Changed, Entry, Record, Store, StoreError};
-use crate::vault::Vault;
+use crate::vault::{Vault, untold};
 use crate::wall::Wall;
 
 pub mod arrivals;
@@ -34,10 +34,12 @@ pub mod order;
 pub mod pictures;
 pub mod plan;
 pub mod recipients;
+pub mod renewals;
 pub mod request;
 pub mod retract;
 pub mod send;
 pub mod stage;
+pub mod switch;
 
 use request::{AccountView, ChannelView, ReloadRequest, Status, Verification};
 
@@ -93,6 +95,7 @@ pub struct App {
     /// Held from the look at what went out lately until the command is accepted, so that of two at once the second sees the
     /// first. Another node may accept meanwhile: the guard is against slips, not against two people who agree.
     guarding: tokio::sync::Mutex<()>,
+    switches: Mutex<BTreeMap<AccountId, switch::Switch>>,
     own_uid: u32,
     since: Timestamp,
 }
@@ -126,6 +129,7 @@ impl App {
             surveys: Mutex::new(BTreeMap::new()),
             lists_wanted: tokio::sync::Notify::new(),
             guarding: tokio::sync::Mutex::new(()),
+            switches: Mutex::default(),
             own_uid: rustix::process::geteuid().as_raw(),
             since,
         })
@@ -284,6 +288,9 @@ impl App {
         if let Some(secrets) = &request.secrets {
             body["secrets"] = json!(secrets);
         }
+        if let Some(change) = &request.vault {
+            body["vault"] = json!(change);
+        }
         self.record(actor, "reload", body).await?;
         result
     }
@@ -323,6 +330,30 @@ impl App {
             "secrets_removed": removed,
         });
         self.record(Actor::daemon(), "start", body).await?;
+        self.record_untold().await
+    }
+
+    /// Writes into the journal what was done with the vault while no daemon ran.
+    async fn record_untold(&self) -> Result<(), AppError> {
+        let files = self.config().vault.clone();
+        let notes = match untold::read(&files) {
+            Ok(notes) => notes,
+            Err(error) => {
+                tracing::warn!(%error, "what was done with the vault meanwhile cannot be told to the journal");
+                return Ok(());
+            }
+        };
+        if notes.is_empty() {
+            return Ok(());
+        }
+        for note in notes {
+            let body = json!({ "done_at": note.at, "note": note.id, "while_down": note.body });
+            self.record(Actor(note.actor), "vault", body).await?;
+        }
+        // Only now: told twice is better than not at all.
+        if let Err(error) = untold::clear(&files) {
+            tracing::warn!(%error, "the notes of the vault cannot be removed; they will be told again");
+        }
         Ok(())
     }
 
@@ -416,13 +447,17 @@ impl App {
             let found = surveys.get(&account.id)?;
             Some(usize::try_from(found.entries).unwrap_or(usize::MAX))
         };
-        accounts(&config, recipients, |account| {
+        let mut all = accounts(&config, recipients, |account| {
             let lane = LaneId {
                 account: account.id.clone(),
                 mode: crate::model::Mode::Live,
             };
             self.lane_plan(&lane).and_then(|plan| plan.channel.err())
-        })
+        });
+        for view in &mut all {
+            view.disabled = self.off(&view.account);
+        }
+        all
     }
 
     /// Asks accounts whether they answer, all at once; all of them if none is named. Publishes nothing. The journal says who
@@ -541,6 +576,7 @@ impl App {
             journal_head,
             waiting_for_person,
             open,
+            disabled: self.all_off(),
             broadcasts,
         })
     }
@@ -563,6 +599,7 @@ pub fn accounts(
             proof: proof(account),
             recipients: recipients(account),
             problem: problem(account),
+            disabled: None,
         })
         .collect()
 }

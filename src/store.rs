@@ -43,6 +43,7 @@ mod sql;
 mod step;
 mod summary;
 mod suppress;
+mod switches;
 mod tally;
 mod writer;
 

@@ -14,19 +14,25 @@ use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::channel::Secrets;
+use crate::channel::secrets::Fresh;
 use crate::clock::{SharedClock, Timestamp};
 use crate::config::VaultFiles;
 use crate::model::{AccountId, Reason};
 
+pub mod age;
 mod disk;
+mod escrow;
 mod format;
 mod key;
 pub mod lines;
+mod rotate;
+pub mod untold;
 
 use disk::Stamp;
 use format::Contents;
-use key::Key;
+use key::{Key, Place};
 pub use lines::{RELAY_SECRETS, parse_lines, secret_names};
+pub use rotate::Rotated;
 
 /// Longest secret, in bytes.
 const MAX_SECRET: usize = 16 * 1024;
@@ -118,6 +124,9 @@ pub struct Entry {
     pub name: String,
     /// When it was last set.
     pub updated_at: Timestamp,
+    /// When it ends, where the service said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
     /// Whether it can be opened; if not, it has to be set again.
     pub sound: bool,
 }
@@ -127,8 +136,9 @@ pub struct Entry {
 pub struct Vault(Arc<Inner>);
 
 struct Inner {
-    file: PathBuf,
-    key: Key,
+    files: VaultFiles,
+    /// The folder that systemd filled, if there is one.
+    credentials: Option<PathBuf>,
     clock: SharedClock,
     state: RwLock<State>,
 }
@@ -137,6 +147,9 @@ struct Inner {
 struct State {
     contents: Contents,
     stamp: Stamp,
+    /// The key that the file was sealed with then.
+    key: Key,
+    place: Place,
 }
 
 impl Vault {
@@ -151,7 +164,7 @@ impl Vault {
             return Err(VaultError::Exists(files.file.clone()));
         }
         let key = match Key::find(files, credentials.as_deref()) {
-            Ok(key) => key,
+            Ok((key, _)) => key,
             Err(VaultError::NoKey(_)) => Key::create(&files.key_file)?,
             Err(other) => return Err(other),
         };
@@ -170,18 +183,21 @@ impl Vault {
         clock: SharedClock,
         credentials: Option<&Path>,
     ) -> Result<Self, VaultError> {
-        let key = match Key::find(files, credentials) {
+        match Key::find(files, credentials) {
             // On a new machine neither is there; then the vault is what to make, not the key what to look for.
             Err(VaultError::NoKey(_)) if files.file.symlink_metadata().is_err() => {
                 return Err(VaultError::NoVault(files.file.clone()));
             }
-            other => other?,
-        };
+            other => drop(other?),
+        }
         disk::check_folder(disk::folder_of(&files.file))?;
-        let state = State::read(&files.file, &key)?;
+        let state = State::read(files, credentials)?;
+        if state.place == Place::Pending {
+            tracing::warn!("a rotation of the vault's key was cut off; `vardkase vault rotate` finishes it");
+        }
         Ok(Self(Arc::new(Inner {
-            file: files.file.clone(),
-            key,
+            files: files.clone(),
+            credentials: credentials.map(Path::to_owned),
             clock,
             state: RwLock::new(state),
         })))
@@ -191,10 +207,10 @@ impl Vault {
     ///
     /// Returns whether it had changed.
     pub fn refresh(&self) -> Result<bool, VaultError> {
-        if Stamp::of(&self.0.file)? == self.state().stamp {
+        if Stamp::of(&self.0.files.file)? == self.state().stamp {
             return Ok(false);
         }
-        let state = State::read(&self.0.file, &self.0.key)?;
+        let state = self.read()?;
         *self.0.state.write().unwrap_or_else(PoisonError::into_inner) = state;
         Ok(true)
     }
@@ -206,12 +222,25 @@ impl Vault {
 
     /// Keeps secrets of one owner, all of them or none. On disk when it returns.
     pub fn set(&self, owner: &AccountId, secrets: &[(String, SecretString)]) -> Result<(), VaultError> {
-        for (name, secret) in secrets {
-            fits(name, secret)?;
+        let fresh: Vec<Fresh> = secrets
+            .iter()
+            .map(|(name, secret)| Fresh::new(name.clone(), secret.clone(), None))
+            .collect();
+        self.exchange(owner, &fresh, &[])
+    }
+
+    /// Keeps secrets of one owner and forgets others of it, in one step. On disk when it returns.
+    pub fn exchange(&self, owner: &AccountId, fresh: &[Fresh], forget: &[&str]) -> Result<(), VaultError> {
+        for one in fresh {
+            fits(&one.name, &one.value)?;
         }
         self.change(|contents, key, now| {
-            for (name, secret) in secrets {
-                contents.set(key, owner.as_str(), name, secret, now)?;
+            for name in forget {
+                contents.remove(owner.as_str(), Some(name));
+            }
+            for one in fresh {
+                let (name, until) = (one.name.as_str(), one.expires_at);
+                contents.set(key, owner.as_str(), name, &one.value, until, now)?;
             }
             if contents.len() > MAX_RECORDS {
                 return Err(VaultError::Unfit(format!(
@@ -253,8 +282,8 @@ impl Vault {
     }
 
     /// The fingerprint of the key in use.
-    pub fn key_id(&self) -> &str {
-        self.0.key.id()
+    pub fn key_id(&self) -> String {
+        self.state().key.id().to_owned()
     }
 
     /// The secrets of one account or relay, for its adapter.
@@ -263,6 +292,10 @@ impl Vault {
             vault: self.clone(),
             owner: owner.clone(),
         })
+    }
+
+    fn read(&self) -> Result<State, VaultError> {
+        State::read(&self.0.files, self.0.credentials.as_deref())
     }
 
     fn state(&self) -> RwLockReadGuard<'_, State> {
@@ -274,11 +307,11 @@ impl Vault {
         &self,
         change: impl FnOnce(&mut Contents, &Key, Timestamp) -> Result<bool, VaultError>,
     ) -> Result<(), VaultError> {
-        let folder = disk::folder_of(&self.0.file);
-        let _lock = disk::lock(folder)?;
-        let mut fresh = State::read(&self.0.file, &self.0.key)?;
-        if change(&mut fresh.contents, &self.0.key, self.0.clock.now())? {
-            fresh.stamp = disk::replace(&self.0.file, fresh.contents.to_text(&self.0.key).as_bytes())?;
+        let file = &self.0.files.file;
+        let _lock = disk::lock(disk::folder_of(file))?;
+        let mut fresh = self.read()?;
+        if change(&mut fresh.contents, &fresh.key, self.0.clock.now())? {
+            fresh.stamp = disk::replace(file, fresh.contents.to_text(&fresh.key).as_bytes())?;
         }
         *self.0.state.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         Ok(())
@@ -286,13 +319,37 @@ impl Vault {
 }
 
 impl State {
-    fn read(file: &Path, key: &Key) -> Result<Self, VaultError> {
+    /// Reads the vault, with whichever of the keys at hand it was sealed with: right after a rotation systemd's credential is
+    /// still the old one, and if the rotation was cut off the new one stands beside the old.
+    fn read(files: &VaultFiles, credentials: Option<&Path>) -> Result<Self, VaultError> {
+        let path = &files.file;
+        let (key, place) = Key::find(files, credentials)?;
         let (bytes, stamp) =
-            disk::read_private(file, disk::MAX_VAULT)?.ok_or_else(|| VaultError::NoVault(file.to_owned()))?;
-        Ok(Self {
-            contents: Contents::from_bytes(file, &bytes, key)?,
-            stamp,
-        })
+            disk::read_private(path, disk::MAX_VAULT)?.ok_or_else(|| VaultError::NoVault(path.clone()))?;
+        let open = |key: Key, place: Place| -> Result<Self, VaultError> {
+            Ok(Self {
+                contents: Contents::from_bytes(path, &bytes, &key)?,
+                stamp,
+                key,
+                place,
+            })
+        };
+        match open(key, place) {
+            Err(VaultError::WrongKey {
+                path,
+                sealed_with,
+                at_hand,
+            }) => {
+                let other = Key::others(files).find(|(key, _)| key.id() == sealed_with);
+                let (key, place) = other.ok_or(VaultError::WrongKey {
+                    path,
+                    sealed_with,
+                    at_hand,
+                })?;
+                open(key, place)
+            }
+            opened => opened,
+        }
     }
 }
 
@@ -303,7 +360,7 @@ impl fmt::Debug for Vault {
             names.entry(entry.owner).or_default().push(entry.name);
         }
         f.debug_struct("Vault")
-            .field("file", &self.0.file)
+            .field("file", &self.0.files.file)
             .field("names", &names)
             .finish_non_exhaustive()
     }
@@ -368,10 +425,13 @@ impl Secrets for OwnSecrets {
     }
 
     async fn rotate(&self, name: &str, secret: SecretString) -> Result<(), Reason> {
+        self.keep(vec![Fresh::new(name, secret, None)]).await
+    }
+
+    async fn keep(&self, fresh: Vec<Fresh>) -> Result<(), Reason> {
         let vault = self.vault.clone();
         let owner = self.owner.clone();
-        let secrets = [(name.to_owned(), secret)];
-        let kept = tokio::task::spawn_blocking(move || vault.set(&owner, &secrets)).await;
+        let kept = tokio::task::spawn_blocking(move || vault.exchange(&owner, &fresh, &[])).await;
         match kept {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(Reason::new("vault", error.to_string())),
@@ -380,5 +440,11 @@ impl Secrets for OwnSecrets {
                 "the vault could not be written: the write was abandoned",
             )),
         }
+    }
+
+    fn expires_at(&self, name: &str) -> Option<Timestamp> {
+        let held = self.vault.list();
+        let own = |entry: &&Entry| entry.owner == self.owner.as_str() && entry.name == name;
+        held.iter().find(own).and_then(|entry| entry.expires_at)
     }
 }

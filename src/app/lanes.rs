@@ -9,7 +9,7 @@ use secrecy::SecretString;
 
 use super::{App, CONFIRMATION, lock};
 use crate::channel::secrets::InMemory;
-use crate::channel::{Channel, Pace, Parts, Secrets, email};
+use crate::channel::{Channel, Pace, Parts, Secrets, Transport, email};
 use crate::config::{Account, Config, Relay, RelayTls, Unproven};
 use crate::dispatch::{Accounts, LanePlan};
 use crate::model::{AccountId, LaneId, Mode, Reason};
@@ -41,7 +41,13 @@ impl App {
 
     fn account_plan(&self, config: &Config, account: &Account, mode: Mode) -> LanePlan {
         let channel = match mode {
-            Mode::Live => account.settings.open(self.parts(config, &account.id)),
+            Mode::Live => match self.off(&account.id) {
+                Some(off) => Err(off.why()),
+                None => account
+                    .settings
+                    .open(self.parts(config, &account.id))
+                    .map(|channel| self.behind_switch(&account.id, channel)),
+            },
             Mode::Drill | Mode::Test => self.open_at_wall(config, account, mode),
         };
         LanePlan {
@@ -95,16 +101,8 @@ impl App {
         names.collect()
     }
 
-    fn parts(&self, config: &Config, account: &AccountId) -> Parts {
-        Parts {
-            account: account.clone(),
-            secrets: self.vault.secrets_for(account),
-            http: self.http.clone(),
-            relays: config.relays.clone().into(),
-            relay_secrets: Arc::new(RelaySecrets(self.vault.clone())),
-            sender: config.municipality.name.clone(),
-            domain: domain(config),
-        }
+    pub(super) fn parts(&self, config: &Config, account: &AccountId) -> Parts {
+        parts(config, &self.vault, &self.http, account)
     }
 
     fn open_at_wall(
@@ -139,6 +137,19 @@ impl App {
             sender: config.municipality.name.clone(),
             domain: domain(config),
         })
+    }
+}
+
+/// What the adapter of a live account is made of.
+pub fn parts(config: &Config, vault: &Vault, http: &Transport, account: &AccountId) -> Parts {
+    Parts {
+        account: account.clone(),
+        secrets: vault.secrets_for(account),
+        http: http.clone(),
+        relays: config.relays.clone().into(),
+        relay_secrets: Arc::new(RelaySecrets(vault.clone())),
+        sender: config.municipality.name.clone(),
+        domain: domain(config),
     }
 }
 

@@ -13,6 +13,7 @@ pub(super) mod client;
 pub(super) mod container;
 pub(super) mod readback;
 pub(super) mod renewal;
+pub(super) mod sign_in;
 
 /// What the service says no with. What follows from it depends on whether something could have been made.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -27,6 +27,7 @@ use crate::model::{PictureRule, Post, Proof, Question, Reason, Receipt, SendErro
 mod little;
 mod picture;
 mod session;
+mod sign_in;
 mod verdict;
 
 use session::{Session, Sessions};
@@ -241,6 +242,10 @@ impl Settings for LinkedIn {
         version_warning(self.versions.first()?, now)
     }
 
+    fn sign_in(&self, parts: &Parts) -> Option<Box<dyn super::SignIn>> {
+        Some(Box::new(sign_in::ByMember::new(self, parts)))
+    }
+
     fn open(&self, parts: Parts) -> Result<Arc<dyn Channel>, Reason> {
         parts.secrets.require("access_token")?;
         Ok(Arc::new(Account {
@@ -412,6 +417,10 @@ impl Channel for Account {
         }
         self.introspect(&session, &mut facts).await?;
         Ok(Identity { name, facts })
+    }
+
+    async fn renew(&self, now: Timestamp) -> Result<super::Renewal, SendError> {
+        self.sessions.renew_due(now).await
     }
 }
 

@@ -9,7 +9,7 @@ use super::journal::Chain;
 use super::{
     Acceptance, Accepted, Change, Changed, Entry, Expanded, Extra, Forgotten, LaneNotes, Lease, ListDecision,
     Opened, Recall, Stage, StepMade, StoreError, accept, arrival, expand, extra, lanes, recall, restore, sql,
-    suppress, tally,
+    suppress, switches, tally,
 };
 use crate::clock::{SharedClock, Timestamp};
 use crate::failpoint;
@@ -63,6 +63,7 @@ pub(super) enum Request {
     ),
     Record(Entry, Reply<i64>),
     Suppress(Recipient, Option<Reason>, Entry, Reply<bool>),
+    Switch(AccountId, Option<String>, Entry, Reply<bool>),
     StageList(String, u64, Vec<String>, Timestamp, Reply<()>),
     Expand(Timestamp, Reply<Expanded>),
     Forget(Timestamp, Reply<Forgotten>),
@@ -100,6 +101,7 @@ impl Request {
             | Self::Release(..)
             | Self::Record(..)
             | Self::Suppress(..)
+            | Self::Switch(..)
             | Self::Ping(_)
             | Self::Close(_) => 1,
         }
@@ -388,7 +390,9 @@ fn refuse(group: Vec<Request>, error: &StoreError, answers: &mut Vec<Answer>) {
             Request::Decide(_, reply) => answer(reply, Err(error.clone())),
             Request::Finish(.., reply) => answer(reply, Err(error.clone())),
             Request::Record(_, reply) => answer(reply, Err(error.clone())),
-            Request::Suppress(.., reply) | Request::Arrival(.., reply) => answer(reply, Err(error.clone())),
+            Request::Suppress(.., reply) | Request::Switch(.., reply) | Request::Arrival(.., reply) => {
+                answer(reply, Err(error.clone()))
+            }
             Request::Close(done) => Box::new(|_| drop(done)),
         });
     }
@@ -524,6 +528,9 @@ async fn single(tx: &mut Tx<'_>, request: Request, answers: &mut Vec<Answer>) ->
         Request::Suppress(recipient, reason, entry, reply) => {
             let changed = suppress::decide(tx, &recipient, reason.as_ref(), entry).await;
             keep(reply, changed, answers)
+        }
+        Request::Switch(account, off, entry, reply) => {
+            keep(reply, switches::decide(tx, &account, off, entry).await, answers)
         }
         Request::StageList(list, first, bodies, at, reply) => {
             let staged = expand::stage(tx, &list, first, bodies, at).await;

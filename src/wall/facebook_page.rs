@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use url::Url;
 
+use super::consent::random;
 use super::mastodon::text::links;
+use super::meta_login::FacebookLogin;
 use super::sim::{Call, Simulator, page, reply};
 use super::{Posted, ShownPicture, multipart};
 use crate::channel::facebook_page::PRACTICE_PAGE;
@@ -20,6 +22,14 @@ const MAX_UTF16: usize = 63_206;
 const MAX_PHOTO: usize = 4 * 1024 * 1024;
 /// How long the same words again are a duplicate.
 const REPEAT: SignedDuration = SignedDuration::from_mins(1);
+/// What an app may ask for.
+const SCOPES: &[&str] = &[
+    "pages_show_list",
+    "pages_read_engagement",
+    "pages_manage_posts",
+    "pages_manage_engagement",
+    "public_profile",
+];
 /// Parameters that every call takes.
 const COMMON: &[&str] = &["appsecret_proof", "fields"];
 
@@ -73,6 +83,8 @@ pub struct FacebookPage {
     name: String,
     token: String,
     app_secret: String,
+    login: FacebookLogin,
+    client_id: String,
     posts: Vec<Post>,
     photos: Vec<Photo>,
 }
@@ -80,11 +92,15 @@ pub struct FacebookPage {
 impl FacebookPage {
     /// A page without posts. `name` is its name.
     pub fn new(account: &AccountId, name: &str) -> Self {
+        let (client_id, app_secret) = (random(), random());
+        let client = [client_id.clone(), app_secret.clone()];
         Self {
             account: account.clone(),
             name: name.to_owned(),
-            token: hex::encode(rand::random::<[u8; 24]>()),
-            app_secret: hex::encode(rand::random::<[u8; 16]>()),
+            token: random(),
+            app_secret,
+            login: FacebookLogin::new(client, SCOPES),
+            client_id,
             posts: Vec::new(),
             photos: Vec::new(),
         }
@@ -93,6 +109,10 @@ impl FacebookPage {
     fn route(&mut self, call: &mut Call<'_>, path: &[&str]) -> Result<Value, Refusal> {
         let parameters = parameters(call)?;
         let parameters = Parameters(&parameters);
+        let own = json!({"id": PRACTICE_PAGE, "name": self.name});
+        if let Some(answer) = self.login.route(call, path, parameters, &own) {
+            return answer;
+        }
         self.check_login(call, parameters)?;
         match (call.method, path) {
             (&Method::GET, ["me" | PRACTICE_PAGE]) => self.about(call, parameters),
@@ -122,14 +142,15 @@ impl FacebookPage {
             let text = "An access token is required to request this resource.";
             return Err(Refusal(400, 104, None, text.to_owned()));
         };
-        if token != self.token {
+        let is_live = token == self.token || self.login.page_token(Some(token)).is_some();
+        if !is_live {
             let text = "Error validating access token: The session is invalid.";
             return Err(Refusal(400, 190, Some(467), text.to_owned()));
         }
         let expected = Hmac::<Sha256>::new_from_slice(self.app_secret.as_bytes())
             .ok()
             .map(|mut mac| {
-                mac.update(self.token.as_bytes());
+                mac.update(token.as_bytes());
                 hex::encode(mac.finalize().into_bytes())
             });
         if parameters
@@ -415,7 +436,16 @@ impl Simulator for FacebookPage {
         vec![
             ("access_token".to_owned(), self.token.clone()),
             ("app_secret".to_owned(), self.app_secret.clone()),
+            ("client_id".to_owned(), self.client_id.clone()),
         ]
+    }
+
+    fn command(&mut self, what: &str, _now: Timestamp) -> bool {
+        if what == "revoke-first" {
+            self.token = random();
+            return true;
+        }
+        self.login.command(what)
     }
 
     fn answer(&mut self, mut call: Call<'_>) -> Response<Vec<u8>> {
@@ -429,6 +459,9 @@ impl Simulator for FacebookPage {
             Some((version, rest)) if version.starts_with('v') => (*version, rest),
             _ => return Refusal(400, 2500, None, "Unknown path components".to_owned()).answer(),
         };
+        if let Some(answer) = self.login.browse(&call, rest) {
+            return answer;
+        }
         let mut answer = match self.route(&mut call, rest) {
             Ok(body) => reply(200, &body),
             Err(refusal) => refusal.answer(),

@@ -8,16 +8,19 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::Posted;
+use super::consent::Person;
 use super::sim::{Call, Simulator, error, page, reply};
 use crate::clock::Timestamp;
 use crate::model::{AccountId, Mode};
 
 mod bucket;
 pub(super) mod media;
+mod oauth;
 pub(super) mod text;
 mod wire;
 
 use bucket::Bucket;
+use oauth::OAuth;
 use wire::{Refusal, before, check, fields, instance, iso, list};
 
 const MAX_CHARACTERS: usize = 500;
@@ -73,7 +76,7 @@ impl Status {
 pub struct Mastodon {
     account: AccountId,
     name: String,
-    token: String,
+    oauth: OAuth,
     statuses: Vec<Status>,
     keys: BTreeMap<String, (String, Timestamp)>,
     shelf: media::Shelf,
@@ -89,7 +92,7 @@ impl Mastodon {
         Self {
             account: account.clone(),
             name: name.to_owned(),
-            token: hex::encode(rand::random::<[u8; 24]>()),
+            oauth: OAuth::new(),
             statuses: Vec::new(),
             keys: BTreeMap::new(),
             shelf: media::Shelf::default(),
@@ -109,18 +112,39 @@ impl Mastodon {
         if let (&Method::GET, ["@kommun", id]) = (&method, path.as_slice()) {
             return page(self.find(id).map(|status| status.text.as_str()));
         }
-        match call.bearer() {
-            None => return error(401, "This method requires an authenticated user"),
-            Some(token) if token != self.token => return error(401, "The access token is invalid"),
-            Some(_) => {}
+        if let Some(answer) = self.oauth.route(call, &path) {
+            return answer;
         }
+        let token = match self.oauth.token(call) {
+            Ok(token) => token,
+            Err(why) => return error(401, why),
+        };
+        let needed = match (method.as_str(), path.as_slice()) {
+            (_, ["api", _, "media", ..]) => "write:media",
+            (_, ["api", "v1", "statuses", _, "pin" | "unpin"]) => "write:accounts",
+            ("GET", ["api", "v1", "statuses", ..] | ["api", "v1", "accounts", "1", "statuses"]) => {
+                "read:statuses"
+            }
+            (_, ["api", "v1", "statuses", ..]) => "write:statuses",
+            _ => "read:accounts",
+        };
+        if path.get(2) != Some(&"apps") && !token.may(needed) {
+            return error(403, "This action is outside the authorized scopes");
+        }
+        if token.person == Person::Other {
+            return match path.as_slice() {
+                ["api", "v1", "accounts", "verify_credentials"] => reply(200, &somebody(call.base)),
+                _ => error(403, "This action is not allowed"),
+            };
+        }
+        let scopes = token.scopes.clone();
         match (&method, path.as_slice()) {
             (&Method::GET, ["api", "v1", "accounts", "verify_credentials"]) => {
                 reply(200, &self.account(call.base))
             }
             (&Method::GET, ["api", "v1", "apps", "verify_credentials"]) => reply(
                 200,
-                &json!({"name": "vardkase", "website": null, "scopes": ["read", "write:statuses", "write:media", "write:accounts"]}),
+                &json!({"name": "vardkase", "website": null, "scopes": scopes}),
             ),
             (&Method::GET, ["api", "v1", "accounts", "1", "statuses"]) => self.list(call),
             (&Method::POST, ["api", "v1", "statuses"]) => self.create(call),
@@ -441,9 +465,21 @@ impl Mastodon {
     }
 }
 
+/// Who agreed with another account than the municipality's.
+fn somebody(base: &str) -> Value {
+    json!({
+        "id": "2", "username": "anna", "acct": "anna", "display_name": "Anna", "locked": false, "bot": false, "note": "",
+        "url": format!("{base}/@anna"), "followers_count": 12, "statuses_count": 0, "last_status_at": null, "fields": [],
+    })
+}
+
 impl Simulator for Mastodon {
     fn secrets(&self) -> Vec<(String, String)> {
-        vec![("access_token".to_owned(), self.token.clone())]
+        vec![("access_token".to_owned(), self.oauth.first())]
+    }
+
+    fn command(&mut self, what: &str, _now: Timestamp) -> bool {
+        self.oauth.command(what)
     }
 
     fn answer(&mut self, mut call: Call<'_>) -> Response<Vec<u8>> {

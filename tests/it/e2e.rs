@@ -2,6 +2,7 @@
 
 mod alert;
 mod command;
+mod connect;
 mod correct;
 mod door;
 mod guard;

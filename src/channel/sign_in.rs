@@ -117,7 +117,7 @@ pub fn where_by_hand(kind: &str) -> &'static str {
         }
         "threads" => "threads.net, as the account: Settings → Account → Website permissions → remove the app",
         "x" => {
-            "x.com, as the account: Settings → Security → Apps and sessions → Connected apps → revoke; or developer.x.com: \
+            "x.com, as the account: Settings → Security → Apps and sessions → Connected apps → revoke; or console.x.com: \
                 the app → Keys and tokens → Revoke"
         }
         "mastodon" => {

@@ -2,6 +2,8 @@
 //! (<https://age-encryption.org/v1>). What is sealed here opens with the `age` program on any machine, without Vårdkase;
 //! that is the point of it. The primitives are those of libraries; here is only how the format puts them together.
 
+use std::fmt::Write as _;
+
 use aws_lc_rs::agreement::{PrivateKey, UnparsedPublicKey, X25519, agree};
 use aws_lc_rs::error::Unspecified;
 use base64::Engine as _;
@@ -125,15 +127,13 @@ pub fn seal(plain: &[u8], recipients: &[Recipient]) -> Result<String, AgeError> 
             wrapping_key(&ephemeral, &recipient.0, &share, &recipient.0).map_err(|_| AgeError::Recipient)?;
         let body = cipher(&wrapping).encrypt(&Nonce::default(), file_key.as_slice());
         let body = body.map_err(|_| AgeError::Damaged)?;
-        header.push_str(&format!(
-            "-> X25519 {}\n{}\n",
-            STANDARD_NO_PAD.encode(share),
-            STANDARD_NO_PAD.encode(body)
-        ));
+        let (share, body) = (STANDARD_NO_PAD.encode(share), STANDARD_NO_PAD.encode(body));
+        // Writing to a string cannot fail.
+        let _infallible = write!(header, "-> X25519 {share}\n{body}\n");
     }
     header.push_str("---");
     let mac = header_mac(file_key.as_slice(), &header).finalize().into_bytes();
-    header.push_str(&format!(" {}\n", STANDARD_NO_PAD.encode(mac)));
+    let _infallible = writeln!(header, " {}", STANDARD_NO_PAD.encode(mac));
     let nonce = random::<NONCE>()?;
     let cipher = cipher(&derive(file_key.as_slice(), &nonce, b"payload"));
     let mut sealed = header.into_bytes();

@@ -33,9 +33,19 @@ struct Escrow {
 struct Sealed {
     owner: String,
     name: String,
-    value: Zeroizing<String>,
+    #[serde(serialize_with = "expose", deserialize_with = "enclose")]
+    value: SecretString,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires_at: Option<Timestamp>,
+}
+
+/// On its way into what is sealed, and nowhere else.
+fn expose<S: serde::Serializer>(value: &SecretString, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(value.expose_secret())
+}
+
+fn enclose<'de, D: serde::Deserializer<'de>>(from: D) -> Result<SecretString, D::Error> {
+    String::deserialize(from).map(SecretString::from)
 }
 
 fn unfit(path: &Path, error: AgeError) -> VaultError {
@@ -76,7 +86,7 @@ impl Vault {
             .map(|(entry, secret)| Sealed {
                 owner: entry.owner,
                 name: entry.name,
-                value: Zeroizing::new(secret.expose_secret().to_owned()),
+                value: secret.clone(),
                 expires_at: entry.expires_at,
             })
             .collect();
@@ -117,9 +127,8 @@ impl Vault {
         // All of it is looked at before anything is made.
         let mut secrets = Vec::new();
         for one in held.secrets {
-            let secret = SecretString::from(one.value.as_str());
-            fits(&one.name, &secret)?;
-            secrets.push((one.owner, one.name, secret, one.expires_at));
+            fits(&one.name, &one.value)?;
+            secrets.push((one.owner, one.name, one.value, one.expires_at));
         }
         let vault = Self::init(files, clock)?;
         let count = secrets.len();

@@ -117,7 +117,7 @@ impl Desk {
             opened: call.now,
             given: None,
         });
-        html(200, page)
+        html(200, &page)
     }
 
     /// Takes the page's form.
@@ -130,7 +130,7 @@ impl Desk {
         };
         let known = ["ticket", "decision", "person", "scope"];
         if form.iter().any(|(key, _)| !known.contains(&key.as_str())) {
-            return html(400, "<p>Okänt fält.</p>".to_owned());
+            return html(400, "<p>Okänt fält.</p>");
         }
         let ticket = field("ticket").unwrap_or_default();
         let visit = self
@@ -138,12 +138,12 @@ impl Desk {
             .iter_mut()
             .find(|visit| visit.ticket == ticket && visit.given.is_none());
         let Some(visit) = visit.filter(|visit| call.now.duration_since(visit.opened) < PAGE_LIFE) else {
-            return html(400, "<p>Sidan är för gammal. Börja om.</p>".to_owned());
+            return html(400, "<p>Sidan är för gammal. Börja om.</p>");
         };
         let person = match field("person") {
             Some("konto") => Person::Account,
             Some("annan") => Person::Other,
-            _ => return html(400, "<p>Välj som vem du är inloggad.</p>".to_owned()),
+            _ => return html(400, "<p>Välj som vem du är inloggad.</p>"),
         };
         if field("decision") != Some("ja") {
             let said_no = [
@@ -168,7 +168,7 @@ impl Desk {
             used: false,
         });
         if visit.asked.back == SHOWN {
-            return html(200, format!("<p>Din kod är:</p><p><code>{code}</code></p>"));
+            return html(200, &format!("<p>Din kod är:</p><p><code>{code}</code></p>"));
         }
         send_back(&visit.asked, &[("code", &code)])
     }
@@ -254,7 +254,7 @@ pub(super) fn may_go(back: &str) -> bool {
 
 /// A page that says no before anybody was asked.
 pub(super) fn refuse(why: &str) -> Response<Vec<u8>> {
-    html(400, format!("<p>{}</p>", escape(why)))
+    html(400, &format!("<p>{}</p>", escape(why)))
 }
 
 fn send_back(asked: &Asked, answer: &[(&str, &str)]) -> Response<Vec<u8>> {
@@ -262,13 +262,13 @@ fn send_back(asked: &Asked, answer: &[(&str, &str)]) -> Response<Vec<u8>> {
         return refuse("no address to go back to");
     };
     if asked.back == SHOWN {
-        return html(200, "<p>Du sa nej.</p>".to_owned());
+        return html(200, "<p>Du sa nej.</p>");
     }
     to.query_pairs_mut().extend_pairs(answer);
     if let Some(state) = &asked.state {
         to.query_pairs_mut().append_pair("state", state);
     }
-    let mut response = html(303, String::new());
+    let mut response = html(303, "");
     if let Ok(to) = HeaderValue::from_str(to.as_str()) {
         response.headers_mut().insert("location", to);
     }
@@ -297,7 +297,7 @@ fn page(service: &str, asked: &Asked, ticket: &str, to: &str) -> String {
     )
 }
 
-fn html(status: u16, body: String) -> Response<Vec<u8>> {
+fn html(status: u16, body: &str) -> Response<Vec<u8>> {
     let page = format!(
         "<!doctype html><html lang=\"sv\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
          <title>Övningsväggen</title></head><body><main>{body}</main></body></html>\n"

@@ -91,7 +91,7 @@ impl Tokens {
             "expire-codes" => self.desk.expire(),
             "expire-tokens" => self.held.iter_mut().for_each(|held| held.expires = Some(now)),
             "revoke-tokens" => self.held.clear(),
-            "revoke-first" => drop(self.held.remove(0)),
+            "revoke-first" if !self.held.is_empty() => drop(self.held.remove(0)),
             _ => return false,
         }
         true

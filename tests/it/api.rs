@@ -278,6 +278,16 @@ async fn what_the_daemon_answers_is_what_the_document_describes() {
         None,
     )
     .await;
+    for (what, body) in [
+        ("disable", json!({ "reason": "misstänkt kapning" })),
+        ("enable", json!({})),
+    ] {
+        let route = format!("/api/v1/accounts/{{id}}/{what}");
+        let path = format!("/api/v1/accounts/radio/{what}");
+        ask("post", &route, path, Some(body)).await;
+        ask("get", "/api/v1/accounts", "/api/v1/accounts".to_owned(), None).await;
+        ask("get", "/api/v1/status", "/api/v1/status".to_owned(), None).await;
+    }
     for (method, route, body) in [
         ("get", "/api/v1/broadcasts", None),
         ("get", "/api/v1/accounts", None),
@@ -299,6 +309,7 @@ async fn what_the_daemon_answers_is_what_the_document_describes() {
         ),
         ("post", "/api/v1/reload", None),
         ("post", "/api/v1/verifications", Some(json!({}))),
+        ("post", "/api/v1/renewals", Some(json!({}))),
         (
             "post",
             "/api/v1/backup",

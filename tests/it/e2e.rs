@@ -18,3 +18,4 @@ mod retract;
 mod terminal;
 mod time;
 mod trouble;
+mod vault;

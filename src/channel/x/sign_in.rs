@@ -94,7 +94,7 @@ impl SignIn for ByNumber {
         let lacking = needed.into_iter().filter(|name| self.secrets.get(name).is_none());
         (
             lacking.collect(),
-            "\"API Key and Secret\" of the app at developer.x.com, whose settings must allow \"Read and write\"",
+            "\"API Key and Secret\" of the app at console.x.com, whose settings must allow \"Read and write\"",
         )
     }
 

@@ -60,7 +60,7 @@ fn what_another_program_sealed_is_opened_by_either_key() {
 fn what_is_sealed_is_opened_by_either_key_whatever_its_length() {
     let recipients = [ONE_PUBLIC.parse().unwrap(), OTHER_PUBLIC.parse().unwrap()];
     for length in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK, 3 * CHUNK + 17] {
-        let plain: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
+        let plain: Vec<u8> = (0..length).map(|n| u8::try_from(n % 251).unwrap()).collect();
         let sealed = seal(&plain, &recipients).unwrap();
         assert!(sealed.starts_with(BEGIN) && sealed.ends_with("-----\n"));
         for secret in [ONE, OTHER] {

@@ -493,7 +493,7 @@ async fn without_the_apps_id_it_is_said_where_that_is_found() {
         ("facebook-page", "client_id", "developers.facebook.com"),
         ("threads", "client_id", "developers.facebook.com"),
         ("linkedin", "client_secret", "developer.linkedin.com"),
-        ("x", "consumer_key", "developer.x.com"),
+        ("x", "consumer_key", "console.x.com"),
     ] {
         let world = world(channel, "").await;
         world
@@ -530,4 +530,179 @@ async fn an_app_whose_secret_is_wrong_is_told_apart_from_an_old_code() {
         .ended(0);
     let said = connect(&world, &[]).ended(1).await;
     assert!(said.stderr.contains("[app-refused]"), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_token_is_taken_back_at_the_service_and_forgotten() {
+    let world = world("mastodon", "").await;
+    let _daemon = world.start().await;
+    // Made by hand: only a person can.
+    let said = world.cli(&["credentials", "revoke", "konto"]).await.ended(1);
+    assert!(said.stderr.contains("Authorized apps"), "{said:?}");
+    assert!(secret(&world, "access_token").is_some());
+    connects(&world, "@kommun", "it has no end").await;
+    let said = world.cli(&["credentials", "revoke", "konto"]).await.ended(0);
+    assert!(said.stdout.contains("credentials connect konto"), "{said:?}");
+    assert_eq!(secret(&world, "access_token"), None);
+    let journal = world.get("/api/v1/journal").await.to_string();
+    assert!(journal.contains(r#"\"change\":\"revoked\""#), "{journal}");
+    let verified = world.cli(&["verify", "--account", "konto"]).await.ended(3);
+    assert!(verified.stdout.contains("UNREACHABLE"), "{verified:?}");
+}
+
+#[tokio::test]
+async fn on_linkedin_too_and_elsewhere_it_is_said_where_a_person_does_it() {
+    let page = world("linkedin", "").await;
+    page.cli(&["credentials", "revoke", "konto"]).await.ended(0);
+    assert_eq!(secret(&page, "access_token"), None);
+    for (channel, place) in [
+        ("telegram", "@BotFather"),
+        ("facebook-page", "Business integrations"),
+    ] {
+        let world = world(channel, "").await;
+        let said = world.cli(&["credentials", "revoke", "konto"]).await.ended(1);
+        assert!(
+            said.stderr.contains(place) && said.stderr.contains("[by-hand]"),
+            "{said:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_does_not_take_a_token_back_leaves_it_in_the_vault() {
+    let world = world("linkedin", "").await;
+    world.fault(
+        "konto",
+        vardkase::wall::How::Answer {
+            status: 503,
+            headers: Vec::new(),
+            body: None,
+        },
+        1,
+    );
+    let before = vault_file(&world);
+    world.cli(&["credentials", "revoke", "konto"]).await.ended(1);
+    assert_eq!(vault_file(&world), before);
+}
+
+/// How often the account's tokens were renewed.
+fn renewals(world: &World) -> usize {
+    let seen = world.wall.seen();
+    seen.iter()
+        .filter(|seen| seen.path.contains("accessToken") || seen.path.contains("refresh_access_token"))
+        .count()
+}
+
+#[tokio::test]
+async fn however_many_ask_at_once_a_token_is_renewed_once_and_is_on_disk() {
+    for (channel, account) in [
+        ("linkedin", Account::new("konto", "linkedin")),
+        ("threads", Account::new("konto", "threads")),
+        (
+            "instagram",
+            Account::new("konto", "instagram").with("login = \"instagram\""),
+        ),
+    ] {
+        let world = World::open(Plan::of(vec![account])).await;
+        let daemon = world.start().await;
+        let old = secret(&world, "access_token").unwrap();
+        let body = serde_json::json!({ "accounts": ["konto"] });
+        let asked = (0..50).map(|_| world.ask("POST", "/api/v1/renewals", Some(&body), None));
+        let answers = futures::future::join_all(asked).await;
+        let outcomes: Vec<String> = answers
+            .into_iter()
+            .map(|answer| answer.unwrap().1[0]["outcome"].as_str().unwrap().to_owned())
+            .collect();
+        let done = outcomes.iter().filter(|outcome| *outcome == "renewed").count();
+        assert_eq!((done, renewals(&world)), (1, 1), "{channel}: {outcomes:?}");
+        assert!(
+            outcomes
+                .iter()
+                .all(|outcome| outcome == "renewed" || outcome == "not-yet"),
+            "{outcomes:?}"
+        );
+        let new = secret(&world, "access_token").unwrap();
+        assert_ne!(new, old, "{channel}");
+        is_listed_with_its_end(&world).await;
+        // It is the new one that is used, also after a restart.
+        daemon.kill9().await;
+        let _again = world.start().await;
+        world.cli(&["verify", "--account", "konto"]).await.ended(0);
+        assert_eq!(renewals(&world), 1, "{channel}");
+        let said = world.cli(&["credentials", "renew", "konto"]).await.ended(0);
+        assert!(said.stdout.contains("not-yet  due "), "{said:?}");
+        let journal = world.get("/api/v1/journal").await.to_string();
+        assert!(
+            journal.contains(r#"\"outcome\":\"renewed\""#) && !journal.contains(&new),
+            "{journal}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_kill_between_a_renewal_and_its_commit_is_told_as_sign_in_again() {
+    let world = world("linkedin", "").await;
+    happens(&world, "rotate-refresh");
+    let env = [("VARDKASE_FAILPOINT", "refresh-commit.before")];
+    let mut daemon = world.spawn_with(&world.config, &[], &env);
+    world.ready(&mut daemon).await;
+    world.cli(&["credentials", "renew", "konto"]).await;
+    assert_eq!(daemon.ended(crate::support::PATIENCE).await, None);
+    let _again = world.start().await;
+    let said = world.cli(&["verify", "--account", "konto"]).await.ended(3);
+    assert!(
+        said.stdout.contains("vardkase credentials connect konto"),
+        "{said:?}"
+    );
+    assert!(said.stdout.contains("Logga in kontot på nytt"), "{said:?}");
+    let (ended, report) = world.send(&["--to", "konto"]).await;
+    assert_eq!(ended, 3);
+    assert!(report.to_string().contains("re-authorise"), "{report:#}");
+    // And so it is mended.
+    connects(&world, "Nässjö kommun", "it holds until").await;
+    world.cli(&["verify", "--account", "konto"]).await.ended(0);
+}
+
+#[tokio::test]
+async fn a_kill_after_the_commit_loses_nothing() {
+    for channel in ["linkedin", "threads"] {
+        let world = world(channel, "").await;
+        let env = [("VARDKASE_FAILPOINT", "refresh-commit.after")];
+        let mut daemon = world.spawn_with(&world.config, &[], &env);
+        world.ready(&mut daemon).await;
+        world.cli(&["credentials", "renew", "konto"]).await;
+        assert_eq!(daemon.ended(crate::support::PATIENCE).await, None);
+        let _again = world.start().await;
+        world.cli(&["verify", "--account", "konto"]).await.ended(0);
+        assert_eq!(renewals(&world), 1);
+    }
+}
+
+#[tokio::test]
+async fn where_the_old_token_lives_on_a_kill_before_the_commit_does_no_harm() {
+    let world = world("threads", "").await;
+    let env = [("VARDKASE_FAILPOINT", "refresh-commit.before")];
+    let mut daemon = world.spawn_with(&world.config, &[], &env);
+    world.ready(&mut daemon).await;
+    world.cli(&["credentials", "renew", "konto"]).await;
+    assert_eq!(daemon.ended(crate::support::PATIENCE).await, None);
+    let _again = world.start().await;
+    world.cli(&["verify", "--account", "konto"]).await.ended(0);
+}
+
+#[tokio::test]
+async fn a_token_that_ended_on_linkedin_is_renewed_in_the_middle_of_a_broadcast() {
+    let world = world("linkedin", "").await;
+    let _daemon = world.start().await;
+    happens(&world, "expire-tokens");
+    let (ended, report) = world.send(&["--to", "konto"]).await;
+    assert_eq!(ended, 0, "{report:#}");
+    assert_eq!(renewals(&world), 1);
+    happens(&world, "expire-consent");
+    let said = world.cli(&["verify", "--account", "konto"]).await.ended(3);
+    assert!(
+        said.stdout
+            .contains("sign in anew: vardkase credentials connect konto"),
+        "{said:?}"
+    );
 }

@@ -206,7 +206,7 @@ fn refusal(answer: &Answer, service: &str) -> Reason {
     let (code, subcode) = (said["code"].as_i64(), said["error_subcode"].as_i64());
     let is_stale = word == Some("invalid_grant")
         // Expired, used, not for this address: subcodes of the Graph API's OAuth dialog.
-        || (code == Some(100) && matches!(subcode, Some(36_007 | 36_009 | 36_008)))
+        || (code == Some(100) && matches!(subcode, Some(36_007..=36_009)))
         || (word.is_none() && body["error_type"] == "OAuthException" && body["code"] == 400);
     if is_stale {
         let text = format!(

@@ -176,7 +176,7 @@ fn show(args: &Args, account: &Account, address: &Url, through: &Return) -> Resu
             humantime::format_duration(args.wait)
         ),
         Return::Person => {
-            outln!("then type the code that is shown, or paste the address that the browser ended at:")
+            outln!("then type the code that is shown, or paste the address that the browser ended at:");
         }
     }
     Ok(())

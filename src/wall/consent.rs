@@ -216,11 +216,11 @@ impl Desk {
 pub(super) fn parameters<'c>(
     call: &'c Call<'_>,
     known: &[&str],
-) -> Result<BTreeMap<&'c str, &'c str>, Response<Vec<u8>>> {
+) -> Result<BTreeMap<&'c str, &'c str>, String> {
     let mut found = BTreeMap::new();
     for (name, value) in &call.query {
         if !known.contains(&name.as_str()) || found.insert(name.as_str(), value.as_str()).is_some() {
-            return Err(refuse(&format!("unknown or repeated parameter {name}")));
+            return Err(format!("unknown or repeated parameter {name}"));
         }
     }
     Ok(found)

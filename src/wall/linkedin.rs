@@ -525,7 +525,7 @@ impl Simulator for LinkedIn {
             (&Method::GET, ["oauth", "v2", "authorization"]) => {
                 return match asked(&call, &self.client[0], SCOPES, ' ') {
                     Ok(asked) => self.desk.open("LinkedIn", asked, &call),
-                    Err(refusal) => refusal,
+                    Err(why) => super::consent::refuse(&why),
                 };
             }
             (&Method::POST, ["oauth", "v2", "authorization"]) => return self.desk.decide(&call),

@@ -122,7 +122,7 @@ impl Tokens {
             (&Method::GET, ["oauth", "authorize"]) => {
                 Some(match asked(call, &self.client[0], self.service.scopes, ',') {
                     Ok(asked) => self.desk.open(self.service.name, asked, call),
-                    Err(refusal) => refusal,
+                    Err(why) => super::consent::refuse(&why),
                 })
             }
             (&Method::POST, ["oauth", "authorize"]) => Some(self.desk.decide(call)),

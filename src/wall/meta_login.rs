@@ -78,13 +78,15 @@ impl FacebookLogin {
     /// What a browser sees; `None` if it asks for something else.
     pub fn browse(&mut self, call: &Call<'_>, path: &[&str]) -> Option<Response<Vec<u8>>> {
         match (call.method, path) {
-            (&Method::GET, ["dialog", "oauth"]) => Some(self.ask(call).unwrap_or_else(|refusal| refusal)),
+            (&Method::GET, ["dialog", "oauth"]) => {
+                Some(self.ask(call).unwrap_or_else(|why| consent::refuse(&why)))
+            }
             (&Method::POST, ["dialog", "oauth"]) => Some(self.desk.decide(call)),
             _ => None,
         }
     }
 
-    fn ask(&mut self, call: &Call<'_>) -> Result<Response<Vec<u8>>, Response<Vec<u8>>> {
+    fn ask(&mut self, call: &Call<'_>) -> Result<Response<Vec<u8>>, String> {
         let asked = asked(call, &self.client[0], self.known, ',')?;
         Ok(self.desk.open("Facebook", asked, call))
     }
@@ -243,38 +245,27 @@ impl FacebookLogin {
 }
 
 /// What a browser brought from an app, if that is in order.
-pub(super) fn asked(
-    call: &Call<'_>,
-    client: &str,
-    known: &[&str],
-    between: char,
-) -> Result<Asked, Response<Vec<u8>>> {
+pub(super) fn asked(call: &Call<'_>, client: &str, known: &[&str], between: char) -> Result<Asked, String> {
     let given = consent::parameters(
         call,
         &["client_id", "redirect_uri", "response_type", "scope", "state"],
     )?;
     let field = |name: &str| given.get(name).copied().unwrap_or_default();
     if field("client_id") != client {
-        return Err(consent::refuse(
-            "Invalid App ID: the provided app ID does not look like a valid app ID.",
-        ));
+        return Err("Invalid App ID: the provided app ID does not look like a valid app ID.".to_owned());
     }
     if !may_go(field("redirect_uri")) {
-        return Err(consent::refuse(
-            "Can't load URL: the domain of this URL isn't included in the app's domains.",
-        ));
+        return Err("Can't load URL: the domain of this URL isn't included in the app's domains.".to_owned());
     }
     if field("response_type") != "code" {
-        return Err(consent::refuse("Unsupported response type."));
+        return Err("Unsupported response type.".to_owned());
     }
     if field("state").is_empty() {
-        return Err(consent::refuse(
-            "The practice wall lets no app begin without a state.",
-        ));
+        return Err("The practice wall lets no app begin without a state.".to_owned());
     }
     let scopes: Vec<String> = field("scope").split(between).map(str::to_owned).collect();
     if let Some(unknown) = scopes.iter().find(|scope| !known.contains(&scope.as_str())) {
-        return Err(consent::refuse(&format!("Invalid Scopes: {unknown}")));
+        return Err(format!("Invalid Scopes: {unknown}"));
     }
     Ok(Asked {
         client: client.to_owned(),

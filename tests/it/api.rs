@@ -278,15 +278,17 @@ async fn what_the_daemon_answers_is_what_the_document_describes() {
         None,
     )
     .await;
-    for (what, body) in [
-        ("disable", json!({ "reason": "misstänkt kapning" })),
-        ("enable", json!({})),
+    for (route, body) in [
+        (
+            "/api/v1/accounts/{id}/disable",
+            json!({ "reason": "misstänkt kapning" }),
+        ),
+        ("/api/v1/accounts/{id}/enable", json!({})),
     ] {
-        let route = format!("/api/v1/accounts/{{id}}/{what}");
-        let path = format!("/api/v1/accounts/radio/{what}");
-        ask("post", &route, path, Some(body)).await;
-        ask("get", "/api/v1/accounts", "/api/v1/accounts".to_owned(), None).await;
-        ask("get", "/api/v1/status", "/api/v1/status".to_owned(), None).await;
+        ask("post", route, route.replace("{id}", "radio"), Some(body)).await;
+        for route in ["/api/v1/accounts", "/api/v1/status"] {
+            ask("get", route, route.to_owned(), None).await;
+        }
     }
     for (method, route, body) in [
         ("get", "/api/v1/broadcasts", None),

@@ -129,7 +129,9 @@ impl OAuth {
                 )
             }
             (&Method::POST, ["api", "v1", "apps"]) => self.register(call),
-            (&Method::GET, ["oauth", "authorize"]) => self.ask(call).unwrap_or_else(|refusal| refusal),
+            (&Method::GET, ["oauth", "authorize"]) => {
+                self.ask(call).unwrap_or_else(|why| consent::refuse(&why))
+            }
             (&Method::POST, ["oauth", "authorize"]) => self.desk.decide(call),
             (&Method::POST, ["oauth", "token"]) => self.exchange(call),
             (&Method::POST, ["oauth", "revoke"]) => self.revoke(call),
@@ -177,7 +179,7 @@ impl OAuth {
         reply(200, &answer)
     }
 
-    fn ask(&mut self, call: &Call<'_>) -> Result<Response<Vec<u8>>, Response<Vec<u8>>> {
+    fn ask(&mut self, call: &Call<'_>) -> Result<Response<Vec<u8>>, String> {
         let known = [
             "response_type",
             "client_id",
@@ -191,7 +193,7 @@ impl OAuth {
         ];
         let asked = parameters(call, &known)?;
         let field = |name: &str| asked.get(name).copied().unwrap_or_default();
-        let no = |why: &str| Err(consent::refuse(why));
+        let no = |why: &str| Err(why.to_owned());
         let Some(app) = self.apps.iter().find(|app| app.id == field("client_id")) else {
             return no("Client authentication failed due to unknown client");
         };

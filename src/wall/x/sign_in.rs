@@ -33,7 +33,9 @@ impl SignIns {
         let path: Vec<&str> = call.path.trim_matches('/').split('/').collect();
         Some(match (call.method, path.as_slice()) {
             (&Method::POST, ["oauth", "request_token"]) => self.begin(keys, call).unwrap_or_else(no),
-            (&Method::GET, ["oauth", "authorize"]) => self.ask(call).unwrap_or_else(|refusal| refusal),
+            (&Method::GET, ["oauth", "authorize"]) => {
+                self.ask(call).unwrap_or_else(|why| consent::refuse(&why))
+            }
             (&Method::POST, ["oauth", "authorize"]) => self.desk.decide(call),
             (&Method::POST, ["oauth", "access_token"]) => self.exchange(keys, call).unwrap_or_else(no),
             _ => return None,
@@ -54,13 +56,14 @@ impl SignIns {
         ]))
     }
 
-    fn ask(&mut self, call: &Call<'_>) -> Result<Response<Vec<u8>>, Response<Vec<u8>>> {
+    fn ask(&mut self, call: &Call<'_>) -> Result<Response<Vec<u8>>, String> {
         let given = consent::parameters(call, &["oauth_token", "force_login", "screen_name"])?;
         let token = given.get("oauth_token").copied().unwrap_or_default();
         if !self.asked.contains_key(token) {
-            return Err(consent::refuse(
-                "The request token for this page is invalid. It may have already been used, or expired.",
-            ));
+            return Err(
+                "The request token for this page is invalid. It may have already been used, or expired."
+                    .to_owned(),
+            );
         }
         let asked = Asked {
             client: token.to_owned(),

@@ -242,7 +242,7 @@ async fn a_disabled_account_publishes_nothing_and_what_waits_goes_to_people() {
         "mottagare-01",
         vardkase::wall::How::Answer {
             status: 503,
-            headers: vec![("retry-after".to_owned(), "3600".to_owned())],
+            headers: vec![("retry-after".to_owned(), "8".to_owned())],
             body: None,
         },
         0,

@@ -252,8 +252,8 @@ impl Talk {
     pub async fn address(&mut self) -> Option<String> {
         loop {
             let line = self.line().await?;
-            if let Some(at) = line.find("http").filter(|_| line.starts_with("  http")) {
-                return Some(line[at..].trim().to_owned());
+            if line.starts_with("  http") {
+                return Some(line.trim().to_owned());
             }
         }
     }

@@ -15,10 +15,11 @@ use crate::clock::{SharedClock, Timestamp};
 use crate::config::{Account, Config, Database, Problems};
 use crate::dispatch::{Dispatcher, LanePlan};
 use crate::model::{
-    Actor, AlertId, Broadcast, BroadcastId, BroadcastReport, DeliveryId, LaneId, Proof, Reason, State,
+    AccountId, Actor, AlertId, Broadcast, BroadcastId, BroadcastReport, DeliveryId, LaneId, Proof, Reason,
+    State,
 };
 use crate::store::{ChainReport, Changed, Entry, Record, Store, StoreError};
-use crate::vault::Vault;
+use crate::vault::{Vault, untold};
 use crate::wall::Wall;
 
 pub mod arrivals;
@@ -36,10 +37,12 @@ pub mod pictures;
 pub mod plan;
 pub mod recipients;
 pub mod register;
+pub mod renewals;
 pub mod request;
 pub mod retract;
 pub mod send;
 pub mod stage;
+pub mod switch;
 pub mod verification;
 
 use request::{AccountView, ChannelView, NotReady, ReloadRequest, Status};
@@ -103,6 +106,7 @@ pub struct App {
     /// Why nobody outside hears that we live.
     heartbeat_trouble: Mutex<Option<crate::model::Sign>>,
     drills: drills::Desk,
+    switches: Mutex<BTreeMap<AccountId, switch::Switch>>,
     own_uid: u32,
     since: Timestamp,
 }
@@ -139,6 +143,7 @@ impl App {
             notices_wanted: tokio::sync::Notify::new(),
             heartbeat_trouble: Mutex::new(None),
             drills: drills::Desk::default(),
+            switches: Mutex::default(),
             own_uid: rustix::process::geteuid().as_raw(),
             since,
         })
@@ -379,6 +384,9 @@ impl App {
         if let Some(secrets) = &request.secrets {
             body["secrets"] = json!(secrets);
         }
+        if let Some(change) = &request.vault {
+            body["vault"] = json!(change);
+        }
         self.record(actor, "reload", body).await?;
         result
     }
@@ -430,6 +438,30 @@ impl App {
             "secrets_removed": removed,
         });
         self.record(Actor::daemon(), "start", body).await?;
+        self.record_untold().await
+    }
+
+    /// Writes into the journal what was done with the vault while no daemon ran.
+    async fn record_untold(&self) -> Result<(), AppError> {
+        let files = self.config().vault.clone();
+        let notes = match untold::read(&files) {
+            Ok(notes) => notes,
+            Err(error) => {
+                tracing::warn!(%error, "what was done with the vault meanwhile cannot be told to the journal");
+                return Ok(());
+            }
+        };
+        if notes.is_empty() {
+            return Ok(());
+        }
+        for note in notes {
+            let body = json!({ "done_at": note.at, "note": note.id, "while_down": note.body });
+            self.record(Actor(note.actor), "vault", body).await?;
+        }
+        // Only now: told twice is better than not at all.
+        if let Err(error) = untold::clear(&files) {
+            tracing::warn!(%error, "the notes of the vault cannot be removed; they will be told again");
+        }
         Ok(())
     }
 
@@ -525,13 +557,17 @@ impl App {
             let found = surveys.get(&account.id)?;
             Some(usize::try_from(found.entries).unwrap_or(usize::MAX))
         };
-        accounts(&config, recipients, |account| {
+        let mut all = accounts(&config, recipients, |account| {
             let lane = LaneId {
                 account: account.id.clone(),
                 mode: crate::model::Mode::Live,
             };
             self.lane_plan(&lane).and_then(|plan| plan.channel.err())
-        })
+        });
+        for view in &mut all {
+            view.disabled = self.off(&view.account);
+        }
+        all
     }
 
     /// Journal records after a number.
@@ -584,6 +620,7 @@ impl App {
             waiting_for_person,
             open,
             register: self.register_status().await?,
+            disabled: self.all_off(),
             broadcasts,
             drills: self.drills().await?,
         })
@@ -607,6 +644,7 @@ pub fn accounts(
             proof: proof(account),
             recipients: recipients(account),
             problem: problem(account),
+            disabled: None,
         })
         .collect()
 }

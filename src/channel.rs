@@ -45,6 +45,7 @@ pub(crate) mod public_folder;
 mod quota;
 pub mod secrets;
 pub mod shown;
+pub mod sign_in;
 pub mod slack;
 pub mod sms_46elks;
 pub mod teams;
@@ -63,6 +64,7 @@ pub mod x;
 pub use crate::model::{Identity, Latest, Profile, Rights};
 pub use secrets::Secrets;
 pub use shown::{Caveat, Shown};
+pub use sign_in::SignIn;
 pub use transport::Transport;
 
 /// Every channel that we speak: a file, its `mod` line, a row here.
@@ -255,6 +257,11 @@ pub trait Settings: fmt::Debug + Send + Sync {
         None
     }
 
+    /// How a person signs the account in at its service; `None` where the credentials are made by hand.
+    fn sign_in(&self, _parts: &Parts) -> Option<Box<dyn SignIn>> {
+        None
+    }
+
     /// Makes the adapter.
     ///
     /// # Errors
@@ -387,6 +394,31 @@ pub trait Channel: Send + Sync + fmt::Debug {
             "this channel has no place that the public cannot see",
         )))
     }
+
+    /// Renews the credential if that is due at `now`, long before it ends. A renewed one is on disk before it is used, and
+    /// however many ask at once, it is renewed once.
+    async fn renew(&self, _now: Timestamp) -> Result<Renewal, SendError> {
+        Ok(Renewal::Never)
+    }
+}
+
+/// What became of a credential when it was looked whether it has to be renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewal {
+    /// The service has no renewal, or the vault lacks what it takes.
+    Never,
+    /// It is not due.
+    NotYet {
+        /// When it is.
+        due_at: Option<Timestamp>,
+        /// When the credential ends.
+        expires_at: Option<Timestamp>,
+    },
+    /// It was renewed.
+    Done {
+        /// When the new one ends.
+        expires_at: Option<Timestamp>,
+    },
 }
 
 /// What a message backstage came to.

@@ -19,6 +19,7 @@ pub mod attest;
 pub mod backup;
 pub mod check;
 pub mod client;
+pub mod connect;
 pub mod correct;
 pub mod credentials;
 pub mod demo;
@@ -33,6 +34,7 @@ pub mod send;
 pub mod serve;
 pub mod status;
 pub mod table;
+pub mod vault;
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,6 +154,9 @@ pub enum Command {
     /// Keep the vault: secrets go in by standard input and never come out.
     #[command(subcommand)]
     Credentials(credentials::Command),
+    /// The vault as a whole: a new key, a sealed copy for the safe, and a vault of such a copy.
+    #[command(subcommand)]
+    Vault(vault::Command),
     /// Show who gets nothing more and why; leave someone out, or take them in again.
     #[command(subcommand)]
     Recipients(recipients::Command),
@@ -185,6 +190,7 @@ pub async fn run(cli: Cli) -> Outcome {
         Command::Attest(args) => attest::run(&config, args).await,
         Command::Channels(args) => accounts::channels(&args),
         Command::Credentials(command) => credentials::run(&config, command).await,
+        Command::Vault(command) => vault::run(&config, command).await,
         Command::Recipients(command) => recipients::run(&config, command).await,
         Command::Backup(args) => backup::run(&config, &args).await,
         Command::Completions { shell } => {

@@ -25,6 +25,11 @@ pub const NAMES: &[&str] = &[
     "response-read.after",
     "outcome-commit.before",
     "outcome-commit.after",
+    "vault-rotate.key-made",
+    "vault-rotate.sealed",
+    "vault-rotate.done",
+    "refresh-commit.before",
+    "refresh-commit.after",
 ];
 
 static ARMED: OnceLock<Option<(String, u64)>> = OnceLock::new();

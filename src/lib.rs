@@ -16,6 +16,7 @@ pub mod clock;
 pub mod compose;
 pub mod config;
 pub mod confirm;
+pub mod connect;
 pub mod demo;
 pub mod dispatch;
 pub mod drill;

@@ -26,7 +26,7 @@ use crate::vault::Vault;
 use crate::wall::Wall;
 
 /// Longest time to reach a service.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long open connections of our own API may take to end.
 const FRONT_GRACE: Duration = Duration::from_secs(2);
 /// How long the last record, and the store, may take to be written out: a start after that does what is left.
@@ -154,6 +154,11 @@ async fn open(config: Config, clock: SharedClock, mut options: Options) -> anyho
         order.await;
         Ok(())
     });
+    let switches = Arc::clone(&app).watch_switches(fronts.clone());
+    spawn(&tasks, &options.stop, async move {
+        switches.await;
+        Ok(())
+    });
     let lists = Arc::clone(&app).watch_lists(fronts.clone());
     spawn(&tasks, &options.stop, async move {
         lists.await;
@@ -226,6 +231,7 @@ async fn begin(
     };
     let socket = config.daemon.socket.clone();
     let app = App::new(config, store, vault, clock, http, wall);
+    app.load_switches().await?;
     app.record_start(&data_dir.node).await?;
     let listener = http::bind_socket(&socket)
         .map_err(|error| anyhow::anyhow!("the socket {} cannot be opened: {error}", socket.display()))?;

@@ -47,6 +47,7 @@ mod stand_in;
 mod step;
 mod summary;
 mod suppress;
+mod switches;
 mod tally;
 mod writer;
 

@@ -14,19 +14,25 @@ use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::channel::Secrets;
+use crate::channel::secrets::Fresh;
 use crate::clock::{SharedClock, Timestamp};
 use crate::config::VaultFiles;
 use crate::model::{AccountId, Reason};
 
+pub mod age;
 mod disk;
+mod escrow;
 mod format;
 mod key;
 pub mod lines;
+mod rotate;
+pub mod untold;
 
 use disk::Stamp;
 use format::Contents;
-use key::Key;
+use key::{Key, Place};
 pub use lines::{RELAY_SECRETS, parse_lines, secret_names};
+pub use rotate::Rotated;
 
 /// Longest secret, in bytes.
 const MAX_SECRET: usize = 16 * 1024;
@@ -121,6 +127,9 @@ pub struct Entry {
     pub name: String,
     /// When it was last set.
     pub updated_at: Timestamp,
+    /// When it ends, where the service said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
     /// Whether it can be opened; if not, it has to be set again.
     pub sound: bool,
 }
@@ -131,6 +140,7 @@ pub struct Vault(Arc<Inner>);
 
 struct Inner {
     files: VaultFiles,
+    /// The folder that systemd filled, if there is one.
     credentials: Option<PathBuf>,
     clock: SharedClock,
     /// Why it could not be opened, if it could not.
@@ -139,9 +149,11 @@ struct Inner {
 
 /// What was last read, with which key, and how the file looked then.
 struct State {
-    key: Arc<Key>,
     contents: Contents,
     stamp: Stamp,
+    /// The key that the file was sealed with then.
+    key: Key,
+    place: Place,
 }
 
 impl Vault {
@@ -156,7 +168,7 @@ impl Vault {
             return Err(VaultError::Exists(files.file.clone()));
         }
         let key = match Key::find(files, credentials.as_deref()) {
-            Ok(key) => key,
+            Ok((key, _)) => key,
             Err(VaultError::NoKey(_)) => Key::create(&files.key_file)?,
             Err(other) => return Err(other),
         };
@@ -174,9 +186,11 @@ impl Vault {
     /// Returns why it is not open, if it is not; [`Self::problem`] tells it later on.
     pub fn open_or_closed(files: &VaultFiles, clock: SharedClock) -> (Self, Option<VaultError>) {
         let credentials = credentials_directory();
-        let state = State::open(files, credentials.as_deref());
-        let (state, problem) = match state {
-            Ok(state) => (Ok(state), None),
+        let (state, problem) = match State::open(files, credentials.as_deref()) {
+            Ok(state) => {
+                state.warn();
+                (Ok(state), None)
+            }
             Err(error) => (Err(error.to_string()), Some(error)),
         };
         let vault = Self(Arc::new(Inner {
@@ -194,11 +208,13 @@ impl Vault {
         clock: SharedClock,
         credentials: Option<&Path>,
     ) -> Result<Self, VaultError> {
+        let state = State::open(files, credentials)?;
+        state.warn();
         Ok(Self(Arc::new(Inner {
             files: files.clone(),
             credentials: credentials.map(Path::to_owned),
             clock,
-            state: RwLock::new(Ok(State::open(files, credentials)?)),
+            state: RwLock::new(Ok(state)),
         })))
     }
 
@@ -207,16 +223,13 @@ impl Vault {
     ///
     /// Returns whether it had changed.
     pub fn refresh(&self) -> Result<bool, VaultError> {
-        let known = self
-            .state()
-            .as_ref()
-            .ok()
-            .map(|state| (Arc::clone(&state.key), state.stamp));
-        let fresh = match known {
-            Some((_, stamp)) if Stamp::of(&self.0.files.file)? == stamp => return Ok(false),
-            Some((key, _)) => State::read(&self.0.files.file, key),
-            None => State::open(&self.0.files, self.0.credentials.as_deref()),
-        };
+        let known = self.state().as_ref().ok().map(|state| state.stamp);
+        if let Some(stamp) = known
+            && Stamp::of(&self.0.files.file)? == stamp
+        {
+            return Ok(false);
+        }
+        let fresh = self.read();
         let mut state = self.0.state.write().unwrap_or_else(PoisonError::into_inner);
         match fresh {
             Ok(fresh) => *state = Ok(fresh),
@@ -235,7 +248,7 @@ impl Vault {
     /// # Errors
     /// Why not.
     pub fn check(&self) -> Result<(), VaultError> {
-        State::open(&self.0.files, self.0.credentials.as_deref()).map(drop)
+        self.read().map(drop)
     }
 
     /// Why the vault could not be opened, if it could not.
@@ -253,12 +266,25 @@ impl Vault {
 
     /// Keeps secrets of one owner, all of them or none. On disk when it returns.
     pub fn set(&self, owner: &AccountId, secrets: &[(String, SecretString)]) -> Result<(), VaultError> {
-        for (name, secret) in secrets {
-            fits(name, secret)?;
+        let fresh: Vec<Fresh> = secrets
+            .iter()
+            .map(|(name, secret)| Fresh::new(name.clone(), secret.clone(), None))
+            .collect();
+        self.exchange(owner, &fresh, &[])
+    }
+
+    /// Keeps secrets of one owner and forgets others of it, in one step. On disk when it returns.
+    pub fn exchange(&self, owner: &AccountId, fresh: &[Fresh], forget: &[&str]) -> Result<(), VaultError> {
+        for one in fresh {
+            fits(&one.name, &one.value)?;
         }
         self.change(|contents, key, now| {
-            for (name, secret) in secrets {
-                contents.set(key, owner.as_str(), name, secret, now)?;
+            for name in forget {
+                contents.remove(owner.as_str(), Some(name));
+            }
+            for one in fresh {
+                let (name, until) = (one.name.as_str(), one.expires_at);
+                contents.set(key, owner.as_str(), name, &one.value, until, now)?;
             }
             if contents.len() > MAX_RECORDS {
                 return Err(VaultError::Unfit(format!(
@@ -316,6 +342,10 @@ impl Vault {
         })
     }
 
+    fn read(&self) -> Result<State, VaultError> {
+        State::open(&self.0.files, self.0.credentials.as_deref())
+    }
+
     fn state(&self) -> RwLockReadGuard<'_, Result<State, String>> {
         self.0.state.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -326,15 +356,11 @@ impl Vault {
         change: impl FnOnce(&mut Contents, &Key, Timestamp) -> Result<bool, VaultError>,
     ) -> Result<(), VaultError> {
         let file = &self.0.files.file;
-        let folder = disk::folder_of(file);
-        let _lock = disk::lock(folder)?;
-        let key = match &*self.state() {
-            Ok(state) => Arc::clone(&state.key),
-            Err(problem) => return Err(VaultError::Closed(problem.clone())),
-        };
-        let mut fresh = State::read(file, Arc::clone(&key))?;
-        if change(&mut fresh.contents, &key, self.0.clock.now())? {
-            fresh.stamp = disk::replace(file, fresh.contents.to_text(&key).as_bytes())?;
+        let _lock = disk::lock(disk::folder_of(file))?;
+        // One that was closed when it was last tried may open by now; if not, this says why.
+        let mut fresh = self.read()?;
+        if change(&mut fresh.contents, &fresh.key, self.0.clock.now())? {
+            fresh.stamp = disk::replace(file, fresh.contents.to_text(&fresh.key).as_bytes())?;
         }
         *self.0.state.write().unwrap_or_else(PoisonError::into_inner) = Ok(fresh);
         Ok(())
@@ -342,26 +368,50 @@ impl Vault {
 }
 
 impl State {
+    /// Reads the vault, with whichever of the keys at hand it was sealed with: right after a rotation systemd's credential is
+    /// still the old one, and if the rotation was cut off the new one stands beside the old.
     fn open(files: &VaultFiles, credentials: Option<&Path>) -> Result<Self, VaultError> {
-        let key = match Key::find(files, credentials) {
+        let path = &files.file;
+        let (key, place) = match Key::find(files, credentials) {
             // On a new machine neither is there; then the vault is what to make, not the key what to look for.
-            Err(VaultError::NoKey(_)) if files.file.symlink_metadata().is_err() => {
-                return Err(VaultError::NoVault(files.file.clone()));
+            Err(VaultError::NoKey(_)) if path.symlink_metadata().is_err() => {
+                return Err(VaultError::NoVault(path.clone()));
             }
             other => other?,
         };
-        disk::check_folder(disk::folder_of(&files.file))?;
-        Self::read(&files.file, Arc::new(key))
+        disk::check_folder(disk::folder_of(path))?;
+        let (bytes, stamp) =
+            disk::read_private(path, disk::MAX_VAULT)?.ok_or_else(|| VaultError::NoVault(path.clone()))?;
+        let open = |key: Key, place: Place| -> Result<Self, VaultError> {
+            Ok(Self {
+                contents: Contents::from_bytes(path, &bytes, &key)?,
+                stamp,
+                key,
+                place,
+            })
+        };
+        match open(key, place) {
+            Err(VaultError::WrongKey {
+                path,
+                sealed_with,
+                at_hand,
+            }) => {
+                let other = Key::others(files).find(|(key, _)| key.id() == sealed_with);
+                let (key, place) = other.ok_or(VaultError::WrongKey {
+                    path,
+                    sealed_with,
+                    at_hand,
+                })?;
+                open(key, place)
+            }
+            opened => opened,
+        }
     }
 
-    fn read(file: &Path, key: Arc<Key>) -> Result<Self, VaultError> {
-        let (bytes, stamp) =
-            disk::read_private(file, disk::MAX_VAULT)?.ok_or_else(|| VaultError::NoVault(file.to_owned()))?;
-        Ok(Self {
-            contents: Contents::from_bytes(file, &bytes, &key)?,
-            stamp,
-            key,
-        })
+    fn warn(&self) {
+        if self.place == Place::Pending {
+            tracing::warn!("a rotation of the vault's key was cut off; `vardkase vault rotate` finishes it");
+        }
     }
 }
 
@@ -454,10 +504,13 @@ impl Secrets for OwnSecrets {
     }
 
     async fn rotate(&self, name: &str, secret: SecretString) -> Result<(), Reason> {
+        self.keep(vec![Fresh::new(name, secret, None)]).await
+    }
+
+    async fn keep(&self, fresh: Vec<Fresh>) -> Result<(), Reason> {
         let vault = self.vault.clone();
         let owner = self.owner.clone();
-        let secrets = [(name.to_owned(), secret)];
-        let kept = tokio::task::spawn_blocking(move || vault.set(&owner, &secrets)).await;
+        let kept = tokio::task::spawn_blocking(move || vault.exchange(&owner, &fresh, &[])).await;
         match kept {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(Reason::new("vault", error.to_string())),
@@ -466,5 +519,11 @@ impl Secrets for OwnSecrets {
                 "the vault could not be written: the write was abandoned",
             )),
         }
+    }
+
+    fn expires_at(&self, name: &str) -> Option<Timestamp> {
+        let held = self.vault.list();
+        let own = |entry: &&Entry| entry.owner == self.owner.as_str() && entry.name == name;
+        held.iter().find(own).and_then(|entry| entry.expires_at)
     }
 }

@@ -48,6 +48,8 @@ pub fn judge(asked: &Asked<'_>, answer: Result<Identity, SendError>) -> Observat
             signs.extend(signs_of(asked, &identity));
             Some(identity)
         }
+        // It was not asked: the switch is all that there is to say.
+        Err(_) if asked.disabled.is_some() => None,
         Err(error) => {
             signs.push(failure(asked, &error));
             None

@@ -17,6 +17,7 @@ use crate::clock::{SharedClock, Timestamp};
 use crate::model::{AccountId, Mode};
 
 pub(crate) mod bluesky;
+mod consent;
 mod control;
 mod discord;
 mod facebook_page;
@@ -30,6 +31,7 @@ mod mastodon;
 mod matrix;
 mod mattermost;
 mod meta;
+mod meta_login;
 mod mime;
 mod misbehave;
 mod multipart;
@@ -320,6 +322,14 @@ impl Wall {
     /// itself belong to the account `smtp`, mode live: the mail's account is not known yet.
     pub fn fault(&self, mode: Mode, account: &AccountId, fault: Fault) {
         self.shared.fault(mode, account, fault);
+    }
+
+    /// Lets something happen at the service of an account that nobody asked for over its API: a token ends, a person loses
+    /// the role. Returns whether the service knows of such a thing.
+    pub fn command(&self, mode: Mode, account: &AccountId, what: &str) -> bool {
+        let now = self.shared.clock.now();
+        let site = self.shared.find(mode, account.as_str());
+        site.is_some_and(|site| site.command(what, now))
     }
 
     /// Ends all misbehaviour of an account.

@@ -1,14 +1,11 @@
 //! What is told from outside: a service calls, or a reader who wants no more mail. The account's adapter reads what it says
 //! and whether it is proved; the store keeps what is new.
 
-use std::sync::Arc;
-
 use serde_json::json;
 
 use super::App;
-use crate::channel::{Call, Channel, Heard};
-use crate::dispatch::LanePlan;
-use crate::model::{AccountId, Actor, BroadcastReport, LaneId, Mode, Reason};
+use crate::channel::{Call, Heard};
+use crate::model::{AccountId, Actor, BroadcastReport, Mode, Reason};
 use crate::store::{Entry, StoreError};
 
 /// Why a call was not taken. Whoever calls is told no more than that.
@@ -28,7 +25,7 @@ impl App {
     /// # Errors
     /// See [`Untaken`]. After a fault of the store some of it may have been kept; a repeat is harmless.
     pub async fn heard(&self, account: &AccountId, call: &Call<'_>) -> Result<Option<String>, Untaken> {
-        let channel = self.live(account).map_err(Untaken::Refused)?;
+        let channel = self.listener(account).map_err(Untaken::Refused)?;
         let arrivals = match channel.hear(call).map_err(Untaken::Refused)? {
             Heard::Echo(text) => return Ok(Some(text)),
             Heard::Arrivals(arrivals) => arrivals,
@@ -56,7 +53,7 @@ impl App {
     /// # Errors
     /// The token is not one that we made for this account.
     pub fn may_leave(&self, account: &AccountId, token: &str) -> Result<(), Reason> {
-        self.live(account)?.leaver(token).map(|_| ())
+        self.listener(account)?.leaver(token).map(|_| ())
     }
 
     /// Leaves a reader out of the account's later broadcasts, by the token of a mail that they got. Repeating it is
@@ -66,7 +63,7 @@ impl App {
     /// See [`Untaken`].
     pub async fn leave(&self, account: &AccountId, token: &str) -> Result<(), Untaken> {
         let recipient = self
-            .live(account)
+            .listener(account)
             .and_then(|channel| channel.leaver(token))
             .map_err(Untaken::Refused)?;
         let reason = Reason::new("unsubscribed", "left the list by the link in a mail");
@@ -84,18 +81,6 @@ impl App {
         Ok(())
     }
 
-    /// The adapter that really sends: nobody outside hears of an exercise.
-    fn live(&self, account: &AccountId) -> Result<Arc<dyn Channel>, Reason> {
-        let lane = LaneId {
-            account: account.clone(),
-            mode: Mode::Live,
-        };
-        match self.lane_plan(&lane) {
-            None => Err(Reason::new("no-account", "there is no such account")),
-            Some(LanePlan { channel, .. }) => channel,
-        }
-    }
-
     /// Makes a report say also of the accounts that nothing was reported of yet, though it will be.
     pub(super) fn expect_arrivals(&self, report: &mut BroadcastReport) {
         if report.mode != Mode::Live {
@@ -109,7 +94,7 @@ impl App {
             .collect::<std::collections::BTreeSet<_>>()
         {
             if !report.arrivals.contains_key(&account)
-                && self.live(&account).is_ok_and(|channel| channel.hears())
+                && self.listener(&account).is_ok_and(|channel| channel.hears())
             {
                 report.arrivals.insert(account, crate::model::Arrivals::default());
             }

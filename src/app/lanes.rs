@@ -10,7 +10,7 @@ use secrecy::SecretString;
 
 use super::{App, CONFIRMATION, lock};
 use crate::channel::secrets::InMemory;
-use crate::channel::{Backstage, Channel, Pace, Parts, Secrets, email};
+use crate::channel::{Backstage, Channel, Pace, Parts, Secrets, Transport, email};
 use crate::config::{Account, Config, Relay, RelayTls, Unproven};
 use crate::dispatch::{Accounts, LanePlan};
 use crate::model::{AccountId, Injection, LaneId, Live, Mode, Post, Practice, Reason, SendError, Side};
@@ -43,10 +43,13 @@ impl App {
     fn account_plan(&self, config: &Config, account: &Account, lane: &LaneId) -> LanePlan {
         let side = lane.side();
         let (channel, credentials) = match side {
-            Side::Live(live) => (
-                account.settings.open(self.parts(live, config, &account.id)),
-                self.held_by(&account.id),
-            ),
+            Side::Live(live) => {
+                let channel = match self.off(&account.id) {
+                    Some(off) => Err(off.why()),
+                    None => self.open_live(live, config, account),
+                };
+                (channel, self.held_by(&account.id))
+            }
             Side::Practice(practice) => (self.open_at_wall(config, account, practice), Arc::default()),
         };
         LanePlan {
@@ -56,6 +59,27 @@ impl App {
             attempt_timeout: attempt_timeout(config, account),
             credentials,
             channel,
+        }
+    }
+
+    fn open_live(&self, live: Live, config: &Config, account: &Account) -> Result<Arc<dyn Channel>, Reason> {
+        let channel = account.settings.open(self.parts(live, config, &account.id))?;
+        Ok(self.behind_switch(&account.id, channel))
+    }
+
+    /// The adapter that really sends, of an account that may be off: it hears and lets readers leave then, and sends nothing.
+    pub(super) fn listener(&self, account: &AccountId) -> Result<Arc<dyn Channel>, Reason> {
+        let lane = LaneId {
+            account: account.clone(),
+            mode: Mode::Live,
+        };
+        let config = self.config();
+        match (self.lane_plan(&lane), config.accounts.get(account), lane.side()) {
+            (Some(_), Some(account), Side::Live(live)) if self.off(&account.id).is_some() => {
+                self.open_live(live, &config, account)
+            }
+            (Some(plan), ..) => plan.channel,
+            (None, ..) => Err(Reason::new("no-account", "there is no such account")),
         }
     }
 
@@ -117,23 +141,12 @@ impl App {
 
     /// What an account is made of, its own secrets included.
     fn parts(&self, _leave: Live, config: &Config, account: &AccountId) -> Parts {
-        Parts {
-            secrets: self.vault.secrets_for(account),
-            ..self.letterhead(config, account)
-        }
+        parts(config, &self.vault, &self.http, account)
     }
 
     /// What a mail by the real relays is made of. No account's secrets are in it.
     fn letterhead(&self, config: &Config, account: &AccountId) -> Parts {
-        Parts {
-            account: account.clone(),
-            secrets: Arc::new(InMemory::default()),
-            http: self.http.clone(),
-            relays: config.relays.clone().into(),
-            relay_secrets: Arc::new(RelaySecrets(self.vault.clone())),
-            sender: config.municipality.name.clone(),
-            domain: domain(config),
-        }
+        letterhead(config, &self.vault, &self.http, account)
     }
 
     fn open_at_wall(
@@ -207,6 +220,27 @@ impl Unseen {
                 format!("no answer within {limit:?}; look at the account whether anything was left there"),
             ))),
         }
+    }
+}
+
+/// What the adapter of a live account is made of, its own secrets included. The daemon comes here with a [`Live`] only;
+/// besides it, the command by which a person signs an account in.
+pub fn parts(config: &Config, vault: &Vault, http: &Transport, account: &AccountId) -> Parts {
+    Parts {
+        secrets: vault.secrets_for(account),
+        ..letterhead(config, vault, http, account)
+    }
+}
+
+fn letterhead(config: &Config, vault: &Vault, http: &Transport, account: &AccountId) -> Parts {
+    Parts {
+        account: account.clone(),
+        secrets: Arc::new(InMemory::default()),
+        http: http.clone(),
+        relays: config.relays.clone().into(),
+        relay_secrets: Arc::new(RelaySecrets(vault.clone())),
+        sender: config.municipality.name.clone(),
+        domain: domain(config),
     }
 }
 

@@ -222,6 +222,36 @@ pub struct ReloadRequest {
     /// The secrets that were changed in the vault, for the journal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secrets: Option<SecretsChange>,
+    /// What was done with the vault as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault: Option<VaultChange>,
+}
+
+/// What was done with the vault as a whole; never a value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum VaultChange {
+    /// It has a new key.
+    Rotated {
+        /// Fingerprint of the key before.
+        before: String,
+        /// Fingerprint of the key now.
+        now: String,
+    },
+    /// A sealed copy was written for the safe.
+    Escrowed {
+        /// The public keys of those who can open it.
+        to: Vec<String>,
+        /// How many secrets are in it.
+        secrets: usize,
+    },
+    /// It was made of a sealed copy.
+    Restored {
+        /// The public key that belongs to the one that opened it.
+        by: String,
+        /// How many secrets were in it.
+        secrets: usize,
+    },
 }
 
 /// Which secrets somebody changed; never a value.
@@ -244,6 +274,10 @@ pub enum Changed {
     Set,
     /// They were forgotten.
     Removed,
+    /// A person signed the account in, and the service gave them.
+    Connected,
+    /// They were taken back at the service, and forgotten.
+    Revoked,
 }
 
 /// Take published posts away. The body of `POST /api/v1/broadcasts/{id}/retract`.
@@ -373,6 +407,55 @@ pub struct AccountView {
     pub recipients: Option<usize>,
     /// Whether the adapter can be opened with the secrets at hand; if not, why.
     pub problem: Option<Reason>,
+    /// Who has switched it off, if somebody has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disabled: Option<Off>,
+}
+
+/// Switch an account off, or on again. The body of `POST /api/v1/accounts/{id}/disable` and `…/enable`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SwitchRequest {
+    /// Why; needed to switch it off.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// What stands on the switch of an account that is off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Off {
+    /// Since when.
+    pub at: Timestamp,
+    /// Who did it.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// How an account's switch stands now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Switched {
+    /// The account.
+    pub account: AccountId,
+    /// What stands on it, if it is off.
+    pub disabled: Option<Off>,
+    /// Whether it stood otherwise before.
+    pub changed: bool,
+}
+
+/// What became of an account's credential when it was looked whether it has to be renewed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Renewed {
+    /// The account.
+    pub account: AccountId,
+    /// `renewed`; `not-yet`; `never` where the service has no renewal; `failed`.
+    pub outcome: String,
+    /// When it is due.
+    pub due_at: Option<Timestamp>,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+    /// Why it failed.
+    pub error: Option<Reason>,
 }
 
 /// Leave a recipient out, or take it in again. The body of `POST /api/v1/recipients/suppress` and `…/restore`.
@@ -498,6 +581,9 @@ pub struct Status {
     /// What is to be done about the register of accounts.
     #[serde(default)]
     pub register: super::register::RegisterStatus,
+    /// Accounts that a person has switched off.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub disabled: BTreeMap<AccountId, Off>,
     /// The latest broadcasts, newest first, with their deliveries.
     pub broadcasts: Vec<BroadcastReport>,
     /// The drills: when each is due next, and how its last run went.

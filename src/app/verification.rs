@@ -214,6 +214,7 @@ impl App {
         let observation = match look {
             Look::Reach | Look::Backstage | Look::Event => {
                 let answer = self.ask(account).await;
+                let off = self.off(&account.id);
                 let mut observation = verify::judge(
                     &Asked {
                         subject,
@@ -223,7 +224,7 @@ impl App {
                             .and_then(|one| one.observation.identity.as_ref())
                             .filter(|_| !accept),
                         quota: self.opened(account).and_then(|channel| channel.quota()),
-                        disabled: None,
+                        disabled: off.as_ref().map(|off| off.reason.as_str()),
                         now: self.now(),
                     },
                     answer,

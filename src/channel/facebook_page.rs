@@ -12,6 +12,7 @@ use reqwest::Method;
 use serde_json::Value;
 use url::Url;
 
+use super::graph::sign_in::{ByFacebook, Wanted};
 use super::graph::{self, Fault};
 use super::patience::{Patience, Search};
 use super::transport::{Effect, Transport};
@@ -54,17 +55,19 @@ pub static KIND: Kind = Kind {
         backstage: true,
     },
     secrets: {
+        const fn secret(name: &'static str, required: bool) -> SecretName {
+            SecretName {
+                name,
+                required,
+                internal: false,
+            }
+        }
         const SECRETS: &[SecretName] = &[
-            SecretName {
-                name: "access_token",
-                required: true,
-                internal: false,
-            },
-            SecretName {
-                name: "app_secret",
-                required: false,
-                internal: false,
-            },
+            secret("access_token", true),
+            secret("app_secret", false),
+            // Of the app by which a person signs the page in; the second one is the app secret once more.
+            secret("client_id", false),
+            secret("client_secret", false),
         ];
         SECRETS
     },
@@ -115,6 +118,7 @@ fn read(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
         );
     }
     let base_url = section.address("base_url", false);
+    let login_url = section.address("login_url", false);
     let settle_wait = section.duration("settle_wait").unwrap_or(DEFAULT_SETTLE_WAIT);
     if section.is_broken() {
         return None;
@@ -124,6 +128,10 @@ fn read(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
         base_url: match base_url {
             Some(url) => url,
             None => Url::parse("https://graph.facebook.com").ok()?,
+        },
+        login_url: match login_url {
+            Some(url) => url,
+            None => Url::parse("https://www.facebook.com").ok()?,
         },
         version,
         settle_wait,
@@ -145,6 +153,8 @@ fn is_version(text: &str) -> bool {
 struct FacebookPage {
     page_id: String,
     base_url: Url,
+    /// Where a person signs the page in.
+    login_url: Url,
     version: String,
     settle_wait: Duration,
 }
@@ -166,6 +176,7 @@ impl Settings for FacebookPage {
         Box::new(Self {
             page_id: PRACTICE_PAGE.to_owned(),
             base_url: site.base.clone(),
+            login_url: site.base.clone(),
             settle_wait: self.settle_wait.min(WALL_SETTLE_WAIT),
             ..self.clone()
         })
@@ -174,8 +185,20 @@ impl Settings for FacebookPage {
     fn addresses(&self) -> Vec<(&'static str, String)> {
         vec![
             ("base_url", self.base_url.to_string()),
+            ("login_url", self.login_url.to_string()),
             ("page_id", self.page_id.clone()),
         ]
+    }
+
+    fn sign_in(&self, parts: &Parts) -> Option<Box<dyn super::SignIn>> {
+        let wanted = Wanted::Page(self.page_id.clone());
+        Some(Box::new(ByFacebook::new(
+            &self.login_url,
+            &self.base_url,
+            &self.version,
+            wanted,
+            parts,
+        )))
     }
 
     fn open(&self, parts: Parts) -> Result<Arc<dyn Channel>, Reason> {

@@ -13,6 +13,7 @@ pub(super) mod client;
 pub(super) mod container;
 pub(super) mod readback;
 pub(super) mod renewal;
+pub(super) mod sign_in;
 pub(super) mod token;
 
 /// What the service says no with. What follows from it depends on whether something could have been made.

@@ -18,6 +18,7 @@ use super::graph::client::{Graph, Trouble, brief, no_sense, trouble};
 use super::graph::container::{Draft, Exchange, Form, Out, Pauses, Picture as Pictured, is_nameless};
 use super::graph::readback::{self, Look};
 use super::graph::renewal;
+use super::graph::sign_in::{ByFacebook, ByItself, Own, Wanted};
 use super::patience::{Patience, Search};
 use super::public_folder::PublicFolder;
 use super::shown::words_with;
@@ -69,6 +70,17 @@ pub static KIND: Kind = Kind {
                 name: renewal::STATE,
                 required: false,
                 internal: true,
+            },
+            // Of the app by which a person signs the account in; the second one is the app secret once more.
+            SecretName {
+                name: "client_id",
+                required: false,
+                internal: false,
+            },
+            SecretName {
+                name: "client_secret",
+                required: false,
+                internal: false,
             },
         ];
         SECRETS
@@ -153,6 +165,7 @@ fn read(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
         );
     }
     let base_url = section.address("base_url", false);
+    let login_url = section.address("login_url", false);
     let public = PublicFolder::read(section, true);
     let settle_wait = section.duration("settle_wait").unwrap_or(DEFAULT_SETTLE_WAIT);
     let colour = "a colour such as \"#00467f\"";
@@ -178,9 +191,17 @@ fn read(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
     if section.is_broken() {
         return None;
     }
-    let host = match login {
-        Login::Facebook => "https://graph.facebook.com",
-        Login::Instagram => "https://graph.instagram.com",
+    let (host, page, codes) = match login {
+        Login::Facebook => (
+            "https://graph.facebook.com",
+            "https://www.facebook.com",
+            "https://graph.facebook.com",
+        ),
+        Login::Instagram => (
+            "https://graph.instagram.com",
+            "https://www.instagram.com",
+            "https://api.instagram.com",
+        ),
     };
     Some(Box::new(Instagram {
         user_id: user_id?,
@@ -188,6 +209,14 @@ fn read(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
         base_url: match base_url {
             Some(url) => url,
             None => Url::parse(host).ok()?,
+        },
+        codes_url: match &login_url {
+            Some(url) => url.clone(),
+            None => Url::parse(codes).ok()?,
+        },
+        login_url: match login_url {
+            Some(url) => url,
+            None => Url::parse(page).ok()?,
         },
         version,
         public: public?,
@@ -204,6 +233,9 @@ struct Instagram {
     user_id: String,
     login: Login,
     base_url: Url,
+    /// Where a person signs the account in, and where the code that comes of it is exchanged.
+    login_url: Url,
+    codes_url: Url,
     version: String,
     public: PublicFolder,
     look: card::Look,
@@ -226,6 +258,8 @@ impl Settings for Instagram {
         Box::new(Self {
             user_id: PRACTICE_USER.to_owned(),
             base_url: site.base.clone(),
+            login_url: site.base.clone(),
+            codes_url: site.base.clone(),
             public: PublicFolder::at_wall(site),
             settle_wait: self.settle_wait.min(WALL_SETTLE_WAIT),
             pauses: Pauses::WALL,
@@ -236,6 +270,7 @@ impl Settings for Instagram {
     fn addresses(&self) -> Vec<(&'static str, String)> {
         let mut all = vec![
             ("base_url", self.base_url.to_string()),
+            ("login_url", self.login_url.to_string()),
             ("user_id", self.user_id.clone()),
         ];
         all.extend(self.public.addresses());
@@ -271,10 +306,33 @@ impl Settings for Instagram {
         Some(PICTURE)
     }
 
+    fn sign_in(&self, parts: &Parts) -> Option<Box<dyn super::SignIn>> {
+        const OWN: Own = Own {
+            service: "Instagram",
+            scopes: &["instagram_business_basic", "instagram_business_content_publish"],
+            needed: "instagram_business_content_publish",
+            grant: "ig_exchange_token",
+            number: "user_id",
+            tells: false,
+        };
+        let (login, base, version) = (&self.login_url, &self.base_url, self.version.as_str());
+        Some(match self.login {
+            Login::Facebook => {
+                let wanted = Wanted::Instagram(self.user_id.clone());
+                Box::new(ByFacebook::new(login, base, version, wanted, parts))
+            }
+            Login::Instagram => {
+                let at = [login, &self.codes_url, base];
+                Box::new(ByItself::new(OWN, at, version, &self.user_id, parts))
+            }
+        })
+    }
+
     fn open(&self, parts: Parts) -> Result<Arc<dyn Channel>, Reason> {
         parts.secrets.require("access_token")?;
         Ok(Arc::new(Account {
-            graph: Graph::new(self.base_url.clone(), self.version.clone(), &parts),
+            graph: Graph::new(self.base_url.clone(), self.version.clone(), &parts)
+                .proving(self.login == Login::Facebook),
             form: Form {
                 make: [self.user_id.clone(), "media".to_owned()],
                 publish: [self.user_id.clone(), "media_publish".to_owned()],
@@ -391,6 +449,14 @@ impl Channel for Account {
 
     fn quota(&self) -> Option<crate::model::Quota> {
         self.graph.quota()
+    }
+
+    async fn renew(&self, now: crate::clock::Timestamp) -> Result<super::Renewal, SendError> {
+        if self.settings.login == Login::Facebook {
+            // The page's token is not renewed; it has no end of its own.
+            return Ok(super::Renewal::Never);
+        }
+        renewal::look(&self.graph, "refresh_access_token", "ig_refresh_token", now).await
     }
 
     async fn verify(&self) -> Result<Identity, SendError> {

@@ -28,6 +28,7 @@ mod face;
 mod little;
 mod picture;
 mod session;
+mod sign_in;
 mod verdict;
 
 use session::{Session, Sessions};
@@ -247,6 +248,10 @@ impl Settings for LinkedIn {
         version_warning(self.versions.first()?, now)
     }
 
+    fn sign_in(&self, parts: &Parts) -> Option<Box<dyn super::SignIn>> {
+        Some(Box::new(sign_in::ByMember::new(self, parts)))
+    }
+
     fn open(&self, parts: Parts) -> Result<Arc<dyn Channel>, Reason> {
         parts.secrets.require("access_token")?;
         Ok(Arc::new(Account {
@@ -407,6 +412,10 @@ impl Channel for Account {
 
     async fn backstage(&self, post: &Post) -> Result<Backstage, SendError> {
         self.rehearse(post).await
+    }
+
+    async fn renew(&self, now: Timestamp) -> Result<super::Renewal, SendError> {
+        self.sessions.renew_due(now).await
     }
 }
 

@@ -28,6 +28,7 @@ mod face;
 pub(super) mod html;
 mod media;
 mod readback;
+mod sign_in;
 mod thread;
 mod verdict;
 
@@ -51,11 +52,19 @@ pub static KIND: Kind = Kind {
         backstage: true,
     },
     secrets: {
-        const SECRETS: &[SecretName] = &[SecretName {
-            name: "access_token",
-            required: true,
-            internal: false,
-        }];
+        const fn secret(name: &'static str, required: bool) -> SecretName {
+            SecretName {
+                name,
+                required,
+                internal: false,
+            }
+        }
+        // The app that a sign-in registered: revoking the token takes its id and secret.
+        const SECRETS: &[SecretName] = &[
+            secret("access_token", true),
+            secret("client_id", false),
+            secret("client_secret", false),
+        ];
         SECRETS
     },
     // 300 posts in 3 hours per account (rack_attack.rb and rate_limiter.rb, read 2026-08), with headroom.
@@ -136,6 +145,10 @@ impl Settings for Mastodon {
 
     fn addresses(&self) -> Vec<(&'static str, String)> {
         vec![("server", self.server.to_string())]
+    }
+
+    fn sign_in(&self, parts: &Parts) -> Option<Box<dyn super::SignIn>> {
+        Some(Box::new(sign_in::Registering::new(self, parts)))
     }
 
     fn open(&self, parts: Parts) -> Result<Arc<dyn Channel>, Reason> {

@@ -7,7 +7,34 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::clock::Timestamp;
 use crate::model::Reason;
+
+/// A secret that a service gave, and until when it holds.
+#[derive(Debug, Clone)]
+pub struct Fresh {
+    /// Its name in the vault.
+    pub name: String,
+    /// Its value.
+    pub value: SecretString,
+    /// When it ends; `None` if it does not, or nobody knows.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Fresh {
+    /// A secret that holds until `expires_at`.
+    pub fn new(
+        name: impl Into<String>,
+        value: impl Into<SecretString>,
+        expires_at: Option<Timestamp>,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            value: value.into(),
+            expires_at,
+        }
+    }
+}
 
 /// The secrets of one account.
 #[async_trait]
@@ -17,6 +44,19 @@ pub trait Secrets: Send + Sync + fmt::Debug {
 
     /// Replaces the secret named `name`. On disk, flushed, when it returns; only then may the new one be used.
     async fn rotate(&self, name: &str, secret: SecretString) -> Result<(), Reason>;
+
+    /// Replaces several secrets, all of them or none. On disk, flushed, when it returns.
+    async fn keep(&self, fresh: Vec<Fresh>) -> Result<(), Reason> {
+        for one in fresh {
+            self.rotate(&one.name, one.value).await?;
+        }
+        Ok(())
+    }
+
+    /// When the secret named `name` ends, if that is known.
+    fn expires_at(&self, _name: &str) -> Option<Timestamp> {
+        None
+    }
 
     /// The secret named `name`, or what to do about its absence.
     fn require(&self, name: &'static str) -> Result<SecretString, Reason> {

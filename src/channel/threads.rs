@@ -14,6 +14,7 @@ use super::graph::client::{Graph, brief, no_sense};
 use super::graph::container::{Draft, Exchange, Form, Out, Pauses, Picture, is_nameless};
 use super::graph::readback::{self, Look};
 use super::graph::renewal;
+use super::graph::sign_in::{ByItself, Own};
 use super::patience::{Patience, Search};
 use super::public_folder::PublicFolder;
 use super::{
@@ -56,6 +57,17 @@ pub static KIND: Kind = Kind {
                 name: renewal::STATE,
                 required: false,
                 internal: true,
+            },
+            // Of the app by which a person signs the profile in.
+            SecretName {
+                name: "client_id",
+                required: false,
+                internal: false,
+            },
+            SecretName {
+                name: "client_secret",
+                required: false,
+                internal: false,
             },
         ];
         SECRETS
@@ -108,6 +120,7 @@ fn read(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
         );
     }
     let base_url = section.address("base_url", false);
+    let login_url = section.address("login_url", false);
     let long = section.one_of("long", &["fit", "thread"]) == Some("thread");
     let public = PublicFolder::read(section, false);
     let settle_wait = section.duration("settle_wait").unwrap_or(DEFAULT_SETTLE_WAIT);
@@ -119,6 +132,10 @@ fn read(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
         base_url: match base_url {
             Some(url) => url,
             None => Url::parse("https://graph.threads.net").ok()?,
+        },
+        login_url: match login_url {
+            Some(url) => url,
+            None => Url::parse("https://www.threads.net").ok()?,
         },
         long,
         public,
@@ -132,6 +149,8 @@ fn read(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
 struct Threads {
     user_id: String,
     base_url: Url,
+    /// Where a person signs the profile in.
+    login_url: Url,
     /// Whether a text may be longer than a post.
     long: bool,
     /// Where pictures are put for the service to fetch.
@@ -160,6 +179,7 @@ impl Settings for Threads {
         Box::new(Self {
             user_id: PRACTICE_USER.to_owned(),
             base_url: site.base.clone(),
+            login_url: site.base.clone(),
             public: self.public.as_ref().map(|_| PublicFolder::at_wall(site)),
             settle_wait: self.settle_wait.min(WALL_SETTLE_WAIT),
             pauses: Pauses::WALL,
@@ -170,6 +190,7 @@ impl Settings for Threads {
     fn addresses(&self) -> Vec<(&'static str, String)> {
         let mut all = vec![
             ("base_url", self.base_url.to_string()),
+            ("login_url", self.login_url.to_string()),
             ("user_id", self.user_id.clone()),
         ];
         all.extend(self.public.iter().flat_map(PublicFolder::addresses));
@@ -194,6 +215,31 @@ impl Settings for Threads {
 
     fn picture_rule(&self) -> Option<PictureRule> {
         self.public.as_ref().map(|_| PICTURE)
+    }
+
+    fn sign_in(&self, parts: &Parts) -> Option<Box<dyn super::SignIn>> {
+        const OWN: Own = Own {
+            service: "Threads",
+            scopes: &[
+                "threads_basic",
+                "threads_content_publish",
+                "threads_manage_replies",
+                "threads_read_replies",
+                "threads_delete",
+            ],
+            needed: "threads_content_publish",
+            grant: "th_exchange_token",
+            number: "id",
+            tells: true,
+        };
+        let at = [&self.login_url, &self.base_url, &self.base_url];
+        Some(Box::new(ByItself::new(
+            OWN,
+            at,
+            DEFAULT_VERSION,
+            &self.user_id,
+            parts,
+        )))
     }
 
     fn open(&self, parts: Parts) -> Result<Arc<dyn Channel>, Reason> {
@@ -308,6 +354,10 @@ impl Channel for Account {
 
     fn quota(&self) -> Option<crate::model::Quota> {
         self.graph.quota()
+    }
+
+    async fn renew(&self, now: crate::clock::Timestamp) -> Result<super::Renewal, SendError> {
+        renewal::look(&self.graph, "refresh_access_token", "th_refresh_token", now).await
     }
 
     async fn verify(&self) -> Result<Identity, SendError> {

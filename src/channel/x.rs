@@ -30,6 +30,7 @@ use crate::model::{
 mod face;
 mod oauth;
 mod picture;
+mod sign_in;
 mod verdict;
 mod words;
 
@@ -210,6 +211,10 @@ impl Settings for X {
             max_alt: 1000,
             required: false,
         })
+    }
+
+    fn sign_in(&self, parts: &Parts) -> Option<Box<dyn super::SignIn>> {
+        Some(Box::new(sign_in::ByNumber::new(self, parts)))
     }
 
     fn open(&self, parts: Parts) -> Result<Arc<dyn Channel>, Reason> {

@@ -6,24 +6,72 @@ use serde_json::json;
 
 use super::client::Client;
 use super::{Exit, Failure, Outcome};
-use crate::app::request::{AccountView, Verification};
+use crate::app::request::{AccountView, Switched, Verification};
 use crate::model::{AccountId, Seen};
 
 /// Arguments of `accounts`.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
+    /// What to do with one; lists all if not given.
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Print a JSON list.
     #[arg(long)]
     json: bool,
-    /// What else than listing them.
-    #[command(subcommand)]
-    command: Option<super::register::AccountsCommand>,
+}
+
+/// The sub-commands of `accounts`.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Publish nothing on an account any more, from this moment on and over every restart.
+    Disable {
+        /// The account.
+        account: AccountId,
+        /// Why, for those who find it so.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Publish on it again.
+    Enable {
+        /// The account.
+        account: AccountId,
+        /// Why, for the journal.
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// What concerns the register.
+    #[command(flatten)]
+    Register(super::register::AccountsCommand),
+}
+
+async fn act(config: &Path, command: &Command) -> Outcome {
+    let (account, what, reason) = match command {
+        Command::Disable { account, reason } => (account, "disable", Some(reason)),
+        Command::Enable { account, reason } => (account, "enable", reason.as_ref()),
+        Command::Register(command) => return super::register::accounts(config, command).await,
+    };
+    let client = Client::of(config)?;
+    let path = format!("/api/v1/accounts/{account}/{what}");
+    let switched: Switched = client.post(&path, &json!({ "reason": reason })).await?;
+    match (&switched.disabled, switched.changed) {
+        (Some(_), _) => outln!(
+            "{account}: disabled. Nothing is published there until `vardkase accounts enable {account}`; what waited goes to a \
+             person, or to the account that stands in. To take the service's own credential back: `vardkase credentials revoke \
+             {account}`"
+        ),
+        (None, true) => outln!(
+            "{account}: enabled. What was handed over meanwhile stays with people until `vardkase retry`"
+        ),
+        (None, false) => outln!("{account}: was not disabled"),
+    }
+    Ok(Exit::Ok)
 }
 
 /// Runs `accounts`: by the daemon if it answers (it knows the vault), else by the configuration alone.
 pub async fn run(config: &Path, args: &Args) -> Outcome {
     if let Some(command) = &args.command {
-        return super::register::accounts(config, command).await;
+        return act(config, command).await;
     }
     let loaded = super::load(config)?;
     let client = Client::at(&loaded.daemon.socket)?;

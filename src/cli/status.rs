@@ -74,6 +74,14 @@ async fn daemon(client: &Client, json: bool) -> Outcome {
         status.database,
         status.journal_seq
     );
+    for (account, off) in &status.disabled {
+        outln!(
+            "DISABLED {account} since {:.0} by {}: {}",
+            off.at,
+            off.actor,
+            off.reason
+        );
+    }
     outln!("wall     {}", status.wall);
     for one in &status.not_ready {
         outln!("NOT READY {} ({}): {}", one.owner, one.channel, one.problem);

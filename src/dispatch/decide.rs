@@ -90,7 +90,13 @@ pub(super) fn before_attempt(work: &Work, facts: &Facts<'_>) -> Option<Verdict> 
         return Some(supersede(None));
     }
     if let Err(reason) = facts.plan {
-        return Some(Verdict::because(Event::Hold, reason.clone()));
+        // A disabled account does not mend by itself: a person takes over, or the account that stands in.
+        let event = if reason.code == DISABLED {
+            Event::HandOver
+        } else {
+            Event::Hold
+        };
+        return Some(Verdict::because(event, reason.clone()));
     }
     if facts.busy_until.is_some_and(|until| until >= delivery.deadline) {
         return Some(Verdict::because(
@@ -205,6 +211,9 @@ pub(super) enum StandIn {
     /// Not at all.
     NotNeeded,
 }
+
+/// Code of an account that a person has switched off.
+pub(crate) const DISABLED: &str = "disabled";
 
 /// Code of a stand-in or a pin that was not needed after all.
 pub(crate) const NOT_NEEDED: &str = "not-needed";

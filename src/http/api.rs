@@ -15,7 +15,7 @@ use serde::Deserialize;
 use super::problem::Problem;
 use super::{Peer, Shared, events};
 use crate::app::drills::DrillRequest;
-use crate::app::request::{ActionRequest, ReloadRequest, RetractRequest, SendRequest};
+use crate::app::request::{ActionRequest, ReloadRequest, RetractRequest, SendRequest, SwitchRequest};
 use crate::model::{AccountId, Actor, AlertId, BroadcastId, DeliveryId};
 
 mod register;
@@ -49,10 +49,13 @@ pub fn router(shared: Shared) -> Router {
         .route("/api/v1/pictures/{sha256}", get(picture))
         .route("/api/v1/previews", post(preview).layer(pictured))
         .route("/api/v1/accounts", get(accounts))
+        .route("/api/v1/accounts/{id}/disable", post(disable))
+        .route("/api/v1/accounts/{id}/enable", post(enable))
         .route("/api/v1/channels", get(channels))
         .route("/api/v1/accounts/{id}/observations", get(observations))
         .route("/api/v1/go", get(go))
         .route("/api/v1/verifications", post(verify))
+        .route("/api/v1/renewals", post(renew))
         .route("/api/v1/recipients/suppressed", get(suppressed))
         .route("/api/v1/recipients/suppress", post(suppress))
         .route("/api/v1/recipients/restore", post(restore))
@@ -110,7 +113,7 @@ async fn authenticate(
 }
 
 /// The name of a uid in `/etc/passwd`; directory services are not asked, since they may be down in a crisis.
-fn user_name(uid: u32) -> Option<String> {
+pub(crate) fn user_name(uid: u32) -> Option<String> {
     let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
     passwd.lines().find_map(|line| {
         let mut parts = line.split(':');
@@ -281,6 +284,45 @@ async fn retract(
 
 async fn accounts(State(shared): State<Shared>) -> Answer<Vec<crate::app::request::AccountView>> {
     Ok(Json(shared.app.accounts().await))
+}
+
+async fn disable(
+    State(shared): State<Shared>,
+    Extension(actor): Extension<Actor>,
+    Segment(text): Segment,
+    request: Result<Json<SwitchRequest>, JsonRejection>,
+) -> Answer<crate::app::request::Switched> {
+    let account = id::<AccountId>(&text)?;
+    let switched = shared
+        .app
+        .switch(&account, true, body(request)?.reason, actor)
+        .await?;
+    Ok(Json(switched))
+}
+
+async fn enable(
+    State(shared): State<Shared>,
+    Extension(actor): Extension<Actor>,
+    Segment(text): Segment,
+    request: Result<Json<SwitchRequest>, JsonRejection>,
+) -> Answer<crate::app::request::Switched> {
+    let account = id::<AccountId>(&text)?;
+    let switched = shared
+        .app
+        .switch(&account, false, body(request)?.reason, actor)
+        .await?;
+    Ok(Json(switched))
+}
+
+async fn renew(
+    State(shared): State<Shared>,
+    Extension(actor): Extension<Actor>,
+    request: Result<Json<VerifyRequest>, JsonRejection>,
+) -> Answer<Vec<crate::app::request::Renewed>> {
+    let accounts = body(request)?.accounts;
+    Ok(Json(
+        shared.app.renew_due(&accounts, shared.app.now(), &actor).await?,
+    ))
 }
 
 async fn channels() -> Json<Vec<crate::app::request::ChannelView>> {

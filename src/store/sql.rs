@@ -147,6 +147,7 @@ statements! {
     META = "SELECT value FROM meta WHERE name = $1";
     META_SET = "INSERT INTO meta (name, value) VALUES ($1, $2) \
                 ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    SWITCHES = "SELECT name, value FROM meta WHERE name LIKE 'off:%' ORDER BY name";
     META_CLEAR = "DELETE FROM meta WHERE name = $1";
     COUNT = "INSERT INTO counter (name, value) VALUES ($1, $2) \
              ON CONFLICT (name) DO UPDATE SET value = counter.value + excluded.value RETURNING value";

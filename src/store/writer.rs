@@ -9,7 +9,7 @@ use super::journal::Chain;
 use super::{
     Acceptance, Accepted, Change, Changed, Entry, Expanded, Extra, Forgotten, LaneNotes, Lease, ListDecision,
     Opened, Recall, Stage, StepMade, StoreError, accept, arrival, condition, drill, expand, extra, lanes,
-    recall, register, restore, sql, suppress, tally,
+    recall, register, restore, sql, suppress, switches, tally,
 };
 use crate::clock::{SharedClock, Timestamp};
 use crate::failpoint;
@@ -63,6 +63,7 @@ pub(super) enum Request {
     ),
     Record(Entry, Reply<i64>),
     Suppress(Recipient, Option<AccountId>, Option<Reason>, Entry, Reply<bool>),
+    Switch(AccountId, Option<String>, Entry, Reply<bool>),
     Keep(Box<condition::Keep>, Reply<condition::Kept>),
     Noticed(Vec<i64>, Timestamp, condition::Told, Reply<()>),
     ForgetObservations(Timestamp, Reply<u64>),
@@ -110,6 +111,7 @@ impl Request {
             | Self::ForgetObservations(..)
             | Self::Register(..)
             | Self::Drill(..)
+            | Self::Switch(..)
             | Self::Ping(_)
             | Self::Close(_) => 1,
         }
@@ -412,7 +414,9 @@ fn refuse(group: Vec<Request>, error: &StoreError, answers: &mut Vec<Answer>) {
             Request::Finish(.., reply) => answer(reply, Err(error.clone())),
             Request::Record(_, reply) | Request::Register(.., reply) => answer(reply, Err(error.clone())),
             Request::Drill(.., reply) => answer(reply, Err(error.clone())),
-            Request::Suppress(.., reply) | Request::Arrival(.., reply) => answer(reply, Err(error.clone())),
+            Request::Suppress(.., reply) | Request::Switch(.., reply) | Request::Arrival(.., reply) => {
+                answer(reply, Err(error.clone()))
+            }
             Request::Close(done) => Box::new(|_| drop(done)),
         });
     }
@@ -552,6 +556,9 @@ async fn single(tx: &mut Tx<'_>, request: Request, answers: &mut Vec<Answer>) ->
         Request::Suppress(recipient, account, reason, entry, reply) => {
             let changed = suppress::decide(tx, &recipient, account.as_ref(), reason.as_ref(), entry).await;
             keep(reply, changed, answers)
+        }
+        Request::Switch(account, off, entry, reply) => {
+            keep(reply, switches::decide(tx, &account, off, entry).await, answers)
         }
         Request::Keep(asked, reply) => keep(reply, condition::keep(tx, &asked).await, answers),
         Request::Noticed(notices, at, result, reply) => {

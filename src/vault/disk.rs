@@ -294,6 +294,33 @@ pub fn create_private(path: &Path, bytes: &[u8]) -> Result<Stamp, VaultError> {
     })
 }
 
+/// Gives a file that root made to whoever the other one belongs to.
+pub fn give_like(path: &Path, like: &Path) -> Result<(), VaultError> {
+    let about = std::fs::metadata(like).map_err(|error| io(like, "cannot be looked at", error))?;
+    if rustix::process::geteuid().is_root() {
+        let (user, group) = (Uid::from_raw(about.uid()), Gid::from_raw(about.gid()));
+        rustix::fs::chown(path, Some(user), Some(group))
+            .map_err(|error| io(path, "cannot be given to its owner", error))?;
+    }
+    Ok(())
+}
+
+/// Lets a file take another one's place. On disk when it returns.
+pub fn promote(from: &Path, to: &Path) -> Result<(), VaultError> {
+    std::fs::rename(from, to).map_err(|error| io(to, "cannot be replaced", error))?;
+    flush_folder(folder_of(to))
+}
+
+/// Removes a file, if it is there.
+pub fn remove(path: &Path) -> Result<(), VaultError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(io(path, "cannot be removed", error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A new name is on disk only when its folder is.
 pub fn flush_folder(folder: &Path) -> Result<(), VaultError> {
     File::open(folder)

@@ -36,6 +36,9 @@ struct Record {
     /// Counts the times that it was set.
     version: u64,
     updated_at: Timestamp,
+    /// When the secret ends, where the service said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Timestamp>,
     nonce: String,
     sealed: String,
 }
@@ -44,6 +47,18 @@ struct Record {
 struct Kept {
     record: Record,
     secret: Option<SecretString>,
+}
+
+impl Kept {
+    fn entry(&self) -> Entry {
+        Entry {
+            owner: self.record.owner.clone(),
+            name: self.record.name.clone(),
+            updated_at: self.record.updated_at,
+            expires_at: self.record.expires_at,
+            sound: self.secret.is_some(),
+        }
+    }
 }
 
 /// Everything in a vault.
@@ -60,6 +75,7 @@ impl Record {
         let mut about = Vec::new();
         let version = self.version.to_string();
         let updated_at = self.updated_at.as_microsecond().to_string();
+        let expires_at = self.expires_at.map(|at| at.as_microsecond().to_string());
         let parts = [
             "vardkase vault",
             ALGORITHM,
@@ -69,7 +85,8 @@ impl Record {
             &version,
             &updated_at,
         ];
-        for part in parts {
+        // Absent where there is none: what was sealed before secrets had an end still opens.
+        for part in parts.into_iter().chain(expires_at.as_deref()) {
             about.extend_from_slice(&(part.len() as u64).to_be_bytes());
             about.extend_from_slice(part.as_bytes());
         }
@@ -170,6 +187,26 @@ impl Contents {
         text
     }
 
+    /// Seals every secret with another key. What cannot be opened cannot be sealed anew.
+    pub fn reseal(&mut self, key: &Key) -> Result<(), VaultError> {
+        for kept in self.records.values_mut() {
+            let Some(secret) = &kept.secret else { continue };
+            let about = kept.record.about();
+            let (nonce, sealed) = key.seal(secret.expose_secret().as_bytes(), &about)?;
+            kept.record.nonce = STANDARD.encode(nonce);
+            kept.record.sealed = STANDARD.encode(sealed);
+        }
+        Ok(())
+    }
+
+    /// Every secret with its value, by owner and name; damaged ones are left out.
+    pub fn all(&self) -> impl Iterator<Item = (Entry, &SecretString)> {
+        self.records.values().filter_map(|kept| {
+            let secret = kept.secret.as_ref()?;
+            Some((kept.entry(), secret))
+        })
+    }
+
     /// How many records there are.
     pub fn len(&self) -> usize {
         self.records.len()
@@ -206,6 +243,7 @@ impl Contents {
         owner: &str,
         name: &str,
         secret: &SecretString,
+        expires_at: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<(), VaultError> {
         let at = (owner.to_owned(), name.to_owned());
@@ -215,6 +253,7 @@ impl Contents {
             name: name.to_owned(),
             version: version.saturating_add(1),
             updated_at: now,
+            expires_at,
             nonce: String::new(),
             sealed: String::new(),
         };
@@ -236,14 +275,6 @@ impl Contents {
 
     /// Every secret without its value.
     pub fn list(&self) -> Vec<Entry> {
-        self.records
-            .values()
-            .map(|kept| Entry {
-                owner: kept.record.owner.clone(),
-                name: kept.record.name.clone(),
-                updated_at: kept.record.updated_at,
-                sound: kept.secret.is_some(),
-            })
-            .collect()
+        self.records.values().map(Kept::entry).collect()
     }
 }

@@ -1,7 +1,7 @@
 //! The vault's key: 32 random bytes, from systemd's credentials or from a file of mode 0600.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -18,6 +18,24 @@ const CREDENTIAL: &str = "vault.key";
 const MAX_KEY_FILE: u64 = 1024;
 const KEY_BYTES: usize = 32;
 
+/// Where a key was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Among systemd's credentials.
+    Credential,
+    /// In the key file.
+    File,
+    /// Beside the key file: a rotation was cut off before it took the old one's place.
+    Pending,
+}
+
+/// Where the new key stands until the vault is sealed with it.
+pub fn pending(key_file: &Path) -> PathBuf {
+    let mut name = key_file.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    disk::folder_of(key_file).join(name)
+}
+
 /// A key, ready for use.
 pub struct Key {
     cipher: XChaCha20Poly1305,
@@ -32,11 +50,12 @@ impl fmt::Debug for Key {
 
 impl Key {
     /// The key from systemd's credentials if it is there, else from the key file.
-    pub fn find(files: &VaultFiles, credentials: Option<&Path>) -> Result<Self, VaultError> {
+    pub fn find(files: &VaultFiles, credentials: Option<&Path>) -> Result<(Self, Place), VaultError> {
         if let Some(folder) = credentials {
             let path = folder.join(CREDENTIAL);
             if let Some(bytes) = disk::read_credential(&path, MAX_KEY_FILE)? {
-                return Self::from_text(&path, &Zeroizing::new(bytes));
+                let key = Self::from_text(&path, &Zeroizing::new(bytes))?;
+                return Ok((key, Place::Credential));
             }
         }
         let path = &files.key_file;
@@ -44,7 +63,21 @@ impl Key {
             return Err(VaultError::NoKey(path.clone()));
         };
         disk::check_key_folder(disk::folder_of(path))?;
-        Self::from_text(path, &Zeroizing::new(bytes))
+        Ok((Self::from_text(path, &Zeroizing::new(bytes))?, Place::File))
+    }
+
+    /// The other places where the key of a vault can be: the key file, where systemd's credential is of before a rotation,
+    /// and what a rotation that was cut off left beside it.
+    pub fn others(files: &VaultFiles) -> impl Iterator<Item = (Self, Place)> {
+        let places = [
+            (files.key_file.clone(), Place::File),
+            (pending(&files.key_file), Place::Pending),
+        ];
+        places.into_iter().filter_map(|(path, place)| {
+            let (bytes, _) = disk::read_private(&path, MAX_KEY_FILE).ok()??;
+            disk::check_key_folder(disk::folder_of(&path)).ok()?;
+            Some((Self::from_text(&path, &Zeroizing::new(bytes)).ok()?, place))
+        })
     }
 
     /// Makes a new key at `path`, where there must be none.

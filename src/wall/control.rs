@@ -33,6 +33,14 @@ struct Dress {
     guise: Guise,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Happen {
+    mode: Mode,
+    account: AccountId,
+    what: String,
+}
+
 /// Where the pictures of posts are, by digest.
 const PICTURE: &str = "/_wall/picture/";
 
@@ -51,6 +59,17 @@ pub(super) fn answer(shared: &Shared, request: &Request<'_>) -> Response<Vec<u8>
         (&Method::POST, "/_wall/faults") => change(request, |arm: Arm| {
             shared.fault(arm.mode, &arm.account, arm.fault);
         }),
+        (&Method::POST, "/_wall/events") => {
+            let mut known = false;
+            let answer = change(request, |happen: Happen| {
+                let site = shared.find(happen.mode, happen.account.as_str());
+                known = site.is_some_and(|site| site.command(&happen.what, shared.clock.now()));
+            });
+            if answer.status().is_success() && !known {
+                return error(404, "the service knows of no such thing");
+            }
+            answer
+        }
         (&Method::POST, "/_wall/heal") => change(request, |heal: Heal| {
             shared.heal(heal.mode, &heal.account);
         }),

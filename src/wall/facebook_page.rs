@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use url::Url;
 
+use super::consent::random;
 use super::guise::{self, Dead, Other};
 use super::mastodon::text::links;
+use super::meta_login::FacebookLogin;
 use super::sim::{Call, Simulator, page, reply};
 use super::{Posted, ShownPicture, multipart};
 use crate::channel::facebook_page::PRACTICE_PAGE;
@@ -21,11 +23,12 @@ const MAX_UTF16: usize = 63_206;
 const MAX_PHOTO: usize = 4 * 1024 * 1024;
 /// How long the same words again are a duplicate.
 const REPEAT: SignedDuration = SignedDuration::from_mins(1);
-/// What a token may unless a test says otherwise.
+/// What an app may ask for, and what a token may that was made by hand.
 const SCOPES: &[&str] = &[
     "pages_show_list",
     "pages_read_engagement",
     "pages_manage_posts",
+    "pages_manage_engagement",
     "public_profile",
 ];
 /// Parameters that every call takes.
@@ -82,6 +85,8 @@ pub struct FacebookPage {
     name: String,
     token: String,
     app_secret: String,
+    login: FacebookLogin,
+    client_id: String,
     posts: Vec<Post>,
     photos: Vec<Photo>,
 }
@@ -89,11 +94,15 @@ pub struct FacebookPage {
 impl FacebookPage {
     /// A page without posts. `name` is its name.
     pub fn new(account: &AccountId, name: &str) -> Self {
+        let (client_id, app_secret) = (random(), random());
+        let client = [client_id.clone(), app_secret.clone()];
         Self {
             account: account.clone(),
             name: name.to_owned(),
-            token: hex::encode(rand::random::<[u8; 24]>()),
-            app_secret: hex::encode(rand::random::<[u8; 16]>()),
+            token: random(),
+            app_secret,
+            login: FacebookLogin::new(client, SCOPES),
+            client_id,
             posts: Vec::new(),
             photos: Vec::new(),
         }
@@ -102,19 +111,23 @@ impl FacebookPage {
     fn route(&mut self, call: &mut Call<'_>, path: &[&str]) -> Result<Value, Refusal> {
         let parameters = parameters(call)?;
         let parameters = Parameters(&parameters);
+        let own = json!({"id": PRACTICE_PAGE, "name": self.name});
+        if let Some(answer) = self.login.route(call, path, parameters, &own) {
+            return answer;
+        }
         self.check_login(call, parameters)?;
         if path == ["debug_token"] && call.method == Method::GET {
             parameters.only(&["input_token"])?;
-            let is_ours = parameters.get("input_token") == Some(self.token.as_str());
-            return Ok(introspect(call, is_ours, "PAGE", SCOPES, PRACTICE_PAGE));
+            let known = self.known(parameters.get("input_token"));
+            return Ok(introspect(call, known.as_ref(), "PAGE", PRACTICE_PAGE));
         }
         alive(call)?;
-        let need = match (call.method, path) {
-            (&Method::GET, [PRACTICE_PAGE, ..]) if path.len() > 1 => Some("pages_read_engagement"),
-            (&Method::POST | &Method::DELETE, _) => Some("pages_manage_posts"),
-            _ => None,
+        let need: &[&str] = match (call.method, path) {
+            (&Method::GET, [PRACTICE_PAGE, ..]) if path.len() > 1 => &["pages_read_engagement"],
+            (&Method::POST | &Method::DELETE, _) => &["pages_manage_posts"],
+            _ => &[],
         };
-        may(call, need, SCOPES)?;
+        may(call, need, &self.known(call.bearer()).unwrap_or_default().scopes)?;
         match (call.method, path) {
             (&Method::GET, [PRACTICE_PAGE, "roles"]) => {
                 parameters.only(&[])?;
@@ -151,14 +164,14 @@ impl FacebookPage {
             let text = "An access token is required to request this resource.";
             return Err(Refusal(400, 104, None, text.to_owned()));
         };
-        if token != self.token {
+        if self.known(Some(token)).is_none() {
             let text = "Error validating access token: The session is invalid.";
             return Err(Refusal(400, 190, Some(467), text.to_owned()));
         }
         let expected = Hmac::<Sha256>::new_from_slice(self.app_secret.as_bytes())
             .ok()
             .map(|mut mac| {
-                mac.update(self.token.as_bytes());
+                mac.update(token.as_bytes());
                 hex::encode(mac.finalize().into_bytes())
             });
         if parameters
@@ -169,6 +182,14 @@ impl FacebookPage {
         }
         let text = "Invalid appsecret_proof provided in the API argument";
         Err(Refusal(400, 104, None, text.to_owned()))
+    }
+
+    /// What is known of a token of the page: of the one made by hand, or of one that a person signed in for.
+    fn known(&self, token: Option<&str>) -> Option<Known> {
+        if token == Some(self.token.as_str()) {
+            return Some(Known::of(SCOPES));
+        }
+        self.login.page_token(token)
     }
 
     fn find(&self, id: &str) -> Result<&Post, Refusal> {
@@ -462,7 +483,16 @@ impl Simulator for FacebookPage {
         vec![
             ("access_token".to_owned(), self.token.clone()),
             ("app_secret".to_owned(), self.app_secret.clone()),
+            ("client_id".to_owned(), self.client_id.clone()),
         ]
+    }
+
+    fn command(&mut self, what: &str, _now: Timestamp) -> bool {
+        if what == "revoke-first" {
+            self.token = random();
+            return true;
+        }
+        self.login.command(what)
     }
 
     fn answer(&mut self, mut call: Call<'_>) -> Response<Vec<u8>> {
@@ -476,6 +506,9 @@ impl Simulator for FacebookPage {
             Some((version, rest)) if version.starts_with('v') => (*version, rest),
             _ => return Refusal(400, 2500, None, "Unknown path components".to_owned()).answer(),
         };
+        if let Some(answer) = self.login.browse(&call, rest) {
+            return answer;
+        }
         let mut answer = match self.route(&mut call, rest) {
             Ok(body) => reply(200, &body),
             Err(refusal) => refusal.answer(),
@@ -591,30 +624,63 @@ pub(super) fn alive(call: &Call<'_>) -> Result<(), Refusal> {
     Err(Refusal(400, 190, Some(subcode), text.to_owned()))
 }
 
-/// Whether our token may do what needs this scope.
-pub(super) fn may(call: &Call<'_>, need: Option<&str>, usual: &[&str]) -> Result<(), Refusal> {
-    let Some(need) = need else {
-        return Ok(());
-    };
-    if call.guise.scopes(usual).iter().any(|scope| scope == need) {
+/// What a service knows of a token that it gave.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Known {
+    pub scopes: Vec<String>,
+    /// When it ends; `None` for never.
+    pub expires: Option<Timestamp>,
+    /// When the consent to read ends, in seconds; 0 for never.
+    pub data_access: i64,
+}
+
+impl Known {
+    /// A token that never ends.
+    pub fn of(scopes: &[&str]) -> Self {
+        Self {
+            scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+            ..Self::default()
+        }
+    }
+}
+
+/// Whether our token may do what one of these scopes is for; what needs none, it may.
+pub(super) fn may(call: &Call<'_>, need: &[&str], given: &[String]) -> Result<(), Refusal> {
+    let scopes = call.guise.scopes(given);
+    if need.is_empty() || need.iter().any(|need| scopes.iter().any(|scope| scope == need)) {
         return Ok(());
     }
-    let text = format!("(#200) Requires {need} permission to manage the object.");
+    let text = format!(
+        "(#200) Requires {} permission to manage the object.",
+        need.join(" or ")
+    );
     Err(Refusal(403, 200, None, text))
 }
 
 /// What is told of a token; of a foreign one, that it is none.
-pub(super) fn introspect(call: &Call<'_>, is_ours: bool, kind: &str, usual: &[&str], object: &str) -> Value {
-    let refusal = alive(call).err();
-    let refusal = refusal.or_else(|| {
+pub(super) fn introspect(call: &Call<'_>, known: Option<&Known>, kind: &str, object: &str) -> Value {
+    let foreign = || {
         let text = "The access token could not be decrypted";
-        (!is_ours).then(|| Refusal(400, 190, None, text.to_owned()))
-    });
-    if let Some(Refusal(_, code, subcode, message)) = refusal {
-        let error = json!({"code": code, "subcode": subcode, "message": message});
-        return json!({"data": {"app_id": "1234", "is_valid": false, "scopes": [], "error": error}});
-    }
-    let scopes = call.guise.scopes(usual);
+        Refusal(400, 190, None, text.to_owned())
+    };
+    let ended = || {
+        let text = "Error validating access token: Session has expired.";
+        Refusal(400, 190, Some(463), text.to_owned())
+    };
+    let known = match (alive(call), known) {
+        (Err(refusal), _) => Err(refusal),
+        (Ok(()), None) => Err(foreign()),
+        (Ok(()), Some(known)) if known.expires.is_some_and(|at| at <= call.now) => Err(ended()),
+        (Ok(()), Some(known)) => Ok(known),
+    };
+    let known = match known {
+        Ok(known) => known,
+        Err(Refusal(_, code, subcode, message)) => {
+            let error = json!({"code": code, "subcode": subcode, "message": message});
+            return json!({"data": {"app_id": "1234", "is_valid": false, "scopes": [], "error": error}});
+        }
+    };
+    let scopes = call.guise.scopes(&known.scopes);
     // "elsewhere": the person who consented ticked another page.
     let target = if call.guise.is("elsewhere") {
         "9999"
@@ -628,8 +694,8 @@ pub(super) fn introspect(call: &Call<'_>, is_ours: bool, kind: &str, usual: &[&s
     json!({"data": {
         "app_id": "1234", "type": kind, "application": "Vardkase", "profile_id": object, "user_id": "1221",
         "is_valid": true, "issued_at": call.now.as_second() - 86_400,
-        "expires_at": call.guise.expires_at.map_or(0, Timestamp::as_second),
-        "data_access_expires_at": if call.guise.is("data-access") { call.now.as_second() - 1 } else { 0 },
+        "expires_at": call.guise.expires_at.or(known.expires).map_or(0, Timestamp::as_second),
+        "data_access_expires_at": if call.guise.is("data-access") { call.now.as_second() - 1 } else { known.data_access },
         "scopes": scopes, "granular_scopes": granular,
     }})
 }

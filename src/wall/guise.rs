@@ -91,8 +91,9 @@ impl Guise {
         text.chars().take(limit).collect()
     }
 
-    pub(super) fn scopes(&self, usual: &[&str]) -> Vec<String> {
-        let usual = || usual.iter().map(|scope| (*scope).to_owned()).collect();
+    /// What our credential may: what a test says, else what it was given.
+    pub(super) fn scopes<S: AsRef<str>>(&self, given: &[S]) -> Vec<String> {
+        let usual = || given.iter().map(|scope| scope.as_ref().to_owned()).collect();
         self.scopes.clone().unwrap_or_else(usual)
     }
 

@@ -6,32 +6,52 @@ use http::{Method, Response};
 use serde_json::{Value, json};
 
 use super::ShownPicture;
-use super::facebook_page::{Parameters, Refusal, may, parameters};
+use super::consent::Person;
+use super::facebook_page::{Parameters, Refusal, alive, introspect, may, parameters};
 use super::guise;
-use super::meta::{Container, Media, Outlet, Tokens, fetch, fields, serve};
+use super::meta::{Container, Media, Outlet, Service, Tokens, fetch, fields, serve};
+use super::meta_login::FacebookLogin;
 use super::sim::{Call, Simulator, page, reply};
 use crate::channel::instagram::{MAX_ALT, MAX_CAPTION, PRACTICE_USER};
 use crate::model::AccountId;
 
-/// What a token may unless a test says otherwise.
+/// What a token may that was made by hand.
 const SCOPES: &[&str] = &["instagram_basic", "instagram_content_publish", "pages_show_list"];
 const POSTS_A_DAY: usize = 50;
 const MAX_HASHTAGS: usize = 30;
 const MAX_MENTIONS: usize = 20;
 
+static SERVICE: Service = Service {
+    name: "Instagram",
+    scopes: &["instagram_business_basic", "instagram_business_content_publish"],
+    exchange: "ig_exchange_token",
+    renewal: "ig_refresh_token",
+    object: PRACTICE_USER,
+};
+/// What an app may ask for by the Facebook log-in.
+const BY_FACEBOOK: &[&str] = &[
+    "instagram_basic",
+    "instagram_content_publish",
+    "pages_show_list",
+    "pages_read_engagement",
+];
+
 /// The account.
 pub(super) struct Instagram {
     name: String,
     tokens: Tokens,
+    facebook: FacebookLogin,
     outlet: Outlet,
 }
 
 impl Instagram {
     /// An account without posts.
     pub fn new(account: &AccountId, name: &str) -> Self {
+        let tokens = Tokens::new(&SERVICE, SCOPES);
         Self {
             name: name.to_owned(),
-            tokens: Tokens::new(),
+            facebook: FacebookLogin::new(tokens.client.clone(), BY_FACEBOOK),
+            tokens,
             outlet: Outlet::new(account),
         }
     }
@@ -39,21 +59,43 @@ impl Instagram {
     fn route(&mut self, call: &mut Call<'_>, path: &[&str]) -> Result<Value, Refusal> {
         let parameters = parameters(call)?;
         let parameters = Parameters(&parameters);
-        self.tokens.check(call)?;
-        if path == ["debug_token"] && call.method == Method::GET {
-            return self.tokens.introspect(call, parameters, SCOPES, PRACTICE_USER);
+        let by_facebook = self.facebook.page_token(call.bearer());
+        if let (&Method::GET, ["debug_token"], Some(_)) = (call.method, path, &by_facebook) {
+            parameters.only(&["input_token"])?;
+            let known = self.facebook.page_token(parameters.get("input_token"));
+            return Ok(introspect(call, known.as_ref(), "USER", PRACTICE_USER));
         }
-        let need = match (call.method, path) {
-            (&Method::GET, [_, _, "content_publishing_limit"]) | (&Method::POST | &Method::DELETE, _) => {
-                Some("instagram_content_publish")
+        if let Some(answer) = self.tokens.route(call, path, parameters) {
+            return answer;
+        }
+        if let [_, rest @ ..] = path {
+            let page = json!({
+                "id": "1055", "name": self.name, "instagram_business_account": {"id": PRACTICE_USER},
+            });
+            if let Some(answer) = self.facebook.route(call, rest, parameters, &page) {
+                return answer;
             }
-            _ => Some("instagram_basic"),
+        }
+        let given = if let Some(known) = by_facebook {
+            alive(call)?;
+            known.scopes
+        } else {
+            if self.tokens.check(call)? == Person::Other {
+                parameters.only(&[])?;
+                let other = json!({"id": "1799", "user_id": "1799", "username": "anna", "name": "Anna"});
+                return fields(parameters, &other, "IGUser");
+            }
+            self.tokens.scopes(call).to_vec()
         };
-        may(call, need, SCOPES)?;
-        match (call.method, path) {
-            (&Method::GET, ["refresh_access_token"]) => {
-                self.tokens.renew(call, parameters, "ig_refresh_token")
+        // By either log-in.
+        let need: &[&str] = match (call.method, path) {
+            (&Method::GET, [_, _, "content_publishing_limit"]) | (&Method::POST | &Method::DELETE, _) => {
+                &["instagram_content_publish", "instagram_business_content_publish"]
             }
+            _ => &["instagram_basic", "instagram_business_basic"],
+        };
+        may(call, need, &given)?;
+        match (call.method, path) {
             (&Method::GET, [_, "me" | PRACTICE_USER]) => {
                 parameters.only(&[])?;
                 fields(parameters, &self.profile(call), "IGUser")
@@ -205,7 +247,12 @@ fn show(media: &Media, base: &str) -> Value {
 
 impl Simulator for Instagram {
     fn secrets(&self) -> Vec<(String, String)> {
-        vec![("access_token".to_owned(), self.tokens.first())]
+        self.tokens.secrets()
+    }
+
+    fn command(&mut self, what: &str, now: crate::clock::Timestamp) -> bool {
+        let by_facebook = self.facebook.command(what);
+        self.tokens.command(what, now) || by_facebook
     }
 
     fn answer(&mut self, mut call: Call<'_>) -> Response<Vec<u8>> {
@@ -215,10 +262,17 @@ impl Simulator for Instagram {
                 return page(self.outlet.find(id).map(|media| media.text.as_str()));
             }
             (&Method::GET, ["public", name]) => return serve(&call, name),
+            (_, ["oauth", ..]) => {}
             (_, [version, _, ..]) if !version.starts_with('v') => {
                 return Refusal(400, 2500, None, "Unknown path components".to_owned()).answer();
             }
             _ => {}
+        }
+        if let Some(answer) = self.tokens.browse(&call, &path) {
+            return answer;
+        }
+        if let Some(answer) = path.get(1..).and_then(|rest| self.facebook.browse(&call, rest)) {
+            return answer;
         }
         match self.route(&mut call, &path) {
             Ok(body) => reply(200, &body),

@@ -8,8 +8,10 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::consent::{Desk, Person, random};
 use super::guise::{Dead, Other};
 use super::mastodon::text::links;
+use super::meta_login::{after, asked};
 use super::sim::{Call, Simulator, page, reply};
 use super::{Posted, ShownPicture};
 use crate::channel::linkedin::PRACTICE_PAGE;
@@ -17,13 +19,16 @@ use crate::clock::Timestamp;
 use crate::compose::count::is_reserved_in_little_text;
 use crate::model::{AccountId, Mode};
 
-/// What a token may unless a test says otherwise.
+const MAX_TEXT: usize = 3000;
+/// What an app may ask for, and what a token may that was made by hand.
 const SCOPES: &[&str] = &[
     "r_organization_social",
     "rw_organization_admin",
     "w_organization_social",
 ];
-const MAX_TEXT: usize = 3000;
+/// How long an access token holds, in seconds, and how long a consent.
+const LIFE: u64 = 5_183_999;
+const CONSENT: u64 = 31_536_000;
 /// How long the same words again are a duplicate, also of a post that was taken away.
 const REPEAT: SignedDuration = SignedDuration::from_hours(24);
 const POST_KEYS: &[&str] = &[
@@ -87,7 +92,17 @@ pub struct LinkedIn {
     account: AccountId,
     name: String,
     access: String,
+    /// When it ends; the first one is a month old.
+    access_ends: Option<Timestamp>,
     refresh: String,
+    /// When no refresh token helps any more.
+    refresh_ends: Option<Timestamp>,
+    /// Whether each renewal gives another refresh token and ends the one before. LinkedIn's does not; others do.
+    rotates: bool,
+    /// Tokens of members without a role on the page.
+    strangers: Vec<String>,
+    scope: String,
+    desk: Desk,
     client: [String; 2],
     posts: Vec<Post>,
     images: Vec<Image>,
@@ -96,12 +111,17 @@ pub struct LinkedIn {
 impl LinkedIn {
     /// A page without posts. `name` is its name.
     pub fn new(account: &AccountId, name: &str) -> Self {
-        let random = || hex::encode(rand::random::<[u8; 20]>());
         Self {
             account: account.clone(),
             name: name.to_owned(),
             access: random(),
+            access_ends: None,
             refresh: random(),
+            refresh_ends: None,
+            rotates: false,
+            strangers: Vec::new(),
+            scope: SCOPES.join(","),
+            desk: Desk::default(),
             client: [random(), random()],
             posts: Vec::new(),
             images: Vec::new(),
@@ -119,38 +139,90 @@ impl LinkedIn {
                 "Client authentication failed",
             ));
         }
-        match what {
-            "accessToken"
-                if field("grant_type") == "refresh_token" && field("refresh_token") == self.refresh =>
-            {
-                self.access = hex::encode(rand::random::<[u8; 20]>());
-                Ok(json!({
-                    "access_token": self.access, "expires_in": 5_183_999, "refresh_token": self.refresh,
-                    "refresh_token_expires_in": 31_000_000, "scope": "r_organization_social,w_organization_social",
-                }))
+        let known: &[&str] = match (what, field("grant_type")) {
+            ("accessToken", "authorization_code") => &["grant_type", "code", "redirect_uri"],
+            ("accessToken", _) => &["grant_type", "refresh_token"],
+            _ => &["token"],
+        };
+        let is_known = |name: &String| known.contains(&name.as_str()) || name.starts_with("client_");
+        if let Some(unknown) = form.keys().find(|name| !is_known(name)) {
+            let text = format!("unknown parameter {unknown}");
+            return Err(Refusal::new(400, "invalid_request", text));
+        }
+        let is_over = |at: Option<Timestamp>| at.is_some_and(|at| at <= call.now);
+        match (what, field("grant_type")) {
+            ("accessToken", "authorization_code") => {
+                let of = (field("client_id"), field("redirect_uri"));
+                let agreed = self.desk.redeem(field("code"), of, None, call.now).map_err(|_| {
+                    let text = "Unable to retrieve access token: appid/redirect uri/code verifier does not match \
+                                authorization code. Or authorization code expired.";
+                    Refusal::new(400, "invalid_request", text)
+                })?;
+                let scope = agreed.scopes.join(",");
+                if agreed.person == Person::Other {
+                    let value = random();
+                    self.strangers.push(value.clone());
+                    return Ok(json!({"access_token": value, "expires_in": LIFE, "scope": scope}));
+                }
+                self.scope = scope;
+                self.refresh = random();
+                self.refresh_ends = Some(after(call.now, CONSENT));
+                Ok(self.give(call.now))
             }
-            "introspectToken" if field("token") == self.access => {
-                let ends = call
-                    .guise
-                    .expires_at
-                    .map_or(call.now.as_second() + 5_183_999, Timestamp::as_second);
+            ("accessToken", "refresh_token")
+                if field("refresh_token") == self.refresh && !is_over(self.refresh_ends) =>
+            {
+                if self.rotates {
+                    self.refresh = random();
+                }
+                Ok(self.give(call.now))
+            }
+            ("accessToken", _) => Err(Refusal::new(
+                400,
+                "invalid_request",
+                "The provided refresh token is invalid, expired or revoked",
+            )),
+            ("introspectToken", _) if field("token") == self.access && !is_over(self.access_ends) => {
+                let ends = call.guise.expires_at.or(self.access_ends);
                 let status = match call.guise.dead(call.now) {
                     None => "active",
                     Some(Dead::Expired) => "expired",
                     Some(Dead::Revoked) => "revoked",
                 };
                 Ok(json!({
-                    "active": status == "active", "status": status, "expires_at": ends,
-                    "scope": call.guise.scopes(SCOPES).join(","), "auth_type": "3L",
+                    "active": status == "active", "status": status,
+                    "expires_at": ends.map_or(call.now.as_second() + 5_183_999, Timestamp::as_second),
+                    "scope": self.scopes(call).join(","), "auth_type": "3L",
                 }))
             }
-            "introspectToken" => Ok(json!({"active": false})),
-            _ => Err(Refusal::new(
-                400,
-                "invalid_request",
-                "the refresh token is not valid",
-            )),
+            ("introspectToken", _) => Ok(json!({"active": false})),
+            ("revoke", _) => {
+                if field("token") == self.access || field("token") == self.refresh {
+                    (self.access, self.refresh) = (random(), random());
+                }
+                Ok(json!({}))
+            }
+            _ => Err(Refusal::missing()),
         }
+    }
+
+    /// What our token may.
+    fn scopes(&self, call: &Call<'_>) -> Vec<String> {
+        let given: Vec<&str> = self.scope.split(',').collect();
+        call.guise.scopes(&given)
+    }
+
+    /// A new access token; the one before is dead.
+    fn give(&mut self, now: Timestamp) -> Value {
+        self.access = random();
+        self.access_ends = Some(after(now, LIFE));
+        let left = self
+            .refresh_ends
+            .map_or(31_000_000, |at| at.duration_since(now).as_secs());
+        json!({
+            "access_token": self.access, "expires_in": LIFE, "refresh_token": self.refresh,
+            "refresh_token_expires_in": left, "scope": self.scope,
+        })
     }
 
     fn route(&mut self, call: &mut Call<'_>) -> Result<Response<Vec<u8>>, Refusal> {
@@ -162,9 +234,27 @@ impl LinkedIn {
             .collect();
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
         if let (&Method::POST, ["oauth", "v2", what]) = (call.method, path.as_slice()) {
-            return self.log_in(call, what).map(|body| reply(200, &body));
+            return Ok(match self.log_in(call, what) {
+                Ok(body) => reply(200, &body),
+                // Not the envelope of the other answers.
+                Err(Refusal(status, error, text)) => {
+                    reply(status, &json!({"error": error, "error_description": text}))
+                }
+            });
         }
-        if call.bearer() != Some(self.access.as_str()) {
+        if self
+            .strangers
+            .iter()
+            .any(|token| call.bearer() == Some(token.as_str()))
+        {
+            return Err(Refusal::new(
+                403,
+                "ACCESS_DENIED",
+                "Not enough permissions to access: organizations.GET",
+            ));
+        }
+        let is_over = self.access_ends.is_some_and(|at| at <= call.now);
+        if call.bearer() != Some(self.access.as_str()) || is_over {
             return Err(Refusal::new(
                 401,
                 "EXPIRED_ACCESS_TOKEN",
@@ -212,7 +302,7 @@ impl LinkedIn {
             }
             _ => &["w_organization_social"],
         };
-        let scopes = call.guise.scopes(SCOPES);
+        let scopes = self.scopes(call);
         if !need.iter().any(|need| scopes.iter().any(|scope| scope == need)) {
             let text = format!("Not enough permissions to access: {}", need.join(" or "));
             return Err(Refusal::new(403, "ACCESS_DENIED", text));
@@ -497,8 +587,30 @@ impl Simulator for LinkedIn {
         all.map(|(name, value)| (name.to_owned(), value.clone())).to_vec()
     }
 
+    fn command(&mut self, what: &str, now: Timestamp) -> bool {
+        match what {
+            "expire-codes" => self.desk.expire(),
+            "expire-tokens" => self.access_ends = Some(now),
+            "expire-consent" => (self.access_ends, self.refresh_ends) = (Some(now), Some(now)),
+            "rotate-refresh" => self.rotates = true,
+            "revoke-tokens" => (self.access, self.refresh) = (random(), random()),
+            _ => return false,
+        }
+        true
+    }
+
     fn answer(&mut self, mut call: Call<'_>) -> Response<Vec<u8>> {
         let path: Vec<&str> = call.path.trim_matches('/').split('/').collect();
+        match (call.method, path.as_slice()) {
+            (&Method::GET, ["oauth", "v2", "authorization"]) => {
+                return match asked(&call, &self.client[0], SCOPES, ' ') {
+                    Ok(asked) => self.desk.open("LinkedIn", asked, &call),
+                    Err(why) => super::consent::refuse(&why),
+                };
+            }
+            (&Method::POST, ["oauth", "v2", "authorization"]) => return self.desk.decide(&call),
+            _ => {}
+        }
         if let (&Method::GET, ["feed", "update", urn]) = (call.method, path.as_slice()) {
             let urn = decode(urn);
             let post = self

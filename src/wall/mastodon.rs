@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::Posted;
+use super::consent::Person;
 use super::guise::{self, Dead, Guise, Other};
 use super::sim::{Call, Simulator, error, page, reply};
 use crate::clock::Timestamp;
@@ -15,10 +16,12 @@ use crate::model::{AccountId, Mode};
 
 mod bucket;
 pub(super) mod media;
+mod oauth;
 pub(super) mod text;
 mod wire;
 
 use bucket::Bucket;
+use oauth::OAuth;
 use wire::{Refusal, before, check, fields, instance, iso, list};
 
 const MAX_CHARACTERS: usize = 500;
@@ -29,8 +32,6 @@ const MAX_PINNED: usize = 5;
 /// How long a key is remembered after its post.
 const KEY_LIFE: SignedDuration = SignedDuration::from_hours(1);
 
-/// What a token may unless a test says otherwise.
-const SCOPES: &[&str] = &["read", "write:statuses", "write:media", "write:accounts"];
 const LISTING: &[&str] = &[
     "limit",
     "max_id",
@@ -111,7 +112,7 @@ impl Status {
 pub struct Mastodon {
     account: AccountId,
     name: String,
-    token: String,
+    oauth: OAuth,
     statuses: Vec<Status>,
     keys: BTreeMap<String, (String, Timestamp)>,
     shelf: media::Shelf,
@@ -127,7 +128,7 @@ impl Mastodon {
         Self {
             account: account.clone(),
             name: name.to_owned(),
-            token: hex::encode(rand::random::<[u8; 24]>()),
+            oauth: OAuth::new(),
             statuses: Vec::new(),
             keys: BTreeMap::new(),
             shelf: media::Shelf::default(),
@@ -147,21 +148,28 @@ impl Mastodon {
         if let (&Method::GET, ["@kommun", id]) = (&method, path.as_slice()) {
             return page(self.find(id).map(|status| status.text.as_str()));
         }
-        match call.bearer() {
-            None => return error(401, "This method requires an authenticated user"),
-            Some(token) if token != self.token => return error(401, "The access token is invalid"),
-            Some(_) => {}
+        if let Some(answer) = self.oauth.route(call, &path) {
+            return answer;
         }
+        let (person, scopes) = match self.oauth.token(call) {
+            Ok(token) => (token.person, call.guise.scopes(&token.scopes)),
+            Err(why) => return error(401, why),
+        };
         match call.guise.dead(call.now) {
             Some(Dead::Revoked) => return error(401, "The access token was revoked"),
             Some(Dead::Expired) => return error(401, "The access token expired"),
             None => {}
         }
-        let scopes = call.guise.scopes(SCOPES);
         if needed(&method, &path)
             .is_some_and(|needs| !needs.iter().any(|need| scopes.iter().any(|has| has == need)))
         {
             return error(403, "This action is outside the authorized scopes");
+        }
+        if person == Person::Other {
+            return match path.as_slice() {
+                ["api", "v1", "accounts", "verify_credentials"] => reply(200, &somebody(call.base)),
+                _ => error(403, "This action is not allowed"),
+            };
         }
         let known = match path.as_slice() {
             ["api", "v1", "accounts", _, "statuses"] => LISTING,
@@ -522,9 +530,21 @@ impl Mastodon {
     }
 }
 
+/// Who agreed with another account than the municipality's.
+fn somebody(base: &str) -> Value {
+    json!({
+        "id": "2", "username": "anna", "acct": "anna", "display_name": "Anna", "locked": false, "bot": false, "note": "",
+        "url": format!("{base}/@anna"), "followers_count": 12, "statuses_count": 0, "last_status_at": null, "fields": [],
+    })
+}
+
 impl Simulator for Mastodon {
     fn secrets(&self) -> Vec<(String, String)> {
-        vec![("access_token".to_owned(), self.token.clone())]
+        vec![("access_token".to_owned(), self.oauth.first())]
+    }
+
+    fn command(&mut self, what: &str, _now: Timestamp) -> bool {
+        self.oauth.command(what)
     }
 
     fn answer(&mut self, mut call: Call<'_>) -> Response<Vec<u8>> {

@@ -4,12 +4,14 @@
 
 use std::collections::BTreeMap;
 
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Method, Response};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::facebook_page::{Parameters, Refusal, alive, introspect};
+use super::consent::{Desk, Person, random};
+use super::facebook_page::{Known, Parameters, Refusal, alive, introspect};
+use super::meta_login::{after, asked, no_session, stale};
 use super::sim::{Call, page};
 use super::{Posted, ShownPicture};
 use crate::channel::public_folder::PRACTICE;
@@ -18,78 +20,247 @@ use crate::model::{AccountId, Mode};
 
 /// How long a container waits to be published, and over which time quotas are counted.
 pub(super) const DAY: SignedDuration = SignedDuration::from_hours(24);
+/// How long a long-lived token holds, in seconds.
+const LIFE: u64 = 5_183_944;
 /// Most bytes of a picture.
 const MAX_PICTURE: usize = 8_000_000;
 
-/// The tokens of an account: the one that it was given, and those that took its place.
+/// A token of an account.
+struct Held {
+    value: String,
+    person: Person,
+    scopes: Vec<String>,
+    expires: Option<Timestamp>,
+    is_short: bool,
+}
+
+/// What differs between the log-ins of the services.
+pub(super) struct Service {
+    pub name: &'static str,
+    pub scopes: &'static [&'static str],
+    pub exchange: &'static str,
+    pub renewal: &'static str,
+    /// The account that a token is about.
+    pub object: &'static str,
+}
+
+/// The tokens of an account: the one that it was given, those that took its place, and those of people who signed in.
 pub(super) struct Tokens {
-    valid: Vec<String>,
+    service: &'static Service,
+    pub client: [String; 2],
+    desk: Desk,
+    held: Vec<Held>,
     /// When the newest was made; `None` for the first one, which is a month old.
     renewed: Option<Timestamp>,
 }
 
 impl Tokens {
-    pub fn new() -> Self {
+    /// The account with one token, made by hand, that may `first`.
+    pub fn new(service: &'static Service, first: &[&str]) -> Self {
         Self {
-            valid: vec![hex::encode(rand::random::<[u8; 24]>())],
+            service,
+            client: [random(), random()],
+            desk: Desk::default(),
+            held: vec![Held {
+                value: random(),
+                person: Person::Account,
+                scopes: first.iter().map(|scope| (*scope).to_owned()).collect(),
+                expires: None,
+                is_short: false,
+            }],
             renewed: None,
         }
     }
 
-    /// The token that the vault is given.
-    pub fn first(&self) -> String {
-        self.valid.first().cloned().unwrap_or_default()
+    /// What the vault is given.
+    pub fn secrets(&self) -> Vec<(String, String)> {
+        let first = self
+            .held
+            .first()
+            .map(|held| held.value.clone())
+            .unwrap_or_default();
+        let [id, secret] = &self.client;
+        vec![
+            ("access_token".to_owned(), first),
+            ("client_id".to_owned(), id.clone()),
+            ("client_secret".to_owned(), secret.clone()),
+        ]
     }
 
-    pub fn check(&self, call: &Call<'_>) -> Result<(), Refusal> {
+    pub fn command(&mut self, what: &str, now: Timestamp) -> bool {
+        match what {
+            "expire-codes" => self.desk.expire(),
+            "expire-tokens" => self.held.iter_mut().for_each(|held| held.expires = Some(now)),
+            "revoke-tokens" => self.held.clear(),
+            "revoke-first" if !self.held.is_empty() => drop(self.held.remove(0)),
+            _ => return false,
+        }
+        true
+    }
+
+    /// As whom the caller is signed in.
+    pub fn check(&self, call: &Call<'_>) -> Result<Person, Refusal> {
+        Ok(self.token(call)?.person)
+    }
+
+    fn token(&self, call: &Call<'_>) -> Result<&Held, Refusal> {
         let Some(token) = call.bearer() else {
             let text = "An access token is required to request this resource.";
             return Err(Refusal(400, 104, None, text.to_owned()));
         };
-        if self.valid.iter().any(|valid| valid == token) {
-            // It may ask about itself even when it is dead.
-            return if call.path.ends_with("/debug_token") {
-                Ok(())
-            } else {
-                alive(call)
-            };
+        let held = self.held.iter().find(|held| held.value == token);
+        let held = held.ok_or_else(no_session)?;
+        // It may ask about itself even when it is dead.
+        if call.path.ends_with("/debug_token") {
+            return Ok(held);
         }
-        let text = "Error validating access token: The session is invalid.";
-        Err(Refusal(400, 190, Some(467), text.to_owned()))
+        alive(call)?;
+        if held.expires.is_some_and(|at| at <= call.now) {
+            let text = "Error validating access token: Session has expired.";
+            return Err(Refusal(400, 190, Some(463), text.to_owned()));
+        }
+        Ok(held)
     }
 
-    /// What is told of a token.
-    pub fn introspect(
-        &self,
+    /// What a browser sees; `None` if it asks for something else.
+    pub fn browse(&mut self, call: &Call<'_>, path: &[&str]) -> Option<Response<Vec<u8>>> {
+        match (call.method, path) {
+            (&Method::GET, ["oauth", "authorize"]) => {
+                Some(match asked(call, &self.client[0], self.service.scopes, ',') {
+                    Ok(asked) => self.desk.open(self.service.name, asked, call),
+                    Err(why) => super::consent::refuse(&why),
+                })
+            }
+            (&Method::POST, ["oauth", "authorize"]) => Some(self.desk.decide(call)),
+            _ => None,
+        }
+    }
+
+    /// Answers what belongs to the log-in; `None` if the request does not.
+    pub fn route(
+        &mut self,
         call: &Call<'_>,
+        path: &[&str],
         parameters: Parameters<'_>,
-        usual: &[&str],
-        object: &str,
-    ) -> Result<Value, Refusal> {
-        parameters.only(&["input_token"])?;
-        let token = parameters.get("input_token");
-        let is_ours = self.valid.iter().any(|valid| Some(valid.as_str()) == token);
-        Ok(introspect(call, is_ours, "USER", usual, object))
+    ) -> Option<Result<Value, Refusal>> {
+        match (call.method, path) {
+            (&Method::POST, ["oauth", "access_token"]) => Some(self.redeem(call, parameters)),
+            (&Method::GET, ["access_token"]) => Some(self.lengthen(call, parameters)),
+            (&Method::GET, ["refresh_access_token"]) => Some(self.renew(call, parameters)),
+            (&Method::GET, ["debug_token"]) => Some(self.inspect(call, parameters)),
+            _ => None,
+        }
+    }
+
+    fn redeem(&mut self, call: &Call<'_>, parameters: Parameters<'_>) -> Result<Value, Refusal> {
+        parameters.only(&["client_id", "client_secret", "grant_type", "redirect_uri", "code"])?;
+        let field = |name: &str| parameters.get(name).unwrap_or_default();
+        if [field("client_id"), field("client_secret")] != [self.client[0].as_str(), &self.client[1]] {
+            return Err(Refusal(
+                401,
+                101,
+                None,
+                "Error validating application.".to_owned(),
+            ));
+        }
+        if field("grant_type") != "authorization_code" {
+            return Err(Refusal::parameter("Invalid grant_type"));
+        }
+        let of = (field("client_id"), field("redirect_uri"));
+        let agreed = self
+            .desk
+            .redeem(field("code"), of, None, call.now)
+            .map_err(stale)?;
+        let value = random();
+        let answer = json!({
+            "access_token": value, "user_id": "178400", "permissions": agreed.scopes,
+        });
+        self.held.push(Held {
+            value,
+            person: agreed.person,
+            scopes: agreed.scopes,
+            expires: Some(after(call.now, 3600)),
+            is_short: true,
+        });
+        Ok(answer)
+    }
+
+    fn lengthen(&mut self, call: &Call<'_>, parameters: Parameters<'_>) -> Result<Value, Refusal> {
+        parameters.only(&["grant_type", "client_secret"])?;
+        if parameters.get("grant_type") != Some(self.service.exchange) {
+            return Err(Refusal::parameter("Invalid grant_type"));
+        }
+        if parameters.get("client_secret") != Some(self.client[1].as_str()) {
+            return Err(Refusal(
+                400,
+                101,
+                None,
+                "Error validating client secret.".to_owned(),
+            ));
+        }
+        let short = self.token(call)?;
+        if !short.is_short {
+            return Err(Refusal(
+                400,
+                452,
+                None,
+                "Session key invalid. This could be because the session key has an incorrect format"
+                    .to_owned(),
+            ));
+        }
+        let (person, scopes) = (short.person, short.scopes.clone());
+        Ok(self.give(person, scopes, call.now))
+    }
+
+    fn give(&mut self, person: Person, scopes: Vec<String>, now: Timestamp) -> Value {
+        let value = random();
+        let answer = json!({"access_token": value, "token_type": "bearer", "expires_in": LIFE});
+        self.held.push(Held {
+            value,
+            person,
+            scopes,
+            expires: Some(after(now, LIFE)),
+            is_short: false,
+        });
+        self.renewed = Some(now);
+        answer
     }
 
     /// A new token for a living one that is a day old. The old one lives on.
-    pub fn renew(
-        &mut self,
-        call: &Call<'_>,
-        parameters: Parameters<'_>,
-        grant: &str,
-    ) -> Result<Value, Refusal> {
+    fn renew(&mut self, call: &Call<'_>, parameters: Parameters<'_>) -> Result<Value, Refusal> {
+        let held = self.token(call)?;
+        let (person, scopes) = (held.person, held.scopes.clone());
         parameters.only(&["grant_type"])?;
-        if parameters.get("grant_type") != Some(grant) {
+        if parameters.get("grant_type") != Some(self.service.renewal) {
             return Err(Refusal::parameter("Invalid grant_type"));
         }
         if self.renewed.is_some_and(|at| call.now.duration_since(at) < DAY) {
             return Err(Refusal::parameter("The token must be at least 24 hours old"));
         }
-        self.renewed = Some(call.now);
-        let token = hex::encode(rand::random::<[u8; 24]>());
-        self.valid.push(token.clone());
-        Ok(json!({"access_token": token, "token_type": "bearer", "expires_in": 5_183_944}))
+        Ok(self.give(person, scopes, call.now))
+    }
+
+    /// What is told of a token.
+    fn inspect(&self, call: &Call<'_>, parameters: Parameters<'_>) -> Result<Value, Refusal> {
+        parameters.only(&["input_token"])?;
+        self.token(call)?;
+        let token = parameters.get("input_token").unwrap_or_default();
+        let held = self.held.iter().find(|held| held.value == token);
+        let known = held.map(|held| Known {
+            scopes: held.scopes.clone(),
+            expires: held.expires,
+            data_access: 0,
+        });
+        Ok(introspect(call, known.as_ref(), "USER", self.service.object))
+    }
+
+    /// What the caller's token was given.
+    pub fn scopes(&self, call: &Call<'_>) -> &[String] {
+        let held = self
+            .held
+            .iter()
+            .find(|held| Some(held.value.as_str()) == call.bearer());
+        held.map_or(&[], |held| &held.scopes)
     }
 }
 

@@ -74,6 +74,12 @@ pub trait Simulator: Send {
     /// The secrets that the service takes, as the vault would hold them.
     fn secrets(&self) -> Vec<(String, String)>;
 
+    /// Something happens at the service that nobody asked for over its API: a token ends, a person is thrown out. Returns
+    /// whether the service knows of such a thing.
+    fn command(&mut self, _what: &str, _now: Timestamp) -> bool {
+        false
+    }
+
     /// Does what the request asks, or refuses it as the service would.
     fn answer(&mut self, call: Call<'_>) -> Response<Vec<u8>>;
 }

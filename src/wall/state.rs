@@ -321,6 +321,11 @@ impl Site {
         response
     }
 
+    /// Lets something happen at the service. Returns whether it knows of such a thing.
+    pub fn command(&self, what: &str, now: crate::clock::Timestamp) -> bool {
+        lock(&self.inside).simulator.command(what, now)
+    }
+
     /// Books a mail; one to whoever tests are for went backstage.
     pub fn book(&self, mut posted: Posted, is_public: bool) {
         posted.mode = self.mode;

@@ -5,10 +5,11 @@ use http::{Method, Response};
 use serde_json::{Value, json};
 use url::Url;
 
+use super::consent::Person;
 use super::facebook_page::{Parameters, Refusal, may, parameters};
 use super::guise;
 use super::mastodon::text::links;
-use super::meta::{Container, Media, Outlet, Tokens, fetch, fields, serve};
+use super::meta::{Container, Media, Outlet, Service, Tokens, fetch, fields, serve};
 use super::sim::{Call, Simulator, page, reply};
 use crate::channel::threads::{MAX_TEXT, PRACTICE_USER};
 use crate::model::AccountId;
@@ -18,14 +19,20 @@ const MAX_ALT: usize = 1000;
 const POSTS_A_DAY: usize = 250;
 const REPLIES_A_DAY: usize = 1000;
 
-/// What a token may unless a test says otherwise.
-const SCOPES: &[&str] = &[
-    "threads_basic",
-    "threads_content_publish",
-    "threads_read_replies",
-    "threads_manage_replies",
-    "threads_delete",
-];
+static SERVICE: Service = Service {
+    name: "Threads",
+    scopes: &[
+        "threads_basic",
+        "threads_content_publish",
+        "threads_manage_replies",
+        "threads_read_replies",
+        "threads_delete",
+        "threads_manage_insights",
+    ],
+    exchange: "th_exchange_token",
+    renewal: "th_refresh_token",
+    object: PRACTICE_USER,
+};
 
 /// The profile.
 pub(super) struct Threads {
@@ -39,7 +46,7 @@ impl Threads {
     pub fn new(account: &AccountId, name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            tokens: Tokens::new(),
+            tokens: Tokens::new(&SERVICE, SERVICE.scopes),
             outlet: Outlet::new(account),
         }
     }
@@ -47,9 +54,13 @@ impl Threads {
     fn route(&mut self, call: &mut Call<'_>, path: &[&str]) -> Result<Value, Refusal> {
         let parameters = parameters(call)?;
         let parameters = Parameters(&parameters);
-        self.tokens.check(call)?;
-        if path == ["debug_token"] && call.method == Method::GET {
-            return self.tokens.introspect(call, parameters, SCOPES, PRACTICE_USER);
+        if let Some(answer) = self.tokens.route(call, path, parameters) {
+            return answer;
+        }
+        if self.tokens.check(call)? == Person::Other {
+            parameters.only(&[])?;
+            let other = json!({"id": "1799", "username": "anna", "name": "Anna"});
+            return fields(parameters, &other, "ThreadsUser");
         }
         let need = match (call.method, path) {
             (&Method::POST, [.., "threads"]) if parameters.get("reply_to_id").is_some() => {
@@ -62,11 +73,8 @@ impl Threads {
             (_, [.., "replies"]) => "threads_read_replies",
             _ => "threads_basic",
         };
-        may(call, Some(need), SCOPES)?;
+        may(call, &[need], self.tokens.scopes(call))?;
         match (call.method, path) {
-            (&Method::GET, ["refresh_access_token"]) => {
-                self.tokens.renew(call, parameters, "th_refresh_token")
-            }
             (&Method::GET, ["v1.0", "me" | PRACTICE_USER]) => {
                 parameters.only(&[])?;
                 fields(parameters, &self.profile(call), "ThreadsUser")
@@ -260,7 +268,11 @@ fn show(media: &Media, base: &str) -> Value {
 
 impl Simulator for Threads {
     fn secrets(&self) -> Vec<(String, String)> {
-        vec![("access_token".to_owned(), self.tokens.first())]
+        self.tokens.secrets()
+    }
+
+    fn command(&mut self, what: &str, now: crate::clock::Timestamp) -> bool {
+        self.tokens.command(what, now)
     }
 
     fn answer(&mut self, mut call: Call<'_>) -> Response<Vec<u8>> {
@@ -271,6 +283,9 @@ impl Simulator for Threads {
             }
             (&Method::GET, ["public", name]) => return serve(&call, name),
             _ => {}
+        }
+        if let Some(answer) = self.tokens.browse(&call, &path) {
+            return answer;
         }
         match self.route(&mut call, &path) {
             Ok(body) => reply(200, &body),

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use super::Posted;
-use super::facebook_page::introspect;
+use super::facebook_page::{Known, introspect};
 use super::guise;
 use super::page::links;
 use super::sim::{Call, Callback, Simulator, reply};
@@ -102,7 +102,12 @@ impl WhatsApp {
                 return Err(Refusal::parameter(format!("unknown parameter {name}")));
             }
             let is_ours = call.query("input_token") == Some(self.token.as_str());
-            return Ok(introspect(call, is_ours, "SYSTEM_USER", SCOPES, PRACTICE_ACCOUNT));
+            return Ok(introspect(
+                call,
+                is_ours.then(|| Known::of(SCOPES)).as_ref(),
+                "SYSTEM_USER",
+                PRACTICE_ACCOUNT,
+            ));
         }
         if call.guise.dead(call.now).is_some() {
             return Err(Refusal(

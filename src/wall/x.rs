@@ -19,6 +19,7 @@ use crate::compose::count::count;
 use crate::model::{AccountId, Mode, Unit};
 
 mod refusal;
+mod sign_in;
 mod signature;
 mod wire;
 
@@ -67,6 +68,7 @@ pub struct X {
     tweets: Vec<Tweet>,
     media: BTreeMap<String, Media>,
     nonces: BTreeSet<String>,
+    sign_ins: sign_in::SignIns,
     windows: [Window; 2],
 }
 
@@ -80,6 +82,7 @@ impl X {
             tweets: Vec::new(),
             media: BTreeMap::new(),
             nonces: BTreeSet::new(),
+            sign_ins: sign_in::SignIns::new(),
             windows: [Window::default(), Window::default()],
         }
     }
@@ -482,10 +485,22 @@ impl Simulator for X {
         self.keys.secrets()
     }
 
+    fn command(&mut self, what: &str, _now: Timestamp) -> bool {
+        match what {
+            "expire-codes" => self.sign_ins.expire(),
+            "revoke-tokens" => self.keys.replace("revoked", "revoked"),
+            _ => return false,
+        }
+        true
+    }
+
     fn answer(&mut self, mut call: Call<'_>) -> Response<Vec<u8>> {
         let path: Vec<&str> = call.path.trim_matches('/').split('/').collect();
         if let (&Method::GET, ["i", "status", id]) = (call.method, path.as_slice()) {
             return page(self.find(id).map(|tweet| tweet.text.as_str()));
+        }
+        if let Some(answer) = self.sign_ins.route(&mut self.keys, &call) {
+            return answer;
         }
         let is_post = call.method == Method::POST && path == ["2", "tweets"];
         let (status, body) = self

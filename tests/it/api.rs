@@ -292,6 +292,18 @@ async fn what_the_daemon_answers_is_what_the_document_describes() {
         None,
     )
     .await;
+    for (route, body) in [
+        (
+            "/api/v1/accounts/{id}/disable",
+            json!({ "reason": "misstänkt kapning" }),
+        ),
+        ("/api/v1/accounts/{id}/enable", json!({})),
+    ] {
+        ask("post", route, route.replace("{id}", "radio"), Some(body)).await;
+        for route in ["/api/v1/accounts", "/api/v1/status"] {
+            ask("get", route, route.to_owned(), None).await;
+        }
+    }
     for (method, route, body) in [
         ("get", "/api/v1/broadcasts", None),
         ("get", "/api/v1/accounts", None),
@@ -346,6 +358,7 @@ async fn what_the_daemon_answers_is_what_the_document_describes() {
         ("post", "/api/v1/reload", None),
         ("post", "/api/v1/verifications", Some(json!({}))),
         ("get", "/api/v1/go", None),
+        ("post", "/api/v1/renewals", Some(json!({}))),
         (
             "post",
             "/api/v1/backup",

@@ -2,6 +2,7 @@
 
 mod alert;
 mod command;
+mod connect;
 mod correct;
 mod demo;
 mod door;
@@ -20,6 +21,7 @@ mod reach;
 mod record;
 mod register;
 mod retract;
+mod secrets;
 mod terminal;
 mod time;
 mod told;

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use vardkase::channel::{self, WallSite};
 use vardkase::clock::SystemClock;
@@ -230,6 +230,55 @@ impl Said {
     pub fn ended(self, code: i32) -> Self {
         assert_eq!(self.code, code, "{self:?}");
         self
+    }
+}
+
+/// A command that talks with a person; killed when dropped.
+#[derive(Debug)]
+pub struct Talk {
+    child: Child,
+    lines: tokio::io::Lines<BufReader<tokio::process::ChildStdout>>,
+    heard: String,
+}
+
+impl Talk {
+    /// The next line that it prints; `None` if it says no more.
+    pub async fn line(&mut self) -> Option<String> {
+        let line = tokio::time::timeout(PATIENCE, self.lines.next_line());
+        let line = line.await.expect("it says nothing").unwrap()?;
+        self.heard.push_str(&line);
+        self.heard.push('\n');
+        Some(line)
+    }
+
+    /// The first address that it prints.
+    pub async fn address(&mut self) -> Option<String> {
+        loop {
+            let line = self.line().await?;
+            if line.starts_with("  http") {
+                return Some(line.trim().to_owned());
+            }
+        }
+    }
+
+    /// Types a line.
+    pub async fn types(&mut self, line: &str) {
+        let pipe = self.child.stdin.as_mut().unwrap();
+        pipe.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+    }
+
+    /// What it said in all, when it has ended.
+    pub async fn ended(mut self, code: i32) -> Said {
+        drop(self.child.stdin.take());
+        while self.line().await.is_some() {}
+        let output = tokio::time::timeout(2 * PATIENCE, self.child.wait_with_output());
+        let output = output.await.expect("a command never ended").unwrap();
+        Said {
+            code: output.status.code().unwrap_or(-1),
+            stdout: self.heard,
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+        .ended(code)
     }
 }
 
@@ -494,6 +543,35 @@ impl World {
         let mut command = clean(&self.config);
         command.args(args);
         tokio::spawn(async move { run(&mut command, "").await })
+    }
+
+    /// Runs a command that asks a person something on the way.
+    pub fn talk(&self, args: &[&str]) -> Talk {
+        self.talk_with(args, &[])
+    }
+
+    /// The same with these environment variables.
+    pub fn talk_with(&self, args: &[&str], env: &[(&str, &str)]) -> Talk {
+        let mut child = clean(&self.config)
+            .args(args)
+            .envs(env.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Talk {
+            child,
+            lines,
+            heard: String::new(),
+        }
+    }
+
+    /// What the vault holds, read as the daemon would.
+    pub fn vault(&self) -> vardkase::vault::Vault {
+        let config = vardkase::config::Config::load(&self.config).unwrap();
+        vardkase::vault::Vault::open(&config.vault, Arc::new(SystemClock)).unwrap()
     }
 
     /// Sends the boil-water notice with these further arguments, waits, and gives the exit code and the object.

@@ -75,6 +75,7 @@ impl Account {
         let proof = self
             .secrets
             .get("app_secret")
+            .or_else(|| self.secrets.get("client_secret"))
             .and_then(|secret| proof(secret.expose_secret(), token));
         let version = std::iter::once(self.settings.version.as_str());
         let url = below(&self.settings.base_url, version.chain(path.iter().copied()));

@@ -15,6 +15,7 @@ fn settings(server: &Server) -> FacebookPage {
     FacebookPage {
         page_id: "1055".to_owned(),
         base_url: server.base.clone(),
+        login_url: server.base.clone(),
         version: DEFAULT_VERSION.to_owned(),
         settle_wait: Duration::from_millis(20),
     }
@@ -619,6 +620,7 @@ fn a_practice_page_shares_nothing_with_the_real_one() {
     let real = FacebookPage {
         page_id: "4711".to_owned(),
         base_url: "https://graph.facebook.com".parse().unwrap(),
+        login_url: "https://graph.facebook.com".parse().unwrap(),
         version: DEFAULT_VERSION.to_owned(),
         settle_wait: DEFAULT_SETTLE_WAIT,
     };

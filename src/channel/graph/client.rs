@@ -46,6 +46,11 @@ pub(in crate::channel) struct Graph {
     version: String,
     secrets: Arc<dyn Secrets>,
     http: Transport,
+    /// Whether the secret of the app that signed the account in proves calls too.
+    proves: bool,
+    // Held while the token is renewed, over the network, on purpose: that is what makes it happen once. The caller's
+    // deadline bounds it.
+    renewing: tokio::sync::Mutex<()>,
     /// Throttles in a row. Forgetting them in a restart does no harm.
     throttled: AtomicU32,
 }
@@ -58,8 +63,15 @@ impl Graph {
             version,
             secrets: Arc::clone(&parts.secrets),
             http: parts.http.clone().metered(crate::channel::quota::graph),
+            proves: false,
+            renewing: tokio::sync::Mutex::new(()),
             throttled: AtomicU32::new(0),
         }
+    }
+
+    /// The same where the app's secret is known as `client_secret` and proves calls.
+    pub(in crate::channel) fn proving(self, proves: bool) -> Self {
+        Self { proves, ..self }
     }
 
     pub(in crate::channel) fn secrets(&self) -> &dyn Secrets {
@@ -68,6 +80,10 @@ impl Graph {
 
     pub(in crate::channel) fn quota(&self) -> Option<crate::model::Quota> {
         self.http.quota()
+    }
+
+    pub(in crate::channel) fn renewing(&self) -> &tokio::sync::Mutex<()> {
+        &self.renewing
     }
 
     pub(in crate::channel) fn now(&self) -> Timestamp {
@@ -112,7 +128,10 @@ impl Graph {
     ) -> Result<Answer, SendError> {
         let token = self.token()?;
         let token = token.expose_secret();
-        let secret = self.secrets.get("app_secret");
+        let secret = self
+            .secrets
+            .get("app_secret")
+            .or_else(|| self.secrets.get("client_secret").filter(|_| self.proves));
         let proof = secret.and_then(|secret| proof(secret.expose_secret(), token));
         let mut parameters = parameters.to_vec();
         if let Some(proof) = &proof {
@@ -232,7 +251,7 @@ pub(in crate::channel) fn trouble(answer: &Answer) -> Option<Trouble> {
 }
 
 /// HMAC-SHA256 of the token under the app's secret, for apps that demand it.
-fn proof(app_secret: &str, token: &str) -> Option<String> {
+pub(super) fn proof(app_secret: &str, token: &str) -> Option<String> {
     let mut mac = Hmac::<Sha256>::new_from_slice(app_secret.as_bytes()).ok()?;
     mac.update(token.as_bytes());
     Some(hex::encode(mac.finalize().into_bytes()))

@@ -11,8 +11,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::client::{Graph, brief, trouble};
+use crate::channel::Renewal;
+use crate::channel::secrets::Fresh;
 use crate::clock::Timestamp;
-use crate::model::SendError;
+use crate::failpoint;
+use crate::model::{Reason, SendError};
 
 /// The vault's name of what we know of the token. No secret, but it belongs to one.
 pub(in crate::channel) const STATE: &str = "token_state";
@@ -30,30 +33,23 @@ struct State {
     expires: Timestamp,
 }
 
-/// Renews the token if that is due. Returns what is worth showing; nothing here makes the account unreachable.
+/// Renews the token if that is due, when the account is verified. Returns what is worth showing; nothing here makes the
+/// account unreachable.
 pub(in crate::channel) async fn renew(
     graph: &Graph,
     path: &str,
     grant: &str,
 ) -> Result<BTreeMap<String, String>, SendError> {
     let now = graph.now();
-    let digest = digest(&graph.token()?);
-    let state = graph
-        .secrets()
-        .get(STATE)
-        .and_then(|text| serde_json::from_str::<State>(text.expose_secret()).ok())
-        .filter(|state| state.digest == digest);
     let mut facts = BTreeMap::new();
-    let is_due = state
-        .as_ref()
-        .is_none_or(|state| crate::clock::later(state.renewed, AFTER) <= now);
-    let mut expires = state.map(|state| state.expires);
-    if is_due {
-        match fresh(graph, path, grant, now).await {
-            Ok(renewed) => expires = Some(renewed),
-            Err(why) => drop(facts.insert("token_renewal".to_owned(), brief(&why))),
+    let expires = match due(graph, path, grant, now).await? {
+        Ok(Renewal::Never) => None,
+        Ok(Renewal::NotYet { expires_at, .. } | Renewal::Done { expires_at }) => expires_at,
+        Err((why, expires)) => {
+            facts.insert("token_renewal".to_owned(), brief(&why.text));
+            expires
         }
-    }
+    };
     if let Some(expires) = expires {
         let days = expires.duration_since(now).as_hours() / 24;
         let note = if days < SHORT { ": sign in again" } else { "" };
@@ -68,6 +64,48 @@ pub(in crate::channel) fn until(graph: &Graph) -> Option<Timestamp> {
     let state = graph.secrets().get(STATE)?;
     let state: State = serde_json::from_str(state.expose_secret()).ok()?;
     (state.digest == digest).then_some(state.expires)
+}
+
+/// The same when somebody looks for what is due.
+pub(in crate::channel) async fn look(
+    graph: &Graph,
+    path: &str,
+    grant: &str,
+    now: Timestamp,
+) -> Result<Renewal, SendError> {
+    due(graph, path, grant, now)
+        .await?
+        .map_err(|(why, _)| SendError::NotSent(why))
+}
+
+/// Renews the token if that is due at `now`; whoever comes meanwhile waits, and finds it renewed. If it fails: why, and
+/// when the old one ends.
+async fn due(
+    graph: &Graph,
+    path: &str,
+    grant: &str,
+    now: Timestamp,
+) -> Result<Result<Renewal, (Reason, Option<Timestamp>)>, SendError> {
+    let _alone = graph.renewing().lock().await;
+    let digest = digest(&graph.token()?);
+    let state = graph
+        .secrets()
+        .get(STATE)
+        .and_then(|text| serde_json::from_str::<State>(text.expose_secret()).ok())
+        .filter(|state| state.digest == digest);
+    let expires_at = state.as_ref().map(|state| state.expires);
+    let due_at = state
+        .as_ref()
+        .map(|state| crate::clock::later(state.renewed, AFTER));
+    if due_at.is_some_and(|due| now < due) {
+        return Ok(Ok(Renewal::NotYet { due_at, expires_at }));
+    }
+    Ok(match fresh(graph, path, grant, now).await {
+        Ok(renewed) => Ok(Renewal::Done {
+            expires_at: Some(renewed),
+        }),
+        Err(why) => Err((Reason::new("not-renewed", why), expires_at)),
+    })
 }
 
 /// Asks for a new token and writes it down. Returns until when it holds.
@@ -85,24 +123,26 @@ async fn fresh(graph: &Graph, path: &str, grant: &str, now: Timestamp) -> Result
         .filter(|token| !token.is_empty() && token.len() <= 10_000);
     let token = SecretString::from(token.ok_or_else(unreadable)?);
     let seconds = body["expires_in"].as_u64().ok_or_else(unreadable)?;
+    let expires = crate::clock::later(now, Duration::from_secs(seconds));
+    let mut fresh: Vec<Fresh> = noted(&token, now, expires).into_iter().collect();
+    fresh.push(Fresh::new("access_token", token, Some(expires)));
+    // A kill here loses the new token only: the old one lives on to its own end, and is renewed another day.
+    failpoint::hit("refresh-commit.before");
+    let kept = graph.secrets().keep(fresh).await;
+    kept.map_err(|reason| format!("not renewed: {reason}"))?;
+    failpoint::hit("refresh-commit.after");
+    Ok(expires)
+}
+
+/// What is noted of a token that was given just now, so that it is renewed when that is due.
+pub(super) fn noted(token: &SecretString, now: Timestamp, expires: Timestamp) -> Option<Fresh> {
     let state = State {
-        digest: digest(&token),
+        digest: digest(token),
         renewed: now,
-        expires: crate::clock::later(now, Duration::from_secs(seconds)),
+        expires,
     };
-    let text = serde_json::to_string(&state).map_err(|_| unreadable())?;
-    let told = |reason: crate::model::Reason| format!("not renewed: {reason}");
-    graph
-        .secrets()
-        .rotate("access_token", token)
-        .await
-        .map_err(told)?;
-    graph
-        .secrets()
-        .rotate(STATE, SecretString::from(text))
-        .await
-        .map_err(told)?;
-    Ok(state.expires)
+    let text = serde_json::to_string(&state).ok()?;
+    Some(Fresh::new(STATE, text, None))
 }
 
 fn digest(token: &SecretString) -> String {

@@ -17,6 +17,8 @@ fn settings(base: &Url, folder: &std::path::Path) -> Instagram {
         user_id: "1784".to_owned(),
         login: Login::Facebook,
         base_url: base.clone(),
+        login_url: base.clone(),
+        codes_url: base.clone(),
         version: DEFAULT_VERSION.to_owned(),
         public: PublicFolder {
             folder: folder.to_owned(),

@@ -13,17 +13,23 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 use url::Url;
 
+use crate::channel::secrets::Fresh;
 use crate::channel::transport::{Answer, Effect, Transport, below};
-use crate::channel::{Parts, Secrets};
+use crate::channel::{Parts, Renewal, Secrets};
 use crate::clock::{Timestamp, later};
-use crate::model::{Busy, Reason, SendError};
+use crate::failpoint;
+use crate::model::{AccountId, Busy, Reason, SendError};
 
 /// The name under which the vault keeps it.
 pub(super) const SECRET: &str = "session";
 /// A token with less life left than this is renewed before it is used.
 pub(super) const EARLY: Duration = Duration::from_hours(7 * 24);
+/// A token with less life left than this is renewed when somebody looks for what is due.
+const LONG_BEFORE: Duration = Duration::from_hours(30 * 24);
 /// How long such an early renewal may take: a message must not wait for it.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// Code of a renewal whose answer was lost, and with it the credential.
+const RE_AUTHORISE: &str = "re-authorise";
 /// How long after a failed one the next is tried.
 const REST: Duration = Duration::from_hours(1);
 
@@ -38,6 +44,9 @@ pub(super) struct Session {
     refresh_expires: Option<i64>,
     /// Which tokens a person had set when it was made: once others are set it is not ours.
     made_from: String,
+    /// A renewal was asked for at that second, and what came of it is not on disk: the process was killed in between.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    renewing: Option<i64>,
 }
 
 impl fmt::Debug for Session {
@@ -49,6 +58,32 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
+    /// The session of a sign-in, as the vault keeps it.
+    pub(super) fn granted(
+        access: &SecretString,
+        refresh: Option<&SecretString>,
+        expires: Option<Timestamp>,
+        refresh_expires: Option<Timestamp>,
+    ) -> Option<SecretString> {
+        let session = Self {
+            access_token: access.expose_secret().to_owned(),
+            refresh_token: refresh.map(|token| token.expose_secret().to_owned()),
+            expires: expires.map(Timestamp::as_second),
+            refresh_expires: refresh_expires.map(Timestamp::as_second),
+            made_from: made_from([Some(access), refresh]),
+            renewing: None,
+        };
+        serde_json::to_string(&session).ok().map(SecretString::from)
+    }
+
+    /// The session that the vault holds, if it is one of the tokens beside it.
+    pub(super) fn of(secrets: &dyn Secrets) -> Option<Self> {
+        let stored = secrets.get(SECRET)?;
+        let session: Self = serde_json::from_str(stored.expose_secret()).ok()?;
+        let [access, refresh] = ["access_token", "refresh_token"].map(|name| secrets.get(name));
+        (session.made_from == made_from([access.as_ref(), refresh.as_ref()])).then_some(session)
+    }
+
     /// For the `Authorization` header.
     pub(super) fn token(&self) -> &str {
         &self.access_token
@@ -70,15 +105,13 @@ impl Session {
     }
 
     fn is_old(&self, now: Timestamp) -> bool {
-        let ends = self
-            .expires
-            .and_then(|second| Timestamp::from_second(second).ok());
-        self.refresh_token.is_some() && ends.is_some_and(|ends| later(now, EARLY) >= ends)
+        self.refresh_token.is_some() && self.ends().is_some_and(|ends| later(now, EARLY) >= ends)
     }
 }
 
 /// The account's session, shared by all that use it.
 pub(super) struct Sessions {
+    account: AccountId,
     login: Url,
     secrets: Arc<dyn Secrets>,
     http: Transport,
@@ -112,6 +145,7 @@ impl fmt::Debug for Sessions {
 impl Sessions {
     pub(super) fn new(login: &Url, parts: &Parts) -> Self {
         Self {
+            account: parts.account.clone(),
             login: login.clone(),
             secrets: Arc::clone(&parts.secrets),
             http: parts.http.clone(),
@@ -151,6 +185,34 @@ impl Sessions {
             Some(session) if session.access_token != stale.access_token => Ok(Arc::clone(session)),
             Some(_) | None => Ok(Arc::clone(current.session.insert(self.renew(stale).await?))),
         }
+    }
+
+    /// Renews long before the end, where there is something to renew with.
+    pub(super) async fn renew_due(&self, now: Timestamp) -> Result<Renewal, SendError> {
+        let mut current = self.current.lock().await;
+        let made_from = self.made_from();
+        let known = current
+            .session
+            .clone()
+            .filter(|session| session.made_from == made_from);
+        let session = match known {
+            Some(session) => session,
+            None => Arc::clone(current.session.insert(Arc::new(self.stored(made_from)?))),
+        };
+        if session.refresh_token.is_none() || self.app().is_none() {
+            return Ok(Renewal::Never);
+        }
+        let expires_at = session.ends();
+        // Of a token that a person set nobody knows the end: renewed, it has one.
+        let due_at = expires_at.map(|ends| crate::clock::earlier(ends, LONG_BEFORE));
+        if due_at.is_some_and(|due| now < due) {
+            return Ok(Renewal::NotYet { due_at, expires_at });
+        }
+        let renewed = self.renew(&session).await?;
+        let expires_at = renewed.ends();
+        current.session = Some(renewed);
+        current.failed_at = None;
+        Ok(Renewal::Done { expires_at })
     }
 
     /// The app's own id and secret, for questions about a token.
@@ -197,23 +259,30 @@ impl Sessions {
             expires: None,
             refresh_expires: None,
             made_from,
+            renewing: None,
         })
     }
 
     fn made_from(&self) -> String {
-        let mut digest = Sha256::new();
-        for name in ["access_token", "refresh_token"] {
-            let secret = self.secrets.get(name);
-            digest.update(secret.as_ref().map_or("", |secret| secret.expose_secret()));
-            digest.update([0]);
-        }
-        hex::encode(digest.finalize())
+        let [access, refresh] = ["access_token", "refresh_token"].map(|name| self.secrets.get(name));
+        made_from([access.as_ref(), refresh.as_ref()])
     }
 
     /// Renews and writes to the vault; only then the new token may be used. Repeating it does no harm.
     async fn renew(&self, old: &Session) -> Result<Arc<Session>, SendError> {
+        let account = &self.account;
         let sign_in = |text: &str| {
-            let text = format!("{text}; have an administrator of the page sign in anew and set the tokens");
+            if old.renewing.is_some() {
+                // The service may have ended the old refresh token with an answer that is lost.
+                let text = format!(
+                    "Förnyelsen av inloggningen avbröts innan den nya hann sparas, och den gamla gäller inte längre. Logga in \
+                     kontot på nytt: vardkase credentials connect {account}"
+                );
+                return SendError::Credential(Reason::new(RE_AUTHORISE, text));
+            }
+            let text = format!(
+                "{text}; have an administrator of the page sign in anew: vardkase credentials connect {account}"
+            );
             SendError::Credential(Reason::new("http-401", text))
         };
         let Some((refresh, (id, secret))) = old.refresh_token.as_deref().zip(self.app()) else {
@@ -221,6 +290,7 @@ impl Sessions {
                 "the token is not taken, and there is no refresh token with client id and secret",
             ));
         };
+        self.note_renewing(old).await?;
         let form = [
             ("grant_type", "refresh_token"),
             ("refresh_token", refresh),
@@ -230,7 +300,13 @@ impl Sessions {
         let answer = self.ask("accessToken", &form).await?;
         match answer.status {
             200..=299 => {}
-            400..=407 | 410..=428 => return Err(sign_in("LinkedIn does not renew the token")),
+            400..=407 | 410..=428 => {
+                if old.renewing.is_none() {
+                    // A plain no: nothing was cut off.
+                    self.note(old).await?;
+                }
+                return Err(sign_in("LinkedIn does not renew the token"));
+            }
             status => {
                 let text = format!("LinkedIn answered {status} instead of renewing the token");
                 let reason = Reason::new(format!("http-{status}"), text);
@@ -263,18 +339,57 @@ impl Sessions {
                 "LinkedIn's answer to the renewal cannot be read",
             ))
         };
+        let access = SecretString::from(text("access_token").ok_or_else(unreadable)?);
+        let refresh = text("refresh_token")
+            .or_else(|| old.refresh_token.clone())
+            .map(SecretString::from);
         let session = Session {
-            access_token: text("access_token").ok_or_else(unreadable)?,
-            refresh_token: text("refresh_token").or_else(|| old.refresh_token.clone()),
+            access_token: access.expose_secret().to_owned(),
+            refresh_token: refresh.as_ref().map(|token| token.expose_secret().to_owned()),
             expires: ends("expires_in"),
             refresh_expires: ends("refresh_token_expires_in").or(old.refresh_expires),
-            made_from: self.made_from(),
+            made_from: made_from([Some(&access), refresh.as_ref()]),
+            renewing: None,
         };
         let written = serde_json::to_string(&session).map_err(|_| unreadable())?;
-        self.secrets
-            .rotate(SECRET, SecretString::from(written))
-            .await
-            .map_err(SendError::NotSent)?;
+        let (until, renewable) = (session.ends(), session.consent_ends());
+        let mut fresh = vec![
+            Fresh::new("access_token", access, until),
+            Fresh::new(SECRET, written, until),
+        ];
+        fresh.extend(refresh.map(|token| Fresh::new("refresh_token", token, renewable)));
+        failpoint::hit("refresh-commit.before");
+        self.secrets.keep(fresh).await.map_err(SendError::NotSent)?;
+        failpoint::hit("refresh-commit.after");
         Ok(Arc::new(session))
     }
+
+    /// Notes on disk that a renewal is asked for, so that a kill before its answer is kept is known for what it was.
+    async fn note_renewing(&self, old: &Session) -> Result<(), SendError> {
+        if old.renewing.is_some() {
+            return Ok(());
+        }
+        let noted = Session {
+            renewing: Some(self.http.now().as_second()),
+            ..old.clone()
+        };
+        self.note(&noted).await
+    }
+
+    async fn note(&self, session: &Session) -> Result<(), SendError> {
+        let lost = || SendError::NotSent(Reason::new("unreadable", "the session cannot be written"));
+        let written = serde_json::to_string(session).map_err(|_| lost())?;
+        let fresh = vec![Fresh::new(SECRET, written, session.ends())];
+        self.secrets.keep(fresh).await.map_err(SendError::NotSent)
+    }
+}
+
+/// Tells whether the tokens that a person set are still those that a session was made from.
+fn made_from(tokens: [Option<&SecretString>; 2]) -> String {
+    let mut digest = Sha256::new();
+    for token in tokens {
+        digest.update(token.map_or("", |token| token.expose_secret()));
+        digest.update([0]);
+    }
+    hex::encode(digest.finalize())
 }

@@ -21,6 +21,7 @@ fn settings(server: &Server) -> Threads {
     Threads {
         user_id: "1780".to_owned(),
         base_url: server.base.clone(),
+        login_url: server.base.clone(),
         long: false,
         public: None,
         settle_wait: Duration::from_millis(20),
@@ -501,6 +502,7 @@ fn the_practice_profile_shares_no_address_with_the_real_one() {
     let real = Threads {
         user_id: "17841400000000001".to_owned(),
         base_url: "https://graph.threads.net".parse().unwrap(),
+        login_url: "https://graph.threads.net".parse().unwrap(),
         long: true,
         public: Some(PublicFolder {
             folder: "/srv/bilder".into(),

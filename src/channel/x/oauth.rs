@@ -40,60 +40,86 @@ impl Keys {
 
     /// The `Authorization` header of one request; `nonce` has to be new, `second` is the time since 1970.
     pub(super) fn authorization(&self, method: &Method, url: &Url, nonce: &str, second: i64) -> HeaderValue {
-        let second = second.to_string();
-        let own = [
-            ("oauth_consumer_key", self.consumer_key.expose_secret()),
-            ("oauth_nonce", nonce),
-            ("oauth_signature_method", "HMAC-SHA1"),
-            ("oauth_timestamp", &second),
-            ("oauth_token", self.token.expose_secret()),
-            ("oauth_version", "1.0"),
-        ];
-        let signature = self.signature(method, url, &own);
-        let mut header = "OAuth ".to_owned();
-        for (name, value) in own {
-            // Writing to a string cannot fail.
-            let _infallible = write!(header, "{name}=\"{}\", ", escape(value));
-        }
-        let _infallible = write!(header, "oauth_signature=\"{}\"", escape(&signature));
-        // All of it is escaped, so that every character is one that a header may have.
-        let mut value = HeaderValue::try_from(header).unwrap_or(HeaderValue::from_static(""));
-        value.set_sensitive(true);
-        value
+        let signer = Signer {
+            consumer: (&self.consumer_key, &self.consumer_secret),
+            token: Some((&self.token, &self.token_secret)),
+        };
+        sign(&signer, method, url, &[], nonce, second)
     }
+}
 
-    fn signature(&self, method: &Method, url: &Url, own: &[(&str, &str)]) -> String {
-        let mut parameters: Vec<(String, String)> = url
-            .query_pairs()
-            .map(|(name, value)| (escape(&name), escape(&value)))
-            .chain(own.iter().map(|(name, value)| (escape(name), escape(value))))
-            .collect();
-        parameters.sort();
-        let parameters: Vec<String> = parameters
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        let mut address = url.clone();
-        address.set_query(None);
-        address.set_fragment(None);
-        let base = format!(
-            "{method}&{}&{}",
-            escape(address.as_str()),
-            escape(&parameters.join("&"))
-        );
-        let key = format!(
-            "{}&{}",
-            escape(self.consumer_secret.expose_secret()),
-            escape(self.token_secret.expose_secret())
-        );
-        // HMAC takes keys of any length.
-        let mac = Hmac::<Sha1>::new_from_slice(key.as_bytes()).ok();
-        let mac = mac.map(|mut mac| {
-            mac.update(base.as_bytes());
-            STANDARD.encode(mac.finalize().into_bytes())
-        });
-        mac.unwrap_or_default()
+/// Who signs: an app, and the account that has agreed with it (or is about to).
+pub(super) struct Signer<'a> {
+    pub(super) consumer: (&'a SecretString, &'a SecretString),
+    pub(super) token: Option<(&'a SecretString, &'a SecretString)>,
+}
+
+/// The `Authorization` header of one request, with `extra` parameters of the protocol.
+pub(super) fn sign(
+    signer: &Signer<'_>,
+    method: &Method,
+    url: &Url,
+    extra: &[(&str, &str)],
+    nonce: &str,
+    second: i64,
+) -> HeaderValue {
+    let second = second.to_string();
+    let (consumer_key, consumer_secret) = signer.consumer;
+    let mut own = vec![
+        ("oauth_consumer_key", consumer_key.expose_secret()),
+        ("oauth_nonce", nonce),
+        ("oauth_signature_method", "HMAC-SHA1"),
+        ("oauth_timestamp", second.as_str()),
+        ("oauth_version", "1.0"),
+    ];
+    own.extend(
+        signer
+            .token
+            .map(|(token, _)| ("oauth_token", token.expose_secret())),
+    );
+    own.extend(extra);
+    own.sort_unstable();
+    let token_secret = signer.token.map_or("", |(_, secret)| secret.expose_secret());
+    let signature = signature((consumer_secret.expose_secret(), token_secret), method, url, &own);
+    let mut header = "OAuth ".to_owned();
+    for (name, value) in own {
+        // Writing to a string cannot fail.
+        let _infallible = write!(header, "{name}=\"{}\", ", escape(value));
     }
+    let _infallible = write!(header, "oauth_signature=\"{}\"", escape(&signature));
+    // All of it is escaped, so that every character is one that a header may have.
+    let mut value = HeaderValue::try_from(header).unwrap_or(HeaderValue::from_static(""));
+    value.set_sensitive(true);
+    value
+}
+
+fn signature(secrets: (&str, &str), method: &Method, url: &Url, own: &[(&str, &str)]) -> String {
+    let mut parameters: Vec<(String, String)> = url
+        .query_pairs()
+        .map(|(name, value)| (escape(&name), escape(&value)))
+        .chain(own.iter().map(|(name, value)| (escape(name), escape(value))))
+        .collect();
+    parameters.sort();
+    let parameters: Vec<String> = parameters
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    let mut address = url.clone();
+    address.set_query(None);
+    address.set_fragment(None);
+    let base = format!(
+        "{method}&{}&{}",
+        escape(address.as_str()),
+        escape(&parameters.join("&"))
+    );
+    let key = format!("{}&{}", escape(secrets.0), escape(secrets.1));
+    // HMAC takes keys of any length.
+    let mac = Hmac::<Sha1>::new_from_slice(key.as_bytes()).ok();
+    let mac = mac.map(|mut mac| {
+        mac.update(base.as_bytes());
+        STANDARD.encode(mac.finalize().into_bytes())
+    });
+    mac.unwrap_or_default()
 }
 
 /// Percent-encoding as RFC 3986 has it: all but unreserved characters, in capitals.

@@ -18,13 +18,13 @@ use crate::channel::transport::Effect;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::dispatch::LanePlan;
-use crate::model::{AccountId, Actor, LaneId, Mode, Reason, SendError};
+use crate::model::{AccountId, Actor, LaneId, Mode, Reason, SendError, Subject};
 use crate::register::application::{Application, Decision, Filed};
 use crate::register::attest::{Attestation, What};
 use crate::register::closing::{self, Signed, Step};
 use crate::register::drift::{self, Look};
 use crate::register::export::Public;
-use crate::register::findings::{self, Observations};
+use crate::register::findings::{self, Observations, Observed};
 use crate::register::report::{Figures, Report};
 use crate::register::schedule::{Mark, due};
 use crate::register::{Finding, Level, follow_up, words};
@@ -177,7 +177,7 @@ impl App {
         let mut all = findings::of_config(&config);
         all.extend(findings::of_attestations(&config, &attestations, now));
         all.extend(follow_up::findings(&config, &attestations, now));
-        all.extend(findings::of_stale(&config, &self.observed(), now));
+        all.extend(findings::of_stale(&config, &self.observed().await?, now));
         let publications = self.publications(&config).await?;
         for one in publications.iter().filter(|one| one.outcome == Outcome::Failed) {
             let why = one.error.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -225,10 +225,21 @@ impl App {
         })
     }
 
-    /// What services have told of the accounts. Nothing writes it down yet: what needs it is silent until then.
-    #[allow(clippy::unused_self, reason = "what is observed will come from the store")]
-    fn observed(&self) -> Observations {
-        Observations::new()
+    /// What services have told of the accounts, when their profiles were last read.
+    async fn observed(&self) -> Result<Observations, AppError> {
+        let seen = self.store.latest_observations().await?;
+        let profiles = seen.into_iter().filter_map(|one| {
+            let Subject::Account(account) = one.observation.subject else {
+                return None;
+            };
+            let profile = one.observation.profile?;
+            let observed = Observed {
+                followers: profile.followers,
+                last_post: profile.latest.iter().map(|post| post.at).max(),
+            };
+            Some((account, observed))
+        });
+        Ok(profiles.collect())
     }
 
     /// Writes down what a person attests.
@@ -427,7 +438,7 @@ impl App {
             now: self.now(),
             posted: &posted,
             attestations: &attestations,
-            observed: &self.observed(),
+            observed: &self.observed().await?,
         };
         Ok(Report::of(&config, &figures))
     }

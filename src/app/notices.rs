@@ -25,7 +25,7 @@ const GATHER: Duration = Duration::from_secs(2);
 /// How soon a look at what is due is repeated that failed at the store.
 const AGAIN: Duration = Duration::from_secs(5);
 /// Longest sleep: a clock that jumps is noticed by then.
-const ROUND: Duration = Duration::from_secs(60);
+const ROUND: Duration = Duration::from_mins(1);
 /// Recipients of a list account that are told.
 const RECIPIENTS: usize = 20;
 /// How long a notice claims to be valid, to services that ask.
@@ -83,7 +83,7 @@ impl App {
             match &result {
                 Ok(way) => tracing::info!(notices = tell.len(), way, "people were told"),
                 Err((why, _)) => {
-                    tracing::error!(notices = tell.len(), why, "nobody could be told; tried again")
+                    tracing::error!(notices = tell.len(), why, "nobody could be told; tried again");
                 }
             }
             self.store.noticed(ids, self.now(), result).await?;

@@ -33,7 +33,7 @@ const AT_ONCE: usize = 8;
 /// The longest sleep between two rounds: a clock that jumps, and a changed configuration, are noticed by then.
 const ROUND: Duration = Duration::from_secs(30);
 /// Wall time and the machine's own count may differ so much between two rounds.
-const CLOCK_SLACK: Duration = Duration::from_secs(60);
+const CLOCK_SLACK: Duration = Duration::from_mins(1);
 /// Less free space than this, or than one part in twenty, is little.
 const DISK_LEAST: u64 = 512 * 1024 * 1024;
 /// An alert that nobody ended is over after this long, for the question whether a foreign post is suspicious.

@@ -562,8 +562,8 @@ async fn single(tx: &mut Tx<'_>, request: Request, answers: &mut Vec<Answer>) ->
         }
         Request::Keep(asked, reply) => keep(reply, condition::keep(tx, &asked).await, answers),
         Request::Noticed(notices, at, result, reply) => {
-            let noticed = condition::noticed(tx, &notices, at, &result).await;
-            keep(reply, noticed, answers)
+            let kept = condition::noticed(tx, &notices, at, &result).await;
+            keep(reply, kept, answers)
         }
         Request::ForgetObservations(before, reply) => {
             keep(reply, condition::forget(tx, before).await, answers)

@@ -1,5 +1,6 @@
 //! When people are told of what is amiss, and in which words.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -75,11 +76,13 @@ pub fn compose(notices: &[Notice], municipality: &Municipality, now: Timestamp) 
         text.push_str(&paragraph(notice, &municipality.time_zone));
         text.push('\n');
     }
-    text.push_str(&format!(
+    // Writing to a string cannot fail.
+    let _infallible = write!(
+        text,
         "Läget {}. Se allt: vardkase status\n{}\n",
         words::moment(now, &municipality.time_zone),
         municipality.name
-    ));
+    );
     Words { headline, text }
 }
 

@@ -25,7 +25,7 @@ fn offset(subject: &Subject, within: Duration) -> Duration {
         .fold(0_u64, |n, byte| (n << 8) | u64::from(*byte));
     let within = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
     // 32 bits of a millisecond count that fits 2^31 seconds: no overflow.
-    Duration::from_millis(within.min(1 << 31) * part >> 32)
+    Duration::from_millis((within.min(1 << 31) * part) >> 32)
 }
 
 #[cfg(test)]

@@ -215,7 +215,7 @@ async fn a_year_of_drills_runs_in_seconds_each_once_and_what_was_missed_is_told(
         let schedule = config.drills["veckovis"].schedule.as_ref().unwrap();
         next = schedule.next(clock.now()).unwrap();
     }
-    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_mins(1), "{:?}", began.elapsed());
     stop.cancel();
     watcher.await.unwrap();
 

@@ -72,10 +72,11 @@ async fn goes_now(world: &World, broadcast: &str) {
 
 async fn set(world: &World, account: &str) {
     let secrets = &world.simulated(account).secrets;
-    let lines: String = secrets
+    let lines: Vec<String> = secrets
         .iter()
         .map(|(name, value)| format!("{name}={value}\n"))
         .collect();
+    let lines = lines.concat();
     world
         .cli_with(&["credentials", "set", account], &lines)
         .await

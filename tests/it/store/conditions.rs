@@ -79,7 +79,7 @@ async fn what_stays_the_same_is_one_row_and_a_change_is_another(bed: &Bed) {
     assert_eq!(all.len(), 1);
     assert_eq!(
         (all[0].since, all[0].at),
-        (first, later(first, Duration::from_secs(1200)))
+        (first, later(first, Duration::from_mins(20)))
     );
     assert_eq!(all[0].observation.reach, Reach::Reachable);
     let kept = see(bed, &store, Look::Reach, vec![sign(Trouble::NoAnswer, None)], 0).await;
@@ -98,7 +98,7 @@ async fn a_trouble_begins_once_and_ends_once_and_both_are_told(bed: &Bed) {
     assert_eq!(due(bed, &store).await, []);
     assert_eq!(
         store.next_notice().await.unwrap(),
-        Some(later(bed.now(), Duration::from_secs(60)))
+        Some(later(bed.now(), Duration::from_mins(1)))
     );
     bed.later(60);
     let kept = see(bed, &store, Look::Reach, down(), 60).await;

@@ -173,7 +173,7 @@ async fn a_mail_is_tried_by_one_and_until_it_is_out(bed: &Bed) {
     let [first, second] = waiting.as_slice() else {
         panic!("{waiting:?}")
     };
-    let next = later(bed.now(), std::time::Duration::from_secs(60));
+    let next = later(bed.now(), std::time::Duration::from_mins(1));
     let claim = || DrillChange::Try(first.clone(), next);
     assert_eq!(write(bed, &store, claim()).await.as_ref(), Some(&run));
     assert_eq!(write(bed, &store, claim()).await, None, "another one tries it");

@@ -12,12 +12,15 @@ use super::can::{CORRECTED, correction};
 use super::lab::{LETTERS, Lab};
 use super::{NOT_HERE, PATIENCE, SHORT, Verdict, ensure};
 
+/// Something that is done with a receipt.
+type Step = for<'a> fn(&'a Lab, &'a Receipt) -> BoxFuture<'a, Result<(), SendError>>;
+
 /// What is done, and what must stand after it.
 struct Change {
-    act: for<'a> fn(&'a Lab, &'a Receipt) -> BoxFuture<'a, Result<(), SendError>>,
+    act: Step,
     holds: fn(&Lab) -> Result<(), String>,
     /// What is to be done before it, undisturbed.
-    before: Option<for<'a> fn(&'a Lab, &'a Receipt) -> BoxFuture<'a, Result<(), SendError>>>,
+    before: Option<Step>,
 }
 
 fn one_says(lab: &Lab, right: &str, wrong: &str) -> Result<(), String> {

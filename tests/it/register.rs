@@ -23,10 +23,11 @@ struct Still {
 
 impl Still {
     async fn open(register: &str) -> Self {
-        let world = World::open(Plan::of(vec![
+        let plan = Plan::of(vec![
             Account::new("skarmar", "file").with("url = \"https://nassjo.se/skarmar\""),
-        ]))
-        .await;
+        ]);
+        // Boxed: what opens everything is too large for its callers' frames.
+        let world = Box::pin(World::open(plan)).await;
         let text = std::fs::read_to_string(&world.config).unwrap();
         std::fs::write(
             &world.config,
@@ -37,15 +38,13 @@ impl Still {
         let clock = Arc::new(TestClock::at("2026-01-01T00:00:00Z".parse().unwrap()));
         let shared = || Arc::clone(&clock) as SharedClock;
         std::fs::create_dir_all(&config.daemon.data_dir).unwrap();
-        let (store, _) = Store::open(&config.daemon.database, "node-1", shared())
-            .await
-            .unwrap();
+        let opened = Box::pin(Store::open(&config.daemon.database, "node-1", shared())).await;
+        let (store, _) = opened.unwrap();
         let vault = Vault::open(&config.vault, shared()).unwrap();
         let http = Transport::new(shared(), Duration::from_secs(2)).unwrap();
         let any = "127.0.0.1:0".parse().unwrap();
-        let wall = Wall::start(any, any, &world.dir().join("practice"), shared())
-            .await
-            .unwrap();
+        let folder = world.dir().join("practice");
+        let wall = Box::pin(Wall::start(any, any, &folder, shared())).await.unwrap();
         let app = App::new(config, store, vault, shared(), http, Arc::new(wall));
         Self { world, clock, app }
     }

@@ -22,12 +22,16 @@ struct Still {
 }
 
 impl Still {
-    async fn open(register: &str) -> Self {
+    fn open(register: &str) -> futures::future::BoxFuture<'_, Self> {
+        // Boxed once here: what opens everything is too large for its callers' frames.
+        Box::pin(Self::opened(register))
+    }
+
+    async fn opened(register: &str) -> Self {
         let plan = Plan::of(vec![
             Account::new("skarmar", "file").with("url = \"https://nassjo.se/skarmar\""),
         ]);
-        // Boxed: what opens everything is too large for its callers' frames.
-        let world = Box::pin(World::open(plan)).await;
+        let world = World::open(plan).await;
         let text = std::fs::read_to_string(&world.config).unwrap();
         std::fs::write(
             &world.config,
@@ -38,7 +42,7 @@ impl Still {
         let clock = Arc::new(TestClock::at("2026-01-01T00:00:00Z".parse().unwrap()));
         let shared = || Arc::clone(&clock) as SharedClock;
         std::fs::create_dir_all(&config.daemon.data_dir).unwrap();
-        let opened = Box::pin(Store::open(&config.daemon.database, "node-1", shared())).await;
+        let opened = Store::open(&config.daemon.database, "node-1", shared()).await;
         let (store, _) = opened.unwrap();
         let vault = Vault::open(&config.vault, shared()).unwrap();
         let http = Transport::new(shared(), Duration::from_secs(2)).unwrap();

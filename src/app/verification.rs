@@ -40,6 +40,8 @@ const DISK_LEAST: u64 = 512 * 1024 * 1024;
 const ALERT_LASTS: Duration = Duration::from_hours(24 * 7);
 /// Posts of ours that are compared with what stands on an account.
 const OURS: usize = 1000;
+/// How often it is looked which credentials are to be renewed, at least.
+const RENEW_EVERY: Duration = Duration::from_hours(24);
 /// What was seen is forgotten in portions of a day.
 const FORGET_EVERY: Duration = Duration::from_hours(24);
 
@@ -51,6 +53,7 @@ impl App {
             tracing::error!(%error, "whether the daemon ended in good order could not be written down");
         }
         let mut forgotten: Option<Timestamp> = None;
+        let mut renew_at = schedule::next(&Subject::Daemon, None, self.renewal_every(), start);
         let (mut wall, mut own) = (start, tokio::time::Instant::now());
         loop {
             let jump = jumped(self.now(), wall, own.elapsed());
@@ -64,6 +67,12 @@ impl App {
                 tracing::error!(%error, "accounts could not be looked after");
                 later(self.now(), ROUND)
             });
+            if renew_at <= self.now() {
+                renew_at = later(self.now(), self.renewal_every());
+                if let Err(error) = self.renew_due(&[], self.now(), &Actor::daemon()).await {
+                    tracing::error!(%error, "credentials could not be renewed");
+                }
+            }
             if forgotten.is_none_or(|at| later(at, FORGET_EVERY) <= self.now()) {
                 forgotten = Some(self.now());
                 self.forget_seen().await;
@@ -74,6 +83,11 @@ impl App {
             }
         }
         std::fs::remove_file(self.running_mark()).ok();
+    }
+
+    /// How often it is looked which credentials are to be renewed, long before they end.
+    fn renewal_every(&self) -> Duration {
+        self.config().verification.profile_every.min(RENEW_EVERY)
     }
 
     async fn forget_seen(&self) {

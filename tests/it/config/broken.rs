@@ -13,6 +13,46 @@ const CASES: &[(&str, &str, &str)] = &[
         "[daemon]",
         "[approval]\nrequired = true\n[daemon]",
     ),
+    (
+        "verification too seldom",
+        "[daemon]",
+        "[verification]\nevery = \"3days\"\n[daemon]",
+    ),
+    (
+        "days before an end that are none",
+        "[daemon]",
+        "[verification]\nexpiry_days = [30, 0]\n[daemon]",
+    ),
+    (
+        "a fact whose pattern is none",
+        "[daemon]",
+        "[[verification.fact]]\nid = \"kontakt\"\ntext = \"hur man når oss\"\npatterns = [\"(nassjo\"]\n[daemon]",
+    ),
+    (
+        "a logo that is no sum",
+        "[daemon]",
+        "[verification]\nlogos = [\"vapen.png\"]\n[daemon]",
+    ),
+    (
+        "an alarm by an account that is not there",
+        "[daemon]",
+        "[alarm]\nvia = [\"ntfy-jour\"]\n[daemon]",
+    ),
+    (
+        "quiet hours without an end",
+        "[daemon]",
+        "[alarm.quiet]\nfrom = \"22\"\n[daemon]",
+    ),
+    (
+        "quiet about a trouble that is none",
+        "[daemon]",
+        "[alarm.quiet]\nfrom = \"22:00\"\nuntil = \"06:00\"\ntroubles = [\"expires\"]\n[daemon]",
+    ),
+    (
+        "a heartbeat without TLS",
+        "[daemon]",
+        "[alarm.heartbeat]\nurl = \"http://vakt.example.se\"\n[daemon]",
+    ),
     ("unknown key", "site = ", "sajt = \"x\"\nsite = "),
     (
         "key of another section",

@@ -199,30 +199,3 @@ async fn a_scheduled_look_stays_away_from_an_account_that_has_something_to_publi
         .collect();
     assert!(since.is_empty(), "{since:#?}");
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_credential_that_can_be_renewed_is_renewed_on_schedule_and_once() {
-    let world = World::open(watched(vec![Account::new("threads-nassjo", "threads")], "")).await;
-    let _daemon = world.start().await;
-    let renewed = async || {
-        let journal = world.get("/api/v1/journal").await;
-        let records = journal.as_array().unwrap().iter();
-        let bodies = records.filter(|record| record["kind"] == "renew");
-        bodies
-            .map(|record| record["body"].to_string())
-            .collect::<Vec<_>>()
-    };
-    let end = Instant::now() + Duration::from_secs(30);
-    while renewed().await.is_empty() {
-        assert!(Instant::now() < end, "nothing was renewed");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    // Looked at again and again meanwhile.
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    let all = renewed().await;
-    assert_eq!(all.len(), 1, "{all:#?}");
-    assert!(
-        all[0].contains("renewed") && all[0].contains("threads-nassjo"),
-        "{all:#?}"
-    );
-}

@@ -392,7 +392,10 @@ impl App {
             .iter()
             .map(|one| {
                 let used = self.held_by(&one.account);
-                json!({ "account": one.account, "reach": one.reach, "credentials": &*used })
+                json!({
+                    "account": one.account, "reachable": one.reachable, "reach": one.reach,
+                    "error": one.error.as_ref().map(|reason| &reason.code), "credentials": &*used,
+                })
             })
             .collect();
         self.record(actor, "verify", json!({ "accounts": asked, "accept": accept }))

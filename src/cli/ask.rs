@@ -2,6 +2,8 @@
 
 use std::io::{IsTerminal, Write};
 
+use tokio::signal::unix::{SignalKind, signal};
+
 /// Whether somebody sits at standard input.
 pub fn is_anyone_there() -> bool {
     std::io::stdin().is_terminal()
@@ -9,6 +11,8 @@ pub fn is_anyone_there() -> bool {
 
 /// Asks, and gives the line that was typed; `None` if nothing was: end of input, or Ctrl-C.
 pub async fn ask(question: &str) -> Option<String> {
+    // Heard before the question is asked: whoever answers it at once with Ctrl-C is told that nothing was sent.
+    let mut interrupt = signal(SignalKind::interrupt()).ok()?;
     eprint!("{question}");
     std::io::stderr().flush().ok()?;
     let (typed, answer) = tokio::sync::oneshot::channel();
@@ -22,7 +26,7 @@ pub async fn ask(question: &str) -> Option<String> {
     });
     let answer = tokio::select! {
         line = answer => line.ok().flatten(),
-        _ = tokio::signal::ctrl_c() => None,
+        _ = interrupt.recv() => None,
     };
     if answer.is_none() {
         eprintln!();

@@ -387,6 +387,9 @@ impl Daemon {
             tracing::warn!("the database does not close; the process ends without");
         }
         if is_ours {
+            if failure.is_none() {
+                self.app.ends_as_told();
+            }
             std::fs::remove_file(&self.socket).ok();
         }
         match failure {

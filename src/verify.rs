@@ -20,6 +20,8 @@ pub struct Asked<'a> {
     pub subject: Subject,
     /// Its channel.
     pub kind: &'static Kind,
+    /// Whether a person can sign it in with `credentials connect`.
+    pub signs_in: bool,
     /// How accounts are looked after.
     pub rules: &'a Verification,
     /// Who it was when it was last asked and answered.
@@ -140,9 +142,8 @@ fn refusal(asked: &Asked<'_>, reason: &Reason) -> Sign {
 /// How a person gets a new credential.
 fn renewal(asked: &Asked<'_>) -> String {
     let account = &asked.subject;
-    format!(
-        "Lägg in en ny inloggning: vardkase credentials connect {account} eller vardkase credentials set {account}"
-    )
+    let by = if asked.signs_in { "connect" } else { "set" };
+    format!("Lägg in en ny inloggning: vardkase credentials {by} {account}")
 }
 
 fn signs_of(asked: &Asked<'_>, identity: &Identity) -> Vec<Sign> {

@@ -48,41 +48,45 @@ const FORGET_EVERY: Duration = Duration::from_hours(24);
 impl App {
     /// Runs until `stop`.
     pub async fn watch_accounts(self: Arc<Self>, stop: CancellationToken) {
-        let start = self.now();
         if let Err(error) = self.tell_of_restart().await {
             tracing::error!(%error, "whether the daemon ended in good order could not be written down");
         }
-        let mut forgotten: Option<Timestamp> = None;
-        let mut renew_at = schedule::next(&Subject::Daemon, None, self.renewal_every(), start);
-        let (mut wall, mut own) = (start, tokio::time::Instant::now());
+        let mut watch = Watch::begin(self.now(), self.renewal_every());
         loop {
-            let jump = jumped(self.now(), wall, own.elapsed());
-            (wall, own) = (self.now(), tokio::time::Instant::now());
-            if let Some(sign) = jump
-                && let Err(error) = self.keep(event(sign), Duration::ZERO).await
-            {
-                tracing::error!(%error, "a jump of the clock could not be written down");
-            }
-            let next = self.look_around(start).await.unwrap_or_else(|error| {
-                tracing::error!(%error, "accounts could not be looked after");
-                later(self.now(), ROUND)
-            });
-            if renew_at <= self.now() {
-                renew_at = later(self.now(), self.renewal_every());
-                if let Err(error) = self.renew_due(&[], self.now(), &Actor::daemon()).await {
-                    tracing::error!(%error, "credentials could not be renewed");
-                }
-            }
-            if forgotten.is_none_or(|at| later(at, FORGET_EVERY) <= self.now()) {
-                forgotten = Some(self.now());
-                self.forget_seen().await;
-            }
+            // A look has no effect on anybody: the end need not wait for it.
+            let next = tokio::select! {
+                () = stop.cancelled() => return,
+                next = self.round(&mut watch) => next,
+            };
             tokio::select! {
-                () = stop.cancelled() => break,
+                () = stop.cancelled() => return,
                 () = tokio::time::sleep(until(self.now(), next).min(ROUND)) => {}
             }
         }
-        std::fs::remove_file(self.running_mark()).ok();
+    }
+
+    /// Does everything that is due, and says when there is something to do again.
+    async fn round(&self, watch: &mut Watch) -> Timestamp {
+        if let Some(sign) = watch.jump(self.now())
+            && let Err(error) = self.keep(event(sign), Duration::ZERO).await
+        {
+            tracing::error!(%error, "a jump of the clock could not be written down");
+        }
+        let next = self.look_around(watch.start).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "accounts could not be looked after");
+            later(self.now(), ROUND)
+        });
+        if watch.renew_at <= self.now() {
+            watch.renew_at = later(self.now(), self.renewal_every());
+            if let Err(error) = self.renew_due(&[], self.now(), &Actor::daemon()).await {
+                tracing::error!(%error, "credentials could not be renewed");
+            }
+        }
+        if watch.forget_at <= self.now() {
+            watch.forget_at = later(self.now(), FORGET_EVERY);
+            self.forget_seen().await;
+        }
+        next
     }
 
     /// How often it is looked which credentials are to be renewed, long before they end.
@@ -101,6 +105,11 @@ impl App {
     /// A file that exists while the daemon runs: one that is there at the start was left by one that did not end itself.
     fn running_mark(&self) -> PathBuf {
         self.config().daemon.data_dir.join("running")
+    }
+
+    /// The daemon ends because it was told to: the next start has nothing to tell.
+    pub fn ends_as_told(&self) {
+        std::fs::remove_file(self.running_mark()).ok();
     }
 
     async fn tell_of_restart(&self) -> anyhow::Result<()> {
@@ -221,18 +230,24 @@ impl App {
         look: Look,
         seen: &[Seen],
         accept: bool,
-    ) -> Result<(Observation, Duration), StoreError> {
+    ) -> Result<Looked, StoreError> {
         let started = tokio::time::Instant::now();
         let subject = Subject::Account(account.id.clone());
         let before = find(seen, &subject, look);
+        let mut reason = None;
         let observation = match look {
             Look::Reach | Look::Backstage | Look::Event => {
                 let answer = self.ask(account).await;
+                reason = answer.as_ref().err().map(|error| error.reason().clone());
                 let off = self.off(&account.id);
                 let mut observation = verify::judge(
                     &Asked {
                         subject,
                         kind: account.channel,
+                        signs_in: account
+                            .settings
+                            .sign_in(&super::lanes::parts(config, &self.vault, &self.http, &account.id))
+                            .is_some(),
                         rules: &config.verification,
                         known: before
                             .and_then(|one| one.observation.identity.as_ref())
@@ -263,16 +278,25 @@ impl App {
                         found,
                     )
                 }
-                // Whether it answers is the other look's matter: what was seen of the profile stays.
-                Ok(None) | Err(_) => match before {
-                    Some(before) => before.observation.clone(),
-                    None => Observation::new(subject, look, Vec::new()),
-                },
+                // Whether it answers is the other look's matter: what was seen of the profile stays. What was an event
+                // then is none now.
+                Ok(None) | Err(_) => {
+                    let mut same = before.map_or_else(
+                        || Observation::new(subject, look, Vec::new()),
+                        |before| before.observation.clone(),
+                    );
+                    same.signs.retain(|sign| !sign.trouble.is_event());
+                    same
+                }
             },
         };
         let took = started.elapsed();
         self.keep(observation.clone(), took).await?;
-        Ok((observation, took))
+        Ok(Looked {
+            observation,
+            reason,
+            took,
+        })
     }
 
     /// Ids of what we published on the account, at least since then.
@@ -374,14 +398,13 @@ impl App {
             .map(|account| {
                 let (config, seen) = (&config, &seen);
                 async move {
-                    let (observation, took) =
-                        self.look_at(config, account, Look::Reach, seen, accept).await?;
-                    let mut signs = observation.signs.clone();
+                    let looked = self.look_at(config, account, Look::Reach, seen, accept).await?;
+                    let mut signs = looked.observation.signs.clone();
                     if account.channel.can.profile {
-                        let (profile, _) = self.look_at(config, account, Look::Profile, seen, false).await?;
-                        signs.extend(profile.signs);
+                        let profile = self.look_at(config, account, Look::Profile, seen, false).await?;
+                        signs.extend(profile.observation.signs);
                     }
-                    Ok::<_, StoreError>(verification(account, observation, signs, took))
+                    Ok::<_, StoreError>(verification(account, looked, signs))
                 }
             });
         let mut answers = Vec::new();
@@ -503,6 +526,45 @@ impl App {
     }
 }
 
+/// What the watcher knows from one round to the next.
+#[derive(Debug)]
+struct Watch {
+    start: Timestamp,
+    /// The two clocks at the round before.
+    wall: Timestamp,
+    own: tokio::time::Instant,
+    renew_at: Timestamp,
+    forget_at: Timestamp,
+}
+
+impl Watch {
+    fn begin(start: Timestamp, renewal_every: Duration) -> Self {
+        Self {
+            start,
+            wall: start,
+            own: tokio::time::Instant::now(),
+            renew_at: schedule::next(&Subject::Daemon, None, renewal_every, start),
+            forget_at: start,
+        }
+    }
+
+    /// What there is to say if the wall clock has moved otherwise than time has passed since the last call.
+    fn jump(&mut self, now: Timestamp) -> Option<Sign> {
+        let passed = self.own.elapsed();
+        self.own = tokio::time::Instant::now();
+        jumped(now, std::mem::replace(&mut self.wall, now), passed)
+    }
+}
+
+/// What a look at an account gave.
+#[derive(Debug)]
+struct Looked {
+    observation: Observation,
+    /// What the service said, if it did not answer as it should.
+    reason: Option<Reason>,
+    took: Duration,
+}
+
 fn live(account: &AccountId) -> LaneId {
     LaneId {
         account: account.clone(),
@@ -536,18 +598,16 @@ fn remember(observation: &mut Observation, before: Option<&Seen>, accept: bool) 
     }
 }
 
-fn verification(
-    account: &Account,
-    observation: Observation,
-    signs: Vec<Sign>,
-    took: Duration,
-) -> Verification {
-    let reach = observation.reach;
+fn verification(account: &Account, looked: Looked, signs: Vec<Sign>) -> Verification {
+    let reach = looked.observation.reach;
     let worst = signs
         .iter()
         .find(|sign| reach == Reach::Unreachable && sign.trouble.reach() == Reach::Unreachable);
-    let error = worst.map(|sign| Reason::new(sign.trouble.as_str(), &sign.text));
-    let identity = observation.identity.unwrap_or_default();
+    // An account that answers as another one said nothing wrong itself.
+    let error = looked
+        .reason
+        .or_else(|| worst.map(|sign| Reason::new(sign.trouble.as_str(), &sign.text)));
+    let identity = looked.observation.identity.unwrap_or_default();
     Verification {
         account: account.id.clone(),
         channel: account.channel.id.to_owned(),
@@ -559,7 +619,7 @@ fn verification(
         facts: identity.facts,
         signs,
         error,
-        duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        duration_ms: u64::try_from(looked.took.as_millis()).unwrap_or(u64::MAX),
     }
 }
 

@@ -193,12 +193,21 @@ pub struct Quiet {
 }
 
 /// The dead-man's switch: whoever does not hear from us any more raises the alarm.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Heartbeat {
     /// Called by GET; whoever knows it can keep it quiet, so it is not shown.
     pub url: Url,
     /// How often.
     pub every: Duration,
+}
+
+impl std::fmt::Debug for Heartbeat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Heartbeat")
+            .field("url", &"[redacted]")
+            .field("every", &self.every)
+            .finish()
+    }
 }
 
 /// What can wait for the morning unless the configuration says otherwise.

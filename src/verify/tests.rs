@@ -25,6 +25,7 @@ fn asked(rules: &Verification) -> Asked<'_> {
     Asked {
         subject: "facebook-nassjo".parse().unwrap(),
         kind: kind("facebook-page").unwrap(),
+        signs_in: true,
         rules,
         known: None,
         quota: None,

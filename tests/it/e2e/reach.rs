@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use vardkase::wall::How;
+use vardkase::clock::{Clock as _, SystemClock, later};
+use vardkase::model::Mode;
+use vardkase::wall::{Guise, How, Other};
 
 use crate::support::{Account, Plan, World};
 
@@ -115,21 +117,21 @@ async fn an_account_that_goes_is_told_once_with_its_remedy_and_once_again_when_i
     let history = world
         .cli(&["verify", "--account", "mastodon-nassjo", "--history", "--json"])
         .await;
-    let reaches: Vec<Value> = history
-        .ended(0)
-        .json()
+    let history = history.ended(0).json();
+    let looks = history
         .as_array()
         .unwrap()
         .iter()
-        .map(|one| one["reach"].clone())
-        .collect();
-    let reaches: Vec<&str> = reaches
-        .iter()
-        .filter_map(Value::as_str)
-        .filter(|reach| *reach != "degraded")
-        .collect();
-    assert!(
-        reaches.ends_with(&["unreachable", "reachable"]) || reaches.contains(&"unreachable"),
+        .filter(|one| one["look"] == "reach");
+    let reaches: Vec<&str> = looks.filter_map(|one| one["reach"].as_str()).collect();
+    assert_eq!(
+        reaches.first(),
+        Some(&"reachable"),
+        "the newest first: {reaches:?}"
+    );
+    assert_eq!(
+        reaches.iter().filter(|reach| **reach == "unreachable").count(),
+        1,
         "{reaches:?}"
     );
 }
@@ -142,19 +144,228 @@ async fn when_no_relay_takes_the_mail_the_alarm_goes_the_other_way_round() {
     ];
     let plan = watched(accounts, "\n[alarm]\nvia = [\"ntfy-jour\"]\n");
     let world = World::open(plan).await;
-    let _daemon = world.start().await;
-    until_go(&world, "go", |page| page["verdict"] == "go").await;
     world.fault("confirmation", answer(451), 0);
+    let _daemon = world.start().await;
+    // Nothing that has to wake anybody: by mail alone, if there were one.
+    until_told(&world, "Varning: mastodon-nassjo: uppgifter saknas i profilen").await;
+    assert_eq!(world.confirmations(), []);
     world.fault("mastodon-nassjo", answer(401), 0);
+    until_told(&world, "LARM: mastodon-nassjo").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_be_mailed_wakes_nobody_and_what_stops_a_message_goes_both_ways() {
+    let accounts = vec![
+        Account::new("mastodon-nassjo", "mastodon"),
+        Account::new("ntfy-jour", "ntfy"),
+    ];
+    let world = World::open(watched(accounts, "\n[alarm]\nvia = [\"ntfy-jour\"]\n")).await;
+    let _daemon = world.start().await;
+    until_mail(&world, "Varning: mastodon-nassjo: uppgifter saknas").await;
+    world.fault("mastodon-nassjo", answer(401), 0);
+    until_mail(&world, "LARM: mastodon-nassjo").await;
+    until_told(&world, "LARM: mastodon-nassjo").await;
+    let told = world.posts_of("ntfy-jour");
+    assert!(
+        !told.iter().any(|post| post.text.contains("uppgifter saknas")),
+        "{told:#?}"
+    );
+}
+
+/// Waits until the account that goes the other way round has said so.
+async fn until_told(world: &World, what: &str) {
     let end = Instant::now() + Duration::from_secs(40);
     while !world
         .posts_of("ntfy-jour")
         .iter()
-        .any(|post| post.text.contains("LARM: mastodon-nassjo"))
+        .any(|post| post.text.contains(what))
     {
         assert!(Instant::now() < end, "{:#?}", world.posts_of("ntfy-jour"));
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// How many mails say it.
+fn mails_with(world: &World, words: &str) -> usize {
+    let mails = world.confirmations();
+    mails.iter().filter(|mail| mail.text.contains(words)).count()
+}
+
+fn troubles(one: &Value) -> Vec<&str> {
+    let conditions = one["conditions"].as_array().unwrap().iter();
+    conditions
+        .filter_map(|condition| condition["trouble"].as_str())
+        .collect()
+}
+
+fn dressed(world: &World, account: &str, guise: Guise) {
+    world.wall.guise(Mode::Live, &account.parse().unwrap(), guise);
+}
+
+/// A profile that tells all five facts; its links lead to the site.
+fn whole() -> Guise {
+    Guise {
+        about: Some(
+            "Nässjö kommun. Viktig information. Bevakas vardagar. Regler för kommentarer.".to_owned(),
+        ),
+        ..Guise::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_profile_is_held_against_the_guideline_and_a_change_of_it_is_told_once() {
+    let world = World::open(watched(vec![Account::new("mastodon-nassjo", "mastodon")], "")).await;
+    let _daemon = world.start().await;
+    until_go(&world, "lacking facts", |page| {
+        troubles(of(page, "mastodon-nassjo")) == ["profile-fact"]
+    })
+    .await;
+    dressed(&world, "mastodon-nassjo", whole());
+    until_go(&world, "whole", |page| {
+        troubles(of(page, "mastodon-nassjo")).is_empty()
+    })
+    .await;
+    let renamed = Guise {
+        name: Some("Nassjo komun".to_owned()),
+        ..whole()
+    };
+    dressed(&world, "mastodon-nassjo", renamed);
+    let changed = "Profilen har ändrats: namnet.";
+    let end = Instant::now() + Duration::from_secs(30);
+    while mails_with(&world, changed) == 0 {
+        assert!(Instant::now() < end, "{:#?}", mails(&world));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // Read again and again meanwhile, and then not to be read at all.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    world.fault("mastodon-nassjo", answer(503), 0);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(mails_with(&world, changed), crate::support::CRISIS.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_that_ends_and_an_account_that_is_another_one_are_told_with_what_to_do() {
+    let accounts = vec![
+        Account::new("facebook-nassjo", "facebook-page"),
+        Account::new("mastodon-nassjo", "mastodon"),
+    ];
+    let world = World::open(watched(accounts, "")).await;
+    let _daemon = world.start().await;
+    until_go(&world, "go", |page| page["verdict"] == "go").await;
+    let in_days = |days: u64| later(SystemClock.now(), Duration::from_hours(24 * days));
+    for (days, step) in [(25, 30), (5, 7)] {
+        let guise = Guise {
+            expires_at: Some(in_days(days)),
+            ..whole()
+        };
+        dressed(&world, "facebook-nassjo", guise);
+        let page = until_go(&world, "ending", |page| {
+            let one = of(page, "facebook-nassjo");
+            let conditions = one["conditions"].as_array().unwrap();
+            conditions
+                .iter()
+                .any(|one| one["trouble"] == "expiring" && one["step"] == step)
+        })
+        .await;
+        assert_eq!(of(&page, "facebook-nassjo")["reach"], "reachable", "{page:#}");
+        let words = format!("Inloggningen går ut om {days} dagar.");
+        let end = Instant::now() + Duration::from_secs(30);
+        while mails_with(&world, &words) < crate::support::CRISIS.len() {
+            assert!(Instant::now() < end, "{words}: {:#?}", mails(&world));
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+    let other = Guise {
+        id: Some("4711".to_owned()),
+        ..whole()
+    };
+    dressed(&world, "mastodon-nassjo", other);
+    let is_other = |page: &Value| troubles(of(page, "mastodon-nassjo")).contains(&"wrong-account");
+    let page = until_go(&world, "another account", is_other).await;
+    assert_eq!(of(&page, "mastodon-nassjo")["reach"], "unreachable");
+    // It stays so however often it answers, until a person says that it is meant.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(is_other(&world.get("/api/v1/go").await));
+    world.cli(&["verify", "--accept"]).await.ended(2);
+    world
+        .cli(&["verify", "--account", "mastodon-nassjo", "--accept"])
+        .await
+        .ended(0);
+    until_go(&world, "the right one", |page| !is_other(page)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_that_is_not_ours_while_an_alert_is_active_is_told() {
+    let world = World::open(watched(vec![Account::new("mastodon-nassjo", "mastodon")], "")).await;
+    dressed(&world, "mastodon-nassjo", whole());
+    let _daemon = world.start().await;
+    until_go(&world, "go", |page| page["verdict"] == "go").await;
+    let (code, _) = world.send(&[]).await;
+    assert_eq!(code, 0);
+    // Our own post is none of them.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let calm = world.get("/api/v1/go").await;
+    assert!(troubles(of(&calm, "mastodon-nassjo")).is_empty(), "{calm:#}");
+    let foreign = Guise {
+        others: vec![Other {
+            id: "999000999".to_owned(),
+            text: "Vattnet är bra igen".to_owned(),
+            at: SystemClock.now(),
+            by: None,
+        }],
+        ..whole()
+    };
+    dressed(&world, "mastodon-nassjo", foreign);
+    let page = until_go(&world, "foreign", |page| {
+        troubles(of(page, "mastodon-nassjo")) == ["foreign-post"]
+    })
+    .await;
+    let one = &of(&page, "mastodon-nassjo")["conditions"][0];
+    assert!(one["text"].as_str().unwrap().contains("999000999"), "{one:#}");
+    assert!(
+        one["remedy"]
+            .as_str()
+            .unwrap()
+            .contains("accounts disable mastodon-nassjo"),
+        "{one:#}"
+    );
+    assert!(until_mail(&world, "Varning: mastodon-nassjo: främmande inlägg").await > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_in_the_midst_of_a_look_is_no_restart_to_tell_of() {
+    let world = World::open(watched(
+        vec![
+            Account::new("intranat", "webhook"),
+            Account::new("mastodon-nassjo", "mastodon"),
+        ],
+        "",
+    ))
+    .await;
+    let mut daemon = world.start().await;
+    until_go(&world, "go", |page| page["verdict"] == "go").await;
+    world.fault("mastodon-nassjo", How::Hang, 0);
+    let asked = world.wall.seen().len();
+    crate::support::eventually("a look that hangs", || {
+        world
+            .wall
+            .seen()
+            .iter()
+            .skip(asked)
+            .any(|seen| seen.account.as_str() == "mastodon-nassjo")
+    })
+    .await;
+    daemon.sigterm();
+    assert_eq!(daemon.ended(Duration::from_secs(25)).await, Some(0));
+    world.heal("mastodon-nassjo");
+    let _daemon = world.start().await;
+    until_go(&world, "go", |page| page["verdict"] == "go").await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let told = mails(&world);
+    assert!(
+        !told.iter().any(|subject| subject.contains("startade om")),
+        "{told:#?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -195,7 +406,7 @@ async fn a_scheduled_look_stays_away_from_an_account_that_has_something_to_publi
         .seen()
         .into_iter()
         .skip(asked)
-        .filter(|seen| seen.path.contains("mastodon"))
+        .filter(|seen| seen.account.as_str() == "mastodon-nassjo")
         .collect();
     assert!(since.is_empty(), "{since:#?}");
 }

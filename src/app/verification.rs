@@ -261,8 +261,8 @@ impl App {
                 remember(&mut observation, before, accept);
                 observation
             }
-            Look::Profile => match self.read_profile(account).await {
-                Ok(Some(found)) => {
+            Look::Profile => {
+                if let Ok(Some(found)) = self.read_profile(account).await {
                     let since = self.alert_since(&account.id).await?;
                     let ours = self.ours(&account.id, since).await?;
                     profile::judge(
@@ -277,10 +277,9 @@ impl App {
                         },
                         found,
                     )
-                }
-                // Whether it answers is the other look's matter: what was seen of the profile stays. What was an event
-                // then is none now.
-                Ok(None) | Err(_) => {
+                } else {
+                    // Whether it answers is the other look's matter: what was seen of the profile stays. What was an event
+                    // then is none now.
                     let mut same = before.map_or_else(
                         || Observation::new(subject, look, Vec::new()),
                         |before| before.observation.clone(),
@@ -288,7 +287,7 @@ impl App {
                     same.signs.retain(|sign| !sign.trouble.is_event());
                     same
                 }
-            },
+            }
         };
         let took = started.elapsed();
         self.keep(observation.clone(), took).await?;

@@ -19,6 +19,15 @@ pub(super) fn ended(
     })
 }
 
+/// It was sent to a place of our own that nobody but a person can look at, and that keeps it.
+pub(super) fn sent(place: &str) -> Backstage {
+    Backstage {
+        place: place.to_owned(),
+        read_back: false,
+        removed: false,
+    }
+}
+
 /// Something stands backstage that nobody takes away.
 pub(super) fn left(place: &str, id: &str, why: &str) -> SendError {
     let id: String = id.chars().take(60).collect();

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::backstage::nowhere;
+use super::backstage::{nowhere, sent};
 use super::portrait::flaw;
 use super::{
     Backstage, Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Settings, Shown, WallSite,
@@ -313,11 +313,7 @@ impl Channel for Mail {
             ..post.clone()
         };
         self.publish(&post).await?;
-        Ok(Backstage {
-            place: "in a mail to ourselves".to_owned(),
-            read_back: false,
-            removed: false,
-        })
+        Ok(sent("in a mail to ourselves"))
     }
 }
 

@@ -12,6 +12,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use url::Url;
 
+use super::backstage::sent;
 use super::hook::{self, Hook};
 use super::transport::{Answer, Effect, Transport};
 use super::{
@@ -209,11 +210,7 @@ impl Channel for Account {
             ..self.clone()
         };
         behind.publish(post).await?;
-        Ok(Backstage {
-            place: "in a channel of our own".to_owned(),
-            read_back: false,
-            removed: false,
-        })
+        Ok(sent("in a channel of our own"))
     }
 }
 

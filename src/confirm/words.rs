@@ -1,5 +1,6 @@
 //! States, times and proof classes in the Swedish that staff read.
 
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use crate::clock::{self, Timestamp};
@@ -109,15 +110,23 @@ const MONTHS: [&str; 12] = [
 pub fn moment(at: Timestamp, zone: &str) -> String {
     let (local, suffix) = in_zone(at, zone);
     let weekday = usize::try_from(local.weekday().to_monday_zero_offset()).unwrap_or(0);
-    let month = usize::try_from(local.month()).unwrap_or(1) - 1;
     format!(
-        "{} {} {} {} kl. {:02}.{:02}{suffix}",
+        "{} {} kl. {:02}.{:02}{suffix}",
         WEEKDAYS.get(weekday).unwrap_or(&""),
-        local.day(),
-        MONTHS.get(month).unwrap_or(&""),
-        local.year(),
+        date(local.date()),
         local.hour(),
         local.minute()
+    )
+}
+
+/// `12 mars 2024`.
+pub fn date(date: Date) -> String {
+    let month = usize::try_from(date.month()).unwrap_or(1) - 1;
+    format!(
+        "{} {} {}",
+        date.day(),
+        MONTHS.get(month).unwrap_or(&""),
+        date.year()
     )
 }
 

@@ -287,31 +287,33 @@ async fn accounts(State(shared): State<Shared>) -> Answer<Vec<crate::app::reques
 }
 
 async fn disable(
-    State(shared): State<Shared>,
-    Extension(actor): Extension<Actor>,
-    Segment(text): Segment,
+    shared: State<Shared>,
+    actor: Extension<Actor>,
+    account: Segment,
     request: Result<Json<SwitchRequest>, JsonRejection>,
 ) -> Answer<crate::app::request::Switched> {
-    let account = id::<AccountId>(&text)?;
-    let switched = shared
-        .app
-        .switch(&account, true, body(request)?.reason, actor)
-        .await?;
-    Ok(Json(switched))
+    switch(shared, actor, account, request, true).await
 }
 
 async fn enable(
+    shared: State<Shared>,
+    actor: Extension<Actor>,
+    account: Segment,
+    request: Result<Json<SwitchRequest>, JsonRejection>,
+) -> Answer<crate::app::request::Switched> {
+    switch(shared, actor, account, request, false).await
+}
+
+async fn switch(
     State(shared): State<Shared>,
     Extension(actor): Extension<Actor>,
     Segment(text): Segment,
     request: Result<Json<SwitchRequest>, JsonRejection>,
+    off: bool,
 ) -> Answer<crate::app::request::Switched> {
     let account = id::<AccountId>(&text)?;
-    let switched = shared
-        .app
-        .switch(&account, false, body(request)?.reason, actor)
-        .await?;
-    Ok(Json(switched))
+    let reason = body(request)?.reason;
+    Ok(Json(shared.app.switch(&account, off, reason, actor).await?))
 }
 
 async fn renew(

@@ -4,6 +4,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use crate::clock::Timestamp;
+pub use crate::confirm::words::date;
 
 /// What a channel is called.
 pub fn channel(id: &str) -> &str {
@@ -31,32 +32,6 @@ pub fn channel(id: &str) -> &str {
         "x" => "X",
         other => other,
     }
-}
-
-const MONTHS: [&str; 12] = [
-    "januari",
-    "februari",
-    "mars",
-    "april",
-    "maj",
-    "juni",
-    "juli",
-    "augusti",
-    "september",
-    "oktober",
-    "november",
-    "december",
-];
-
-/// `12 mars 2024`.
-pub fn date(date: Date) -> String {
-    let month = usize::try_from(date.month()).unwrap_or(1) - 1;
-    format!(
-        "{} {} {}",
-        date.day(),
-        MONTHS.get(month).unwrap_or(&""),
-        date.year()
-    )
 }
 
 /// The day in the zone of that name, UTC if there is none.

@@ -474,12 +474,11 @@ async fn without_a_recipient_nothing_is_sent() {
     assert_eq!(sink.connections.load(Ordering::SeqCst), 0);
 }
 
-/// Not a bound that CI asserts hard: it shows that no delayed acknowledgement (40 ms a letter) is in the way.
+/// What costs a letter most is a connection with its log-in: there are no more of them than letters under way.
 #[tokio::test(flavor = "multi_thread")]
-async fn many_letters_go_fast() {
+async fn many_letters_share_few_connections() {
     let sink = Sink::start(&[]).await;
     let mail = mail(&[&sink.relay]);
-    let started = tokio::time::Instant::now();
     let mut tasks = tokio::task::JoinSet::new();
     for lane in 0..16 {
         let mail = Arc::clone(&mail);
@@ -493,11 +492,10 @@ async fn many_letters_go_fast() {
     while let Some(done) = tasks.join_next().await {
         done.unwrap();
     }
-    let rate = 1600.0 / started.elapsed().as_secs_f64();
-    println!(
-        "{rate:.0} letters a second over {} connections",
-        sink.connections.load(Ordering::SeqCst)
+    let connections = sink.connections.load(Ordering::SeqCst);
+    assert!(
+        connections <= 16,
+        "{connections} connections for 16 letters at once"
     );
     assert_eq!(sink.letters().len(), 1600);
-    assert!(rate > 400.0, "16 connections with 40 ms a letter make 400");
 }

@@ -2,10 +2,10 @@
 
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident = $($text:expr),+;)+) => {
-        $($(#[$doc])* pub(super) const $name: &str = concat!($($text),+);)+
+        $($(#[$doc])* pub(in crate::store) const $name: &str = concat!($($text),+);)+
 
-        /// All single statements, for the test that prepares them on both engines.
-        pub(super) const ALL: &[(&str, &str)] = &[$((stringify!($name), $name)),+];
+        /// All single statements here, for the test that prepares them on both engines.
+        pub(in crate::store::sql) const ALL: &[(&str, &str)] = &[$((stringify!($name), $name)),+];
     };
 }
 
@@ -69,18 +69,6 @@ macro_rules! step_columns {
     };
 }
 
-macro_rules! observed {
-    () => {
-        "SELECT subject, look, reach, since, at, took_ms, body FROM observation"
-    };
-}
-
-macro_rules! condition_columns {
-    () => {
-        "c.id, c.subject, c.since, c.seen_at, c.ended_at, c.sign"
-    };
-}
-
 macro_rules! chain {
     () => {
         "SELECT seq, hash FROM chain WHERE id = 1"
@@ -94,54 +82,22 @@ macro_rules! chain_move {
 }
 
 // After the macros that it uses.
+mod conditions;
+mod drills;
 mod lists;
 mod recall;
+mod register;
 mod rows;
 
+pub(super) use conditions::*;
+pub(super) use drills::*;
 pub(super) use lists::*;
 pub(super) use recall::*;
+pub(super) use register::*;
 pub(super) use rows::Placeholders;
 use rows::{AMONG_MOST, Among, I, Many, T};
 
-macro_rules! drill_columns {
-    () => {
-        "id, drill, level, state, actor, owner, planned_at, begun_at, started_at, finished_at, broadcast, report"
-    };
-}
-
-macro_rules! drill_mail_columns {
-    () => {
-        "id, run, recipient, state, tries, not_before, deadline, error"
-    };
-}
-
 statements! {
-    DRILL_SEEN = "SELECT drill, schedule, seen_at FROM drill_seen ORDER BY drill";
-    DRILL_SEE = "INSERT INTO drill_seen (drill, schedule, seen_at) VALUES ($1, $2, $3) \
-        ON CONFLICT (drill) DO UPDATE SET schedule = excluded.schedule, seen_at = excluded.seen_at";
-    DRILL_FORGET = "DELETE FROM drill_seen WHERE drill = $1";
-    DRILL_PLANNED = "SELECT id FROM drill_run WHERE drill = $1 AND planned_at = $2";
-    DRILL_BEGIN = "INSERT INTO drill_run (id, seq, drill, level, state, actor, owner, planned_at, begun_at) \
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-    DRILL_START = "UPDATE drill_run SET started_at = $2 WHERE id = $1 AND state = 'running'";
-    DRILL_BROADCAST = "UPDATE drill_run SET broadcast = $2 WHERE id = $1";
-    DRILL_END = "UPDATE drill_run SET state = $2, finished_at = $3, report = $4 WHERE id = $1 AND state = 'running'";
-    DRILL_RUN = "SELECT ", drill_columns!(), " FROM drill_run WHERE id = $1";
-    DRILL_RUNS = "SELECT ", drill_columns!(), " FROM drill_run ORDER BY seq DESC LIMIT $1";
-    DRILL_RUNS_OF = "SELECT ", drill_columns!(), " FROM drill_run WHERE drill = $1 ORDER BY seq DESC LIMIT $2";
-    DRILLS_RUNNING = "SELECT ", drill_columns!(), " FROM drill_run WHERE state = 'running' ORDER BY seq";
-    DRILL_MAIL_NEW = "INSERT INTO drill_mail (id, run, recipient, state, tries, not_before, deadline) \
-        VALUES ($1, $2, $3, 'queued', 0, $4, $5)";
-    DRILL_MAIL_TRY = "UPDATE drill_mail SET tries = tries + 1, not_before = $3 \
-        WHERE id = $1 AND state = 'queued' AND not_before = $2";
-    DRILL_MAIL_TRIED = "UPDATE drill_mail SET state = $2, error = $3 WHERE id = $1 AND state = 'queued'";
-    DRILL_MAILS_WAITING = "SELECT ", drill_mail_columns!(), " FROM drill_mail WHERE state = 'queued' \
-        ORDER BY not_before, id LIMIT $1";
-    DRILL_MAILS_OF = "SELECT ", drill_mail_columns!(), " FROM drill_mail WHERE run = $1 ORDER BY id";
-    LAST_BROADCAST = "SELECT seq FROM broadcast ORDER BY seq DESC LIMIT 1";
-    LIVE_AFTER = "SELECT id FROM broadcast WHERE seq > $1 AND mode = 'live' ORDER BY seq LIMIT 1";
-    LIVE_NOW = "SELECT b.id FROM broadcast b JOIN alert a ON a.id = b.alert WHERE a.mode = 'live' AND a.state = 'active' \
-        AND b.valid_until > $1 ORDER BY b.seq DESC LIMIT 1";
     CHAIN = chain!();
     CHAIN_MOVE = chain_move!();
     META = "SELECT value FROM meta WHERE name = $1";
@@ -156,66 +112,6 @@ statements! {
                 ON CONFLICT (recipient, account) DO NOTHING";
     RESTORE = "DELETE FROM suppression WHERE recipient = $1";
     SUPPRESSIONS = "SELECT recipient, account, at, reason FROM suppression ORDER BY at DESC, recipient LIMIT $1";
-
-    OBSERVATION_LAST = observed!(), " WHERE subject = $1 AND look = $2 ORDER BY id DESC LIMIT 1";
-    OBSERVATION_NEW = "INSERT INTO observation (id, subject, look, reach, since, at, took_ms, body) \
-                       VALUES ($1, $2, $3, $4, $5, $5, $6, $7)";
-    OBSERVATION_AGAIN = "UPDATE observation SET at = $3, took_ms = $4, body = $5 WHERE id = \
-                         (SELECT MAX(id) FROM observation WHERE subject = $1 AND look = $2)";
-    OBSERVATIONS_LATEST = observed!(), " WHERE id IN (SELECT MAX(id) FROM observation GROUP BY subject, look) \
-                          ORDER BY subject, look";
-    OBSERVATIONS_OF = observed!(), " WHERE subject = $1 ORDER BY id DESC LIMIT $2";
-    OBSERVATIONS_FORGET = "DELETE FROM observation WHERE at < $1 AND id NOT IN \
-                           (SELECT MAX(id) FROM observation GROUP BY subject, look)";
-    ALERT_SINCE = "SELECT MIN(b.accepted_at) FROM broadcast b JOIN alert a ON a.id = b.alert WHERE a.state = 'active' \
-                   AND a.mode = 'live' AND b.accepted_at > $2 AND EXISTS \
-                   (SELECT 1 FROM delivery d WHERE d.broadcast = b.id AND d.account = $1)";
-    CONDITIONS_OF = "SELECT ", condition_columns!(), " FROM condition c WHERE c.subject = $1 AND c.ended_at IS NULL";
-    CONDITIONS_OPEN = "SELECT ", condition_columns!(), " FROM condition c WHERE c.ended_at IS NULL ORDER BY c.since, c.id";
-    CONDITIONS_ENDED = "SELECT ", condition_columns!(), " FROM condition c WHERE c.ended_at >= $1 \
-                       ORDER BY c.ended_at DESC, c.id DESC LIMIT $2";
-    CONDITION_NEW = "INSERT INTO condition (id, subject, trouble, since, seen_at, ended_at, sign) \
-                     VALUES ($1, $2, $3, $4, $4, $5, $6)";
-    CONDITION_AGAIN = "UPDATE condition SET seen_at = $2, sign = $3 WHERE id = $1";
-    CONDITION_END = "UPDATE condition SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL";
-    CONDITIONS_FORGET = "DELETE FROM condition WHERE ended_at < $1 AND NOT EXISTS \
-                         (SELECT 1 FROM notice n WHERE n.condition = condition.id)";
-    NOTICE_NEW = "INSERT INTO notice (id, condition, phase, step, state, due_at, tries, sign) \
-                  VALUES ($1, $2, $3, $4, 'due', $5, 0, $6) ON CONFLICT (condition, phase, step) DO NOTHING";
-    NOTICE_TOLD = "SELECT id FROM notice WHERE condition = $1 AND phase = 'begin' AND state = 'told' LIMIT 1";
-    NOTICES_VOID = "UPDATE notice SET state = 'void' WHERE condition = $1 AND state = 'due'";
-    NOTICE_IS_TOLD = "UPDATE notice SET state = 'told', told_at = $2, note = $3, tries = tries + 1 \
-                      WHERE id = $1 AND state = 'due'";
-    NOTICE_AGAIN = "UPDATE notice SET due_at = $2, note = $3, tries = tries + 1 WHERE id = $1 AND state = 'due'";
-    NOTICES_DUE = "SELECT n.id, n.phase, n.due_at, n.tries, ", condition_columns!(), ", n.sign FROM notice n \
-                   JOIN condition c ON c.id = n.condition WHERE n.state = 'due' AND n.due_at <= $1 \
-                   ORDER BY n.due_at, n.id LIMIT $2";
-    NOTICE_NEXT = "SELECT MIN(due_at) FROM notice WHERE state = 'due'";
-    NOTICES_FORGET = "DELETE FROM notice WHERE state <> 'due' AND condition IN \
-                      (SELECT id FROM condition WHERE ended_at < $1)";
-
-    ATTEST = "INSERT INTO attestation (id, account, what, evidence, actor, at, expires_at) \
-              VALUES ($1, $2, $3, $4, $5, $6, $7)";
-    ATTESTED_LAST = "SELECT id, revoked_at FROM attestation WHERE account = $1 AND what = $2 ORDER BY id DESC LIMIT 1";
-    ATTEST_REVOKE = "UPDATE attestation SET revoked_at = $2, revoked_by = $3, revoked_because = $4 WHERE id = $1";
-    ATTESTATIONS = "SELECT id, account, what, evidence, actor, at, expires_at, revoked_at, revoked_by, revoked_because \
-                    FROM attestation ORDER BY id";
-    APPLICATION_NEW = "INSERT INTO application (id, body, actor, at, state) VALUES ($1, $2, $3, $4, 'open')";
-    APPLICATION_STATE = "SELECT state FROM application WHERE id = $1";
-    APPLICATION_DECIDE = "UPDATE application SET state = $2, decision = $3 WHERE id = $1";
-    APPLICATIONS = "SELECT id, body, actor, at, state, decision FROM application ORDER BY id";
-    CLOSING_SIGN = "INSERT INTO closing_step (account, step, actor, at, note) VALUES ($1, $2, $3, $4, $5)";
-    CLOSING = "SELECT step, actor, at, note FROM closing_step WHERE account = $1";
-    MARK_SET = "INSERT INTO register_mark (name, at, body) VALUES ($1, $2, $3) \
-                ON CONFLICT (name) DO UPDATE SET at = excluded.at, body = excluded.body";
-    MARK = "SELECT body FROM register_mark WHERE name = $1";
-    POSTED_SINGLES = "SELECT d.account, d.state, d.queued_at, d.finished_at FROM broadcast b \
-                      JOIN delivery d ON d.broadcast = b.id AND d.recipient = '' \
-                      WHERE b.mode = 'live' AND b.accepted_at >= $1 AND b.accepted_at < $2 AND d.purpose = 'publish' \
-                      AND (d.target IS NULL OR d.attempts > 0)";
-    POSTED_LISTS = "SELECT t.account, t.state, CAST(SUM(t.n) AS BIGINT) FROM broadcast b \
-                    JOIN tally t ON t.broadcast = b.id \
-                    WHERE b.mode = 'live' AND b.accepted_at >= $1 AND b.accepted_at < $2 GROUP BY t.account, t.state";
 
     REPEATED = "SELECT digest, alert, broadcast FROM idempotency WHERE name = $1";
     PICTURE_NEW = "INSERT INTO picture (sha256, media_type, body, kept_at) VALUES ($1, $2, $3, $4) \
@@ -724,8 +620,9 @@ pub(super) fn every(placeholders: Placeholders) -> Vec<(String, String)> {
         &RECALL_AT_REST,
         &RECALL_UNDER_WAY,
     ];
-    let single = ALL
-        .iter()
+    let single = [ALL, conditions::ALL, drills::ALL, register::ALL]
+        .into_iter()
+        .flatten()
         .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
     let many = many.into_iter().flat_map(|m| {
         [1, 2, m.most].map(|n| {

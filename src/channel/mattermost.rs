@@ -14,6 +14,7 @@ use url::Url;
 
 use super::backstage::sent;
 use super::hook::{self, Hook};
+use super::shown::below_headline;
 use super::transport::{Answer, Effect, Transport};
 use super::{
     Backstage, Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, Shown,
@@ -130,7 +131,7 @@ impl Settings for Mattermost {
     fn as_shown(&self, rendering: &Rendering, _kind: Does) -> Vec<Shown> {
         let mut all = vec![
             Shown::new("heading", &rendering.headline),
-            Shown::new("text", &rendering.text),
+            Shown::new("text", below_headline(rendering)),
         ];
         all.extend(self.priority.map(|priority| Shown::new("priority", priority)));
         all
@@ -236,11 +237,11 @@ impl Account {
     }
 }
 
-/// Headline and text in the server's form.
+/// The headline as a heading, and the text below it, in the server's form.
 fn written(rendering: &Rendering) -> String {
     let as_is = |address: &str| address.to_owned();
     let mut text = format!("#### {}\n", markdown::line(&rendering.headline, as_is));
-    for line in rendering.text.lines() {
+    for line in below_headline(rendering).lines() {
         text.push('\n');
         text.push_str(&markdown::line(line, as_is));
     }

@@ -17,6 +17,7 @@ use url::Url;
 use super::backstage::nowhere;
 use super::patience::Patience;
 use super::portrait::flaw;
+use super::shown::below_headline;
 use super::transport::{Answer, Effect, Transport, below};
 use super::{
     Backstage, Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, Shown,
@@ -214,7 +215,7 @@ impl Settings for Ntfy {
     fn as_shown(&self, rendering: &Rendering, kind: Does) -> Vec<Shown> {
         vec![
             Shown::new("title", &rendering.headline),
-            Shown::new("text", &rendering.text),
+            Shown::new("text", below_headline(rendering)),
             Shown::new("priority", format!("{} of 5", self.priority)),
             Shown::new("tags", self.tags(kind).join(", ")),
             Shown::new("opens", rendering.link.as_str()),
@@ -435,7 +436,8 @@ impl Account {
         json!({
             "topic": self.settings.topic,
             "title": post.rendering.headline,
-            "message": post.rendering.text,
+            // The headline is the notification's title already.
+            "message": below_headline(&post.rendering),
             "priority": self.settings.priority,
             "tags": self.settings.tags(post.kind),
             "click": post.rendering.link.as_str(),
@@ -482,7 +484,7 @@ impl Account {
             .and_then(|at| Timestamp::from_second(at).ok());
         says("topic", &self.settings.topic)
             && says("title", &wanted.headline)
-            && says("message", &wanted.text)
+            && says("message", below_headline(wanted))
             && says("click", wanted.link.as_str())
             && at.is_some_and(|at| at >= question.since - CLOCK_SLACK)
     }

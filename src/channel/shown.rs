@@ -41,9 +41,21 @@ impl Caveat {
 
 /// The text without the headline that it begins with, for places that show the headline apart.
 pub(super) fn below_headline(rendering: &Rendering) -> &str {
-    let text = &rendering.text;
-    let rest = text.strip_prefix(&rendering.headline).unwrap_or(text);
-    rest.trim_start_matches(['.', ':', ' ', '\n'])
+    below(&rendering.headline, &rendering.text)
+}
+
+/// `text` without `headline`, if that is its whole first line or sentence and more follows: nothing is shown twice, no
+/// sentence loses its beginning, and no text becomes empty.
+pub(super) fn below<'a>(headline: &str, text: &'a str) -> &'a str {
+    let Some(rest) = text.strip_prefix(headline).filter(|_| !headline.is_empty()) else {
+        return text;
+    };
+    let ends = rest.starts_with('\n')
+        || rest
+            .strip_prefix(['.', ':'])
+            .is_some_and(|rest| rest.starts_with([' ', '\n']));
+    let body = rest.trim_start_matches(['.', ':', ' ', '\n']);
+    if ends && !body.is_empty() { body } else { text }
 }
 
 /// How many words begin with `sign` and a letter or a digit: hashtags, mentions.
@@ -60,6 +72,41 @@ pub(super) fn words_with(sign: char, text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_headline_is_taken_away_only_where_it_is_the_whole_beginning() {
+        let rows = [
+            (
+                "Koka vattnet",
+                "Koka vattnet\n\nDet kan göra dig sjuk.",
+                "Det kan göra dig sjuk.",
+            ),
+            (
+                "Koka vattnet",
+                "Koka vattnet. Det kan göra dig sjuk.",
+                "Det kan göra dig sjuk.",
+            ),
+            ("Koka vattnet", "Koka vattnet:\n- i Forserum", "- i Forserum"),
+            (
+                "ÖVNING: Läcka",
+                "ÖVNING: Läcka\n\nText\n\nEXERCISE: Leak\n\nText",
+                "Text\n\nEXERCISE: Leak\n\nText",
+            ),
+            (
+                "Koka vattnet",
+                "Koka vattnet i Forserum.",
+                "Koka vattnet i Forserum.",
+            ),
+            ("Stängt kl. 1", "Stängt kl. 1.30", "Stängt kl. 1.30"),
+            ("Koka vattnet", "Koka vattnet", "Koka vattnet"),
+            ("Koka vattnet", "Koka vattnet.\n", "Koka vattnet.\n"),
+            ("Läcka", "ÖVNING: Läcka\n\nText", "ÖVNING: Läcka\n\nText"),
+            ("", ". a", ". a"),
+        ];
+        for (headline, text, wanted) in rows {
+            assert_eq!(below(headline, text), wanted, "{headline:?} of {text:?}");
+        }
+    }
 
     #[test]
     fn tags_are_counted_as_words() {

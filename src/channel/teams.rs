@@ -15,6 +15,7 @@ use url::Url;
 
 use super::backstage::sent;
 use super::hook::{self, Hook};
+use super::shown::below_headline;
 use super::transport::{Answer, Effect, Transport};
 use super::{
     Backstage, Capabilities, Caveat, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings,
@@ -131,7 +132,7 @@ impl Settings for Teams {
     fn as_shown(&self, rendering: &Rendering, _kind: Does) -> Vec<Shown> {
         vec![
             Shown::new("heading", &rendering.headline),
-            Shown::new("text", &rendering.text),
+            Shown::new("text", below_headline(rendering)),
             Shown::new("button", button(rendering)),
         ]
     }
@@ -227,7 +228,7 @@ impl Channel for Account {
     }
 }
 
-/// The message: a card with the headline, a block for each line, and a button that opens the page.
+/// The message: a card with the headline, a block for each line below it, and a button that opens the page.
 fn message(rendering: &Rendering) -> Value {
     let link = |address: &str| {
         let target = address.replace('(', "%28").replace(')', "%29");
@@ -238,7 +239,7 @@ fn message(rendering: &Rendering) -> Value {
         "type": "TextBlock", "text": heading, "size": "Large", "weight": "Bolder", "style": "heading", "wrap": true,
     })];
     let mut after_gap = true;
-    for line in rendering.text.lines() {
+    for line in below_headline(rendering).lines() {
         if line.trim().is_empty() {
             after_gap = true;
             continue;

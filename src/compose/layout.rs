@@ -27,10 +27,15 @@ pub fn headline(mode: Mode, texts: &[(Lang, Filled)]) -> String {
     let Some((lang, filled)) = texts.first() else {
         return String::new();
     };
-    let line: Vec<&str> = filled.headline.split_whitespace().collect();
-    format!("{}{}", mode.marking(*lang), line.join(" "))
+    format!("{}{}", mode.marking(*lang), one_line(&filled.headline))
         .nfc()
         .collect()
+}
+
+/// A headline as it stands everywhere, so that it is known again at the head of a text.
+fn one_line(headline: &str) -> String {
+    let words: Vec<&str> = headline.split_whitespace().collect();
+    words.join(" ")
 }
 
 /// The whole text of a variant, in all languages.
@@ -42,7 +47,7 @@ pub fn text(variant: Variant, mode: Mode, texts: &[(Lang, Filled)], sender: &str
         format!(
             "{}{}\n\n{}",
             mode.marking(lang),
-            filled.headline.trim(),
+            one_line(&filled.headline),
             body.trim()
         )
     };
@@ -91,7 +96,7 @@ mod tests {
 
     fn filled(word: &str) -> Filled {
         Filled {
-            headline: format!("{word} rubrik "),
+            headline: format!("{word}  rubrik\n"),
             long: format!("\n{word} lång\n\n\n\ntext\n"),
             short: format!("{word} kort"),
             sms: format!("{word} sms\n"),

@@ -175,6 +175,55 @@ fn a_message_as_it_is_seen_on_every_channel() {
     insta::assert_snapshot!("as_shown", all);
 }
 
+#[test]
+fn no_channel_shows_the_headline_twice_and_each_shows_the_marking_once() {
+    let mut apart = std::collections::BTreeSet::new();
+    for message in prepared() {
+        for kind in Kind::ALL {
+            for (languages, mode) in [SWEDISH, BOTH]
+                .into_iter()
+                .flat_map(|languages| [Mode::Live, Mode::Drill, Mode::Test].map(|mode| (languages, mode)))
+            {
+                let command = command(&message, *kind, mode, languages, example);
+                let plan = planned(&message, &command).unwrap();
+                for account in accounts() {
+                    let rendering = plan.rendering(&account.id).unwrap();
+                    let parts = account.settings.as_shown(rendering, *kind);
+                    if !parts
+                        .iter()
+                        .any(|part| matches!(&*part.part, "title" | "heading"))
+                    {
+                        continue;
+                    }
+                    apart.insert(account.channel.id);
+                    let all: Vec<_> = parts.into_iter().map(|part| part.text).collect();
+                    let all = all.join("\n");
+                    let times = |words: &str| all.lines().filter(|line| line.contains(words)).count();
+                    let told = format!("{} {kind} {mode} on {}:\n{all}", message.id, account.id);
+                    let is_headline = |line: &&str| *line == rendering.headline;
+                    assert_eq!(all.lines().filter(is_headline).count(), 1, "{told}");
+                    assert!(all.contains(rendering.link.as_str()), "{told}");
+                    if mode != Mode::Live {
+                        // One word can mark both languages.
+                        let marks = languages
+                            .iter()
+                            .filter(|l| mode.marking(**l) == mode.marking(Lang::Sv));
+                        assert_eq!(times(mode.marking(Lang::Sv)), marks.count(), "{told}");
+                        for lang in languages {
+                            assert!(times(mode.marking(*lang)) >= 1, "{told}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+    let apart: Vec<_> = apart.into_iter().collect();
+    assert_eq!(
+        apart,
+        ["file", "mattermost", "ntfy", "teams", "web-push", "wordpress"]
+    );
+}
+
 /// The longest value that a field takes: its longest choice, or wide letters up to its length.
 fn longest(field: &vardkase::compose::Field, _: Lang) -> String {
     field

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::channel::document::Document;
 use crate::channel::html::{escape, paragraphs};
+use crate::channel::shown::below;
 use crate::clock::Timestamp;
 use crate::model::{DeliveryId, Kind, Lang, Mode, Post, Reason};
 
@@ -188,11 +189,7 @@ fn body(f: &mut fmt::Formatter<'_>, revision: &Revision, words: &Words) -> fmt::
         return writeln!(f, "<p>{}</p>", words.withdrawn);
     }
     // The headline stands above already.
-    let text = document
-        .text
-        .strip_prefix(&document.headline)
-        .unwrap_or(&document.text);
-    f.write_str(&paragraphs(text.trim_start_matches(['.', ':', ' ', '\n'])))
+    f.write_str(&paragraphs(below(&document.headline, &document.text)))
 }
 
 /// The name of the mark by which a page says which broadcast it shows.

@@ -42,6 +42,14 @@ async fn a_message_has_a_heading_and_its_words_as_they_are() {
             "props": { "vardkase_delivery": post(TEXT).key.as_str() },
         })
     );
+    let whole = "Koka vattnet i Nässjö\n\nDet kan göra dig sjuk.";
+    let server = Server::start(vec![ok()]).await;
+    account(&server, None).publish(&post(whole)).await.unwrap();
+    assert_eq!(
+        server.asked()[0].json()["text"],
+        "#### Koka vattnet i Nässjö\n\nDet kan göra dig sjuk.",
+        "the headline is not said again"
+    );
     let server = Server::start(vec![ok()]).await;
     account(&server, Some("urgent"))
         .publish(&post(TEXT))

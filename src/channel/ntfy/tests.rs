@@ -49,6 +49,24 @@ async fn a_message_has_title_priority_tags_and_leads_to_the_page_when_touched() 
     );
 }
 
+/// A text as every prepared message gives it: the headline first.
+const WHOLE: &str = "Koka vattnet i Nässjö\n\nDet kan göra dig sjuk.\n\nhttps://nassjo.se/kris";
+const BELOW: &str = "Det kan göra dig sjuk.\n\nhttps://nassjo.se/kris";
+
+#[tokio::test]
+async fn the_title_is_not_said_again_and_the_message_is_found_as_it_was_sent() {
+    let server = Server::start(vec![json(200, SENT)]).await;
+    account(&server).publish(&post(WHOLE)).await.unwrap();
+    assert_eq!(server.asked()[0].json()["message"], BELOW);
+    let kept = kept("ratt", |message| message["message"] = BELOW.into());
+    let server = Server::start(vec![json(200, &kept)]).await;
+    let settled = account(&server).settle(&question(post(WHOLE))).await.unwrap();
+    assert!(
+        matches!(&settled, Settled::Found(receipt) if receipt.remote_id == "ratt"),
+        "{settled:?}"
+    );
+}
+
 #[tokio::test]
 async fn the_end_of_an_alert_bears_no_warning_sign() {
     let server = Server::start(vec![json(200, SENT)]).await;

@@ -64,6 +64,17 @@ async fn the_card_has_a_heading_a_block_for_each_line_and_a_button() {
 }
 
 #[tokio::test]
+async fn the_heading_is_not_said_again() {
+    let server = Server::start(vec![answer(202, &[], "")]).await;
+    let whole = "Koka vattnet i Nässjö\n\nDet kan göra dig sjuk.";
+    account(&server).publish(&post(whole)).await.unwrap();
+    let body = server.asked()[0].json();
+    let blocks = body["attachments"][0]["content"]["body"].as_array().unwrap();
+    let texts: Vec<_> = blocks.iter().map(|block| &block["text"]).collect();
+    assert_eq!(texts, ["Koka vattnet i Nässjö", "Det kan göra dig sjuk."]);
+}
+
+#[tokio::test]
 async fn without_a_run_the_receipt_is_known_by_our_own_key() {
     let (result, _server) = publish_against(answer(202, &[], "vad som helst")).await;
     assert_eq!(result.unwrap().remote_id, post(TEXT).key.as_str());

@@ -51,6 +51,7 @@ mod switches;
 mod tally;
 mod writer;
 
+pub use arrival::Noted;
 pub use condition::{Keep, Kept, Told};
 pub use data::{
     Acceptance, Accepted, Alert, Attempt, AttemptChange, ChainReport, Change, Changed, Destination, Entry,
@@ -377,13 +378,13 @@ impl Store {
         read::confirmations(&self.inner.readers, from_micros(since)).await
     }
 
-    /// Keeps what a service tells later of a message that it took. Returns whether it was new.
+    /// Keeps what a service tells later of a message that it took, and settles by it what nobody knew the fate of.
     pub async fn record_arrival(
         &self,
         account: AccountId,
         arrival: Arrival,
         at: Timestamp,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Noted, StoreError> {
         self.ask(|reply| Request::Arrival(account, arrival, at, reply))
             .await
     }

@@ -37,7 +37,12 @@ impl App {
                 .record_arrival(account.clone(), arrival, self.now())
                 .await
             {
-                Ok(_) => {}
+                Ok(noted) => {
+                    if let Some((lane, state)) = noted.settled {
+                        tracing::info!(account.id = %account, delivery.id = %delivery, state = %state, "a report settled a delivery");
+                        self.wake(&[lane]);
+                    }
+                }
                 // Proved, but of another database, or of another account: a service that hears no would tell it for days.
                 Err(StoreError::NotFound(_)) => {
                     tracing::debug!(account.id = %account, delivery.id = %delivery, "a report of no delivery of ours");

@@ -28,8 +28,8 @@ use crate::compose::{TextRule, sms};
 use crate::config::section::Section;
 use crate::model::AddressKind;
 use crate::model::{
-    Arrival, Cost, DRY_RUN, DeliveryId, Kind as Does, ListId, Post, Price, Proof, Question, Reason, Receipt,
-    Recipient, Rendering, SendError, Settled, Unit,
+    Arrival, Arrived, Cost, DRY_RUN, DeliveryId, Kind as Does, ListId, Post, Price, Proof, Question, Reason,
+    Receipt, Recipient, Rendering, SendError, Settled, Unit,
 };
 
 mod history;
@@ -323,9 +323,13 @@ impl Channel for Account {
         }
         // Words that 46elks may add later say nothing to us.
         let arrived = Call::one(call.form, "status").and_then(|status| status.parse().ok());
+        let arrived = arrived.ok_or_else(|| refused("its status is not sent, delivered or failed"))?;
+        let id = Call::one(call.form, "id").filter(|id| history::is_id(id));
         Ok(Heard::Arrivals(vec![Arrival {
             delivery,
-            arrived: arrived.ok_or_else(|| refused("its status is not sent, delivered or failed"))?,
+            arrived,
+            remote_id: id.map(str::to_owned),
+            reason: (arrived == Arrived::Failed).then(history::failed),
         }]))
     }
 

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::DeliveryId;
 use super::broadcast::words;
+use super::{DeliveryId, Reason};
 
 words!(
     /// How far a message has come, as its service says.
@@ -37,6 +37,10 @@ pub struct Arrival {
     pub delivery: DeliveryId,
     /// How far it has come.
     pub arrived: Arrived,
+    /// The service's own id of the message, if it says it.
+    pub remote_id: Option<String>,
+    /// Why it will not arrive, if it says that; the recipient is masked.
+    pub reason: Option<Reason>,
 }
 
 /// How many of an account's messages have come how far; those that nothing was reported of are in none.

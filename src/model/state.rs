@@ -51,7 +51,7 @@ pub enum Event {
     Lose,
     /// The credential is dead and one renewal did not help; or the backup was restored; or nothing can prove the outcome.
     Hold,
-    /// Settled: the attempt got through.
+    /// Settled: an attempt got through, as the channel says when asked or its service reports by itself.
     Find,
     /// Settled: it is not there, or a repeat under the same key has no second effect.
     Miss,
@@ -79,6 +79,7 @@ const TABLE: &[(State, Event, State)] = {
     use State as S;
     &[
         (S::Queued, E::Begin, S::Sending),
+        (S::Queued, E::Find, S::Published),
         (S::Queued, E::Hold, S::Held),
         (S::Queued, E::HandOver, S::Manual),
         (S::Queued, E::Expire, S::Expired),
@@ -99,11 +100,13 @@ const TABLE: &[(State, Event, State)] = {
         (S::Unknown, E::Expire, S::Expired),
         (S::Unknown, E::Supersede, S::Superseded),
         (S::Held, E::Find, S::Published),
+        (S::Held, E::Refuse, S::Refused),
         (S::Held, E::Retry, S::Queued),
         (S::Held, E::HandOver, S::Manual),
         (S::Held, E::Done, S::Published),
         (S::Held, E::Supersede, S::Superseded),
         (S::Held, E::Cancel, S::Cancelled),
+        (S::Refused, E::Find, S::Published),
         (S::Refused, E::Retry, S::Queued),
         (S::Refused, E::HandOver, S::Manual),
         (S::Refused, E::Done, S::Published),

@@ -8,7 +8,9 @@ use super::db::Value;
 use super::lanes::note;
 use super::step::{self, Current, Update};
 use super::writer::Tx;
-use super::{AttemptChange, Change, Changed, Entry, StepMade, StoreError, recall, sql, stand_in, suppress};
+use super::{
+    AttemptChange, Change, Changed, Entry, StepMade, StoreError, arrival, recall, sql, stand_in, suppress,
+};
 use crate::clock::Timestamp;
 use crate::model::{
     Actor, DeliveryId, Event, LaneId, Outcome, Purpose, Reason, Receipt, STOOD_IN_FOR, State, WrongTransition,
@@ -55,6 +57,7 @@ async fn together(
     let mut notes = HashMap::new();
     let mut ended = Vec::new();
     let (mut begun, mut stood_in) = (Vec::new(), Vec::new());
+    let mut unproven = Vec::new();
     for change in changes {
         let Some(row) = rows.get(&change.delivery) else {
             answers.push(Err(StoreError::NotFound(format!("delivery {}", change.delivery))));
@@ -67,6 +70,9 @@ async fn together(
                 continue;
             }
         };
+        if is_unproven(row, &update) {
+            unproven.push((answers.len(), update.to, change.at, row.id.clone()));
+        }
         answers.push(Ok(update.to));
         let stands_in = row.purpose == Purpose::Publish && row.target.is_some();
         if stands_in && row.attempts == 0 && update.attempts == 1 {
@@ -158,7 +164,51 @@ async fn together(
     for one in &stood_in {
         stand_in::replace(tx, one).await?;
     }
+    prove(tx, unproven, &mut answers).await?;
     Ok(answers)
+}
+
+/// Whether an attempt or a settling left open what became of the message, so that a report may tell. Pure.
+fn is_unproven(row: &Current, update: &Update) -> bool {
+    matches!(row.state, State::Sending | State::Unknown)
+        && matches!(
+            update.to,
+            State::Unknown | State::Held | State::Queued | State::Refused
+        )
+}
+
+/// A report can come before the answer to its own message. What was reported of these deliveries meanwhile settles them
+/// in the same commit, and the answer is what became of them at last.
+async fn prove(
+    tx: &mut Tx<'_>,
+    unproven: Vec<(usize, State, Timestamp, DeliveryId)>,
+    answers: &mut [Result<State, StoreError>],
+) -> Result<(), StoreError> {
+    if unproven.is_empty() {
+        return Ok(());
+    }
+    let ids = unproven.iter().map(|(_, _, _, id)| Value::from(id.as_str()));
+    let reports: HashMap<_, _> = arrival::reported(tx, ids.collect()).await?.into_iter().collect();
+    let mut settling = Vec::new();
+    for (at, state, now, id) in unproven {
+        let Some(report) = reports.get(&id) else { continue };
+        let rows = tx.conn.fetch(sql::ONE_STEP, vec![id.as_str().into()]).await?;
+        let row = rows.first().map(Current::of).transpose()?;
+        if let Some(change) = row.and_then(|row| report.settles(&row, state, now)) {
+            settling.push((at, change));
+        }
+    }
+    if settling.is_empty() {
+        return Ok(());
+    }
+    let (places, changes): (Vec<_>, Vec<_>) = settling.into_iter().unzip();
+    let settled = Box::pin(together(tx, changes)).await?;
+    for (at, answer) in places.into_iter().zip(settled) {
+        if let Some(place) = answers.get_mut(at) {
+            *place = answer;
+        }
+    }
+    Ok(())
 }
 
 /// Writes down what a step of an attempt gave, while the attempt is the lane's own.
@@ -269,6 +319,8 @@ fn kind(row: &Current, change: &Change) -> &'static str {
         Some(AttemptChange::Start) => "attempt",
         Some(AttemptChange::End { .. }) if row.state != State::Unknown => "outcome",
         Some(AttemptChange::End { .. }) | None if row.state == State::Unknown => "settle",
+        // A report told; a person's word is another event.
+        None if matches!(change.event, Event::Find | Event::Refuse) => "settle",
         Some(AttemptChange::End { .. }) | None => "decision",
     }
 }

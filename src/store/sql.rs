@@ -111,6 +111,7 @@ statements! {
     SUPPRESS = "INSERT INTO suppression (recipient, account, at, reason) VALUES ($1, $2, $3, $4) \
                 ON CONFLICT (recipient, account) DO NOTHING";
     RESTORE = "DELETE FROM suppression WHERE recipient = $1";
+    RESTORE_FOR = "DELETE FROM suppression WHERE recipient = $1 AND account = $2 AND reason = $3";
     SUPPRESSIONS = "SELECT recipient, account, at, reason FROM suppression ORDER BY at DESC, recipient LIMIT $1";
 
     REPEATED = "SELECT digest, alert, broadcast FROM idempotency WHERE name = $1";
@@ -152,10 +153,11 @@ statements! {
                     AND state IN ('queued', 'held', 'manual', 'refused') AND unknown_since IS NULL";
     STEP_MADE = "INSERT INTO step (delivery, name, value, at) VALUES ($1, $2, $3, $4) \
                  ON CONFLICT (delivery, name) DO UPDATE SET value = excluded.value, at = excluded.at";
-    ARRIVAL_OF = "SELECT d.broadcast, d.account, a.state FROM delivery d LEFT JOIN arrival a ON a.delivery = d.id \
-                  WHERE d.id = $1";
-    ARRIVAL_SET = "INSERT INTO arrival (delivery, state, at) VALUES ($1, $2, $3) \
-                   ON CONFLICT (delivery) DO UPDATE SET state = excluded.state, at = excluded.at";
+    ARRIVAL_OF = "SELECT d.broadcast, d.account, d.state, a.state, a.remote_id, a.reason FROM delivery d \
+                  LEFT JOIN arrival a ON a.delivery = d.id WHERE d.id = $1";
+    ARRIVAL_SET = "INSERT INTO arrival (delivery, state, at, remote_id, reason) VALUES ($1, $2, $3, $4, $5) \
+                   ON CONFLICT (delivery) DO UPDATE SET state = excluded.state, at = excluded.at, \
+                   remote_id = excluded.remote_id, reason = excluded.reason";
     ARRIVALS_COUNT = "INSERT INTO arrivals (broadcast, account, state, count) VALUES ($1, $2, $3, $4) \
                       ON CONFLICT (broadcast, account, state) DO UPDATE SET count = arrivals.count + excluded.count";
     ARRIVALS = "SELECT account, state, count FROM arrivals WHERE broadcast = $1 ORDER BY account, state";
@@ -521,6 +523,14 @@ pub(super) static STEPS: Among = Among {
     fixed: 0,
 };
 
+/// What was reported of these.
+pub(super) static REPORTED: Among = Among {
+    name: "REPORTED",
+    before: "SELECT delivery, state, at, remote_id, reason FROM arrival WHERE delivery IN ",
+    after: "",
+    fixed: 0,
+};
+
 pub(super) static OVERTAKEN: Among = Among {
     name: "OVERTAKEN",
     before: concat!(
@@ -596,6 +606,7 @@ pub(super) fn every(placeholders: Placeholders) -> Vec<(String, String)> {
     ];
     let among = [
         &STEPS,
+        &REPORTED,
         &OVERTAKEN,
         &OVERTAKEN_IN_LANE,
         &OVERTAKEN_AT_REST,

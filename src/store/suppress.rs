@@ -25,17 +25,51 @@ pub(super) struct Ended {
 
 /// What a change says of its recipient. Pure. Practice says nothing of real people.
 pub(super) fn ended(row: &Current, change: &Change, to: State) -> Option<Ended> {
-    let reason = change.error.as_ref().filter(|reason| reason.ends_recipient())?;
-    let counts = to == State::Refused && row.lane.mode == Mode::Live && row.purpose == Purpose::Publish;
+    let reason = change.error.as_ref().filter(|_| to == State::Refused)?;
+    told(row, reason, change.at)
+}
+
+/// What a service says of a delivery's recipient, in its answer or by a report. Pure.
+pub(super) fn told(row: &Current, reason: &Reason, at: Timestamp) -> Option<Ended> {
+    let counts = reason.ends_recipient() && row.lane.mode == Mode::Live && row.purpose == Purpose::Publish;
     counts.then_some(())?;
     Some(Ended {
         recipient: row.recipient.clone()?,
         account: row.lane.account.clone(),
         broadcast: row.broadcast.clone(),
         delivery: row.id.clone(),
-        at: change.at,
+        at,
         reason: reason.clone(),
     })
+}
+
+/// Takes back what was learnt for this reason: the service has contradicted itself, and the message arrived. What a
+/// person decided, or was learnt otherwise, stays.
+pub(super) async fn take_back(
+    tx: &mut Tx<'_>,
+    row: &Current,
+    reason: &Reason,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let Some(recipient) = &row.recipient else {
+        return Ok(());
+    };
+    let values = vec![
+        recipient.address().into(),
+        row.lane.account.as_str().into(),
+        Value::Text(Some(to_json(reason)?)),
+    ];
+    if tx.conn.execute(sql::RESTORE_FOR, values).await? > 0 {
+        tx.chain.add(Entry {
+            at,
+            actor: Actor::daemon(),
+            kind: "restore-recipient",
+            broadcast: Some(row.broadcast.clone()),
+            delivery: Some(row.id.clone()),
+            body: json!({ "account": row.lane.account, "recipient": recipient.masked(), "reason": reason }),
+        });
+    }
+    Ok(())
 }
 
 /// Writes down whose addresses have ended.

@@ -52,7 +52,7 @@ pub(super) enum Request {
     Change(Vec<Change>, oneshot::Sender<Vec<Result<State, StoreError>>>),
     Note(LaneId, i64, LaneNotes, Reply<()>),
     Step(StepMade, Reply<()>),
-    Arrival(AccountId, Arrival, Timestamp, Reply<bool>),
+    Arrival(AccountId, Arrival, Timestamp, Reply<arrival::Noted>),
     Release(BroadcastId, Stage, Timestamp, Entry, Reply<Vec<LaneId>>),
     Finish(
         BroadcastId,
@@ -414,9 +414,8 @@ fn refuse(group: Vec<Request>, error: &StoreError, answers: &mut Vec<Answer>) {
             Request::Finish(.., reply) => answer(reply, Err(error.clone())),
             Request::Record(_, reply) | Request::Register(.., reply) => answer(reply, Err(error.clone())),
             Request::Drill(.., reply) => answer(reply, Err(error.clone())),
-            Request::Suppress(.., reply) | Request::Switch(.., reply) | Request::Arrival(.., reply) => {
-                answer(reply, Err(error.clone()))
-            }
+            Request::Arrival(.., reply) => answer(reply, Err(error.clone())),
+            Request::Suppress(.., reply) | Request::Switch(.., reply) => answer(reply, Err(error.clone())),
             Request::Close(done) => Box::new(|_| drop(done)),
         });
     }

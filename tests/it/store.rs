@@ -13,6 +13,7 @@ mod lanes;
 mod lists;
 mod random;
 mod register;
+mod reports;
 
 /// Makes two tests of each function: one over SQLite, one over PostgreSQL.
 macro_rules! on_both_engines {

@@ -145,9 +145,12 @@ pub(super) fn failed() -> Reason {
 
 /// The id of a message: letters and digits.
 pub(super) fn id(message: &Value) -> Option<&str> {
-    message["id"]
-        .as_str()
-        .filter(|id| !id.is_empty() && id.len() <= 100 && id.bytes().all(|b| b.is_ascii_alphanumeric()))
+    message["id"].as_str().filter(|id| is_id(id))
+}
+
+/// Whether it has the form of a message's id.
+pub(super) fn is_id(id: &str) -> bool {
+    !id.is_empty() && id.len() <= 100 && id.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
 /// When a message was taken. UTC, but written without saying so.

@@ -6,8 +6,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::Sha256;
 
+use super::verdict;
 use crate::channel::Call;
-use crate::model::{Arrival, Arrived, Reason};
+use crate::model::{Arrival, Arrived, Reason, Recipient};
 
 /// What stands before a delivery's id in `biz_opaque_callback_data`.
 pub(super) const OURS: &str = "vardkase:";
@@ -75,10 +76,22 @@ fn arrival(status: &Value) -> Option<Arrival> {
         "failed" => Arrived::Failed,
         _ => return None,
     };
+    let remote_id = status["id"].as_str().filter(|id| super::is_id(id));
+    let reason = (arrived == Arrived::Failed)
+        .then(|| verdict::of_report(&status["errors"], recipient(status).as_ref()));
     Some(Arrival {
         delivery: delivery.parse().ok()?,
         arrived,
+        remote_id: remote_id.map(str::to_owned),
+        reason,
     })
+}
+
+/// Whom the message was for, so that no word of Meta's shows the number.
+fn recipient(status: &Value) -> Option<Recipient> {
+    let digits = status["recipient_id"].as_str()?.trim_start_matches('+');
+    let is_number = (5..=20).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+    is_number.then(|| Recipient::new(format!("+{digits}")))
 }
 
 #[cfg(test)]
@@ -148,6 +161,43 @@ mod tests {
         let status = |word: &str, data: &str| json!({"id": "wamid.x", "status": word, "biz_opaque_callback_data": data});
         let change = |field: &str, number: &str, statuses: Value| json!({"field": field, "value": {"metadata": {"phone_number_id": number}, "statuses": statuses}});
         let ours = format!("vardkase:{ID}");
+        let failed = |errors: Value| {
+            let mut status = status("failed", &ours);
+            status["recipient_id"] = "46701740699".into();
+            status["errors"] = errors;
+            let all = told(change("messages", "1065", json!([status])));
+            all[0].reason.clone().unwrap()
+        };
+        let undeliverable = json!({"code": 131_026, "title": "Message undeliverable", "message": "Message undeliverable",
+            "error_data": {"details": "46701740699 cannot receive it"}});
+        let other = json!({"code": 131_049, "title": "not now"});
+        let reason = failed(json!([undeliverable]));
+        assert_eq!(reason.code, "whatsapp-131026");
+        assert!(
+            reason.ends_recipient()
+                && !reason.text.contains("46701740699")
+                && reason.text.contains("cannot receive"),
+            "{reason}"
+        );
+        assert_eq!(
+            failed(json!([other, undeliverable])).code,
+            "whatsapp-131026",
+            "the one that lasts counts"
+        );
+        let for_now = failed(json!([other]));
+        assert!(
+            for_now.code == "whatsapp-131049"
+                && !for_now.ends_recipient()
+                && for_now.text.contains("not now")
+        );
+        for nothing in [json!(null), json!([]), json!([{"code": "131026"}]), json!(7)] {
+            assert_eq!(failed(nothing.clone()).code, "whatsapp-failed", "{nothing}");
+        }
+        let sent = told(change("messages", "1065", json!([status("sent", &ours)])));
+        assert_eq!(
+            (sent[0].remote_id.as_deref(), &sent[0].reason),
+            (Some("wamid.x"), &None)
+        );
         for (word, arrived) in [
             ("sent", Some(Arrived::Sent)),
             ("delivered", Some(Arrived::Delivered)),

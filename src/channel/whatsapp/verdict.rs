@@ -15,6 +15,9 @@ const NUMBER_TOO_FAST: Duration = Duration::from_secs(5);
 const SAME_PERSON: Duration = Duration::from_secs(6);
 const ACCOUNT_TOO_FAST: Duration = Duration::from_mins(5);
 
+/// Errors of one report that are looked at: Meta names one.
+const MOST_ERRORS: usize = 8;
+
 /// What the answer to a message means.
 pub(super) fn of_write(answer: &Answer, to: Option<&Recipient>) -> SendError {
     let body = answer.json().unwrap_or(Value::Null);
@@ -34,6 +37,22 @@ pub(super) fn of_read(answer: &Answer) -> SendError {
         | SendError::Credential(_)
         | SendError::Refused(_)) => other,
     }
+}
+
+/// Why a message will not arrive, of a report: what ends the recipient before what does not. The answer that took the
+/// message stands; what a report says of our credential, the next attempt will say too.
+pub(super) fn of_report(errors: &Value, to: Option<&Recipient>) -> Reason {
+    let all = errors.as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut reasons = all
+        .iter()
+        .take(MOST_ERRORS)
+        .filter_map(|error| Some(reason(error, error["code"].as_i64()?, "", to)));
+    let first = reasons.next();
+    let lasting = first.iter().cloned().chain(reasons).find(Reason::ends_recipient);
+    lasting.or(first).unwrap_or_else(|| {
+        let text = "WhatsApp reported that the message will not arrive, and not why";
+        Reason::new("whatsapp-failed", text)
+    })
 }
 
 /// A success that does not say what was made.
@@ -120,7 +139,8 @@ fn reason(error: &Value, code: i64, hint: &str, to: Option<&Recipient>) -> Reaso
         Some(to) => brief(&text.replace(to.address().trim_start_matches('+'), &to.masked())),
         None => brief(text),
     };
-    let message = error["message"].as_str().unwrap_or("no reason given");
+    let message = error["message"].as_str().or_else(|| error["title"].as_str());
+    let message = message.unwrap_or("no reason given");
     let details = error["error_data"]["details"].as_str().unwrap_or_default();
     let mut said = shown(message);
     if !details.is_empty() && details != message {

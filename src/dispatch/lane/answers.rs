@@ -275,7 +275,8 @@ impl Lane {
             self.losing -= 1;
         }
         if let Err(error) = &answer {
-            if matches!(error, StoreError::Moved { .. }) {
+            // What settling gives may come after a report or a person's word; an attempt's end may not.
+            if matches!(error, StoreError::Moved { .. }) && kept.from == State::Sending {
                 tracing::error!(delivery.id = %delivery.id, error = %error, "an outcome came to a delivery that had moved on");
             }
             self.heed(&delivery.id, error);

@@ -3,8 +3,8 @@
 
 use std::net::TcpListener;
 
-use serde_json::json;
-use vardkase::wall::How;
+use serde_json::{Value, json};
+use vardkase::wall::{CutAt, How};
 
 use crate::support::{Account, Plan, World, list, states};
 
@@ -165,6 +165,106 @@ async fn whatsapp_reports_are_believed_only_with_the_apps_signature() {
         .await;
     let log = world.cli(&["log", "show", "--json"]).await.ended(0);
     assert!(!log.stdout.contains(&app_secret) && !log.stdout.contains(&token));
+}
+
+/// What Meta reports of a delivery, signed.
+async fn report(world: &World, url: &str, delivery: &str, status: &Value) -> u16 {
+    use hmac::{Hmac, KeyInit as _, Mac as _};
+    let mut status = status.clone();
+    status["biz_opaque_callback_data"] = format!("vardkase:{delivery}").into();
+    let body = json!({"object": "whatsapp_business_account", "entry": [{"id": "1066", "changes": [{
+        "field": "messages", "value": {"messaging_product": "whatsapp", "metadata": {"phone_number_id": "1065"},
+        "statuses": [status]},
+    }]}]})
+    .to_string();
+    let all = &world.simulated("wa").secrets;
+    let secret = all.iter().find(|(known, _)| known == "app_secret").unwrap();
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(secret.1.as_bytes()).unwrap();
+    mac.update(body.as_bytes());
+    let signature = format!("sha256={}", hex::encode(mac.finalize().into_bytes()));
+    let request = client()
+        .post(url)
+        .header("content-type", "application/json")
+        .header("x-hub-signature-256", signature);
+    request.body(body).send().await.unwrap().status().as_u16()
+}
+
+/// The answers to both messages are cut off after Meta has taken them: held, until Meta itself tells what became of them.
+#[tokio::test]
+async fn a_whatsapp_report_settles_what_a_lost_answer_left_open_and_ends_who_has_no_whatsapp() {
+    let port = free_port();
+    let world = World::open(listening(vec![Account::new("wa", "whatsapp")], port)).await;
+    let _daemon = world.start().await;
+    let url = format!("http://127.0.0.1:{port}/reports/wa");
+    world.fault("wa", How::DoneThenCut(CutAt::MidBody), 2);
+    let (code, sent) = world.send(&["--to", "wa"]).await;
+    assert_eq!(code, 3, "{sent:#}");
+    assert_eq!(states(&sent, "wa"), ["held"; 2]);
+    let taken = world.posts_of("wa");
+    assert_eq!(taken.len(), 2, "both were taken");
+    let broadcast = sent["broadcast"].as_str().unwrap();
+    let deliveries: Vec<&str> = list(&sent, "deliveries")
+        .iter()
+        .map(|one| one["delivery"].as_str().unwrap())
+        .collect();
+    let of = |delivery: &str| {
+        let ours = format!("vardkase:{delivery}");
+        taken
+            .iter()
+            .find(|post| post.key.as_ref() == Some(&ours))
+            .unwrap()
+    };
+
+    // The first has arrived, under the id that the lost answer held.
+    let (first, second) = (deliveries[0], deliveries[1]);
+    let id = &of(first).remote_id;
+    let delivered = json!({"id": id, "status": "delivered", "recipient_id": "46701740605"});
+    assert_eq!(report(&world, &url, first, &delivered).await, 200);
+    // The other person has no WhatsApp.
+    let number = of(second).recipient.clone().unwrap();
+    let failed = json!({"id": of(second).remote_id, "status": "failed", "recipient_id": number.trim_start_matches('+'),
+        "errors": [{"code": 131_026, "title": "Message undeliverable",
+            "message": format!("Message to {} undeliverable", number.trim_start_matches('+'))}]});
+    assert_eq!(report(&world, &url, second, &failed).await, 200);
+    let settled = world
+        .until(broadcast, "both settled", |report| {
+            list(report, "deliveries")
+                .iter()
+                .all(|one| one["state"] != "held")
+        })
+        .await;
+    let one = |delivery: &str| {
+        let all = list(&settled, "deliveries");
+        all.iter()
+            .find(|one| one["delivery"] == delivery)
+            .unwrap()
+            .clone()
+    };
+    assert_eq!(one(first)["state"], "published", "{settled:#}");
+    assert_eq!(one(second)["state"], "refused", "{settled:#}");
+    assert_eq!(
+        settled["arrivals"]["wa"],
+        json!({"sent": 0, "delivered": 1, "failed": 1})
+    );
+    let log = world.cli(&["log", "show", "--json"]).await.ended(0);
+    assert!(log.stdout.contains(id), "the receipt holds Meta's id");
+    assert!(log.stdout.contains("whatsapp-131026") && !log.stdout.contains(number.trim_start_matches('+')));
+    world.cli(&["log", "verify"]).await.ended(0);
+
+    // They are not written to again for that broadcast, and the second one not at all.
+    assert_eq!(world.posts_of("wa").len(), 2);
+    let gone = world
+        .cli(&["recipients", "suppressed", "--json"])
+        .await
+        .ended(0)
+        .json();
+    assert_eq!(gone.as_array().unwrap().len(), 1, "{gone}");
+    assert_eq!(gone[0]["reason"]["code"], "whatsapp-131026");
+    let (code, next) = world.send(&["--to", "wa"]).await;
+    assert_eq!(code, 0, "{next:#}");
+    let after = world.posts_of("wa");
+    assert_eq!(after.len(), 3);
+    assert_ne!(after[2].recipient.as_deref(), Some(number.as_str()));
 }
 
 #[tokio::test]

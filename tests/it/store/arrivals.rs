@@ -15,12 +15,15 @@ async fn told(bed: &Bed, store: &Store, account: &str, delivery: &DeliveryId, ar
     let arrival = Arrival {
         delivery: delivery.clone(),
         arrived,
+        remote_id: None,
+        reason: None,
     };
     let account = account.parse().unwrap();
     store
         .record_arrival(account, arrival, bed.later(1))
         .await
         .unwrap()
+        .is_new
 }
 
 async fn reports_that_come_twice_or_late_are_counted_once_and_take_nothing_back(bed: &Bed) {
@@ -77,6 +80,8 @@ async fn a_report_of_no_delivery_of_the_account_changes_nothing(bed: &Bed) {
         let arrival = Arrival {
             delivery,
             arrived: Arrived::Delivered,
+            remote_id: None,
+            reason: None,
         };
         let answer = store
             .record_arrival(account.parse().unwrap(), arrival, bed.now())

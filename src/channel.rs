@@ -295,8 +295,19 @@ pub struct WallSite {
     pub base: Url,
     /// The wall's SMTP sink.
     pub smtp: SocketAddr,
+    /// The wall's SFTP server.
+    pub sftp: SftpSite,
     /// A folder that the wall shows.
     pub folder: std::path::PathBuf,
+}
+
+/// An SFTP server on this machine, and the key by which it is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SftpSite {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// `SHA256:` and the digest of its key in base64.
+    pub host_key: String,
 }
 
 /// One account on one service. Adapters keep no state but what a session needs.

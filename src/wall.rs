@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::channel::{Kind, WallSite};
+use crate::channel::{Kind, SftpSite, WallSite};
 use crate::clock::{SharedClock, Timestamp};
 use crate::model::{AccountId, Mode};
 
@@ -40,6 +40,7 @@ mod page;
 mod receiver;
 mod registry;
 mod server;
+mod sftp;
 pub mod sim;
 mod slack;
 mod sms_46elks;
@@ -162,7 +163,7 @@ pub struct Fault {
 pub enum How {
     /// Answers without doing anything. `headers` are added; `body` replaces the service's own error body.
     Answer {
-        /// HTTP status, or SMTP reply code.
+        /// HTTP status, SMTP reply code, or for SFTP its own status, or one of HTTP that means the same.
         status: u16,
         /// More headers.
         #[serde(default)]
@@ -227,13 +228,13 @@ pub struct Seen {
     pub account: AccountId,
     /// When it had been read.
     pub at: Timestamp,
-    /// HTTP method, or `SMTP`.
+    /// HTTP method, `SMTP`, or `SFTP`.
     pub method: String,
-    /// Path below the account's base, with query; for SMTP the envelope.
+    /// Path below the account's base, with query; for SMTP the envelope, for SFTP the request and its file.
     pub path: String,
     /// The idempotency key that came with it, if any.
     pub key: Option<String>,
-    /// The status that was answered; 0 if none was.
+    /// The status that was answered, for SFTP that of HTTP that means the same; 0 if none was.
     pub status: u16,
 }
 
@@ -258,10 +259,17 @@ impl Wall {
         std::fs::create_dir_all(folder)?;
         let http_listener = TcpListener::bind(listen).await?;
         let smtp_listener = TcpListener::bind(smtp).await?;
+        // Whoever is told of it is told the port.
+        let files_listener = TcpListener::bind(SocketAddr::new(smtp.ip(), 0)).await?;
+        let files_host = Arc::new(sftp::Host::new());
         let shared = Arc::new(Shared::new(
             clock,
             http_listener.local_addr()?,
             smtp_listener.local_addr()?,
+            SftpSite {
+                address: files_listener.local_addr()?,
+                host_key: files_host.fingerprint(),
+            },
             folder.to_owned(),
         ));
         shared.open(
@@ -278,6 +286,14 @@ impl Wall {
         let for_smtp = Arc::clone(&shared);
         servers.spawn(server::accept(smtp_listener, move |stream| {
             smtp::connection(Arc::clone(&for_smtp), stream)
+        }));
+        let for_files = Arc::clone(&shared);
+        servers.spawn(server::accept(files_listener, move |stream| {
+            Box::pin(sftp::connection(
+                Arc::clone(&for_files),
+                Arc::clone(&files_host),
+                stream,
+            ))
         }));
         Ok(Self {
             shared,

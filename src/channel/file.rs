@@ -30,6 +30,8 @@ mod page;
 mod sftp;
 mod store;
 
+pub(crate) use sftp::PRACTICE_FOLDER;
+
 use dav::Dav;
 use page::{Page, Revision};
 use sftp::{Server, Sftp};
@@ -184,10 +186,10 @@ impl Settings for Folder {
             .filter(|s| !matches!(*s, "." | ".."))
             .unwrap_or("file");
         let place = match &self.place {
-            // The wall speaks no SSH: what would go over it lies in the folder at once.
-            Place::Path(_) | Place::Sftp(_) => Place::Path(site.folder.join(account)),
-            // The wall serves the same folder over WebDAV.
+            Place::Path(_) => Place::Path(site.folder.join(account)),
+            // The wall serves the same folder over WebDAV and SFTP.
             Place::WebDav(_) => Place::WebDav(site.base.clone()),
+            Place::Sftp(_) => Place::Sftp(Server::at_wall(&site.sftp)),
         };
         Box::new(Self {
             place,

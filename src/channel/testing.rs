@@ -56,6 +56,14 @@ pub(crate) fn post(text: &str) -> Post {
     }
 }
 
+/// An SFTP server that nobody asks.
+pub(crate) fn no_sftp() -> super::SftpSite {
+    super::SftpSite {
+        address: ([127, 0, 0, 1], 3).into(),
+        host_key: "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".to_owned(),
+    }
+}
+
 /// A post with another key.
 pub(crate) fn with_key(mut post: Post, key: &str) -> Post {
     post.key = key.parse::<DeliveryId>().unwrap();

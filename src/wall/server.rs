@@ -242,8 +242,8 @@ fn plain(status: u16, text: &'static str) -> Answer {
     answer
 }
 
-/// A socket that hyper reads and writes while the fault writer holds it too.
-struct Wire(Arc<TcpStream>);
+/// A socket that a library reads and writes while whoever makes faults holds it too.
+pub(super) struct Wire(pub(super) Arc<TcpStream>);
 
 impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

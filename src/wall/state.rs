@@ -12,10 +12,11 @@ use url::Url;
 
 use super::faults::{Faults, Strike};
 use super::server::is_loopback;
+use super::sftp::login::LogIn;
 use super::sim::{Book, Call, Callback, Simulator};
 use super::webdav::WebDav;
 use super::{Fault, Guise, Posted, Seen, Simulated, folder, guise, registry};
-use crate::channel::{Kind, WallSite};
+use crate::channel::{Kind, SftpSite, WallSite};
 use crate::clock::SharedClock;
 use crate::model::{AccountId, Mode};
 
@@ -36,6 +37,7 @@ pub(super) struct Shared {
     pub clock: SharedClock,
     pub http: SocketAddr,
     pub smtp: SocketAddr,
+    sftp: SftpSite,
     pub folder: PathBuf,
     sites: Mutex<BTreeMap<AccountKey, Arc<Site>>>,
     faults: Mutex<BTreeMap<AccountKey, Faults>>,
@@ -54,6 +56,8 @@ pub(super) struct Site {
     pub base: Url,
     /// Where a `file` account's posts lie, and the pictures that a service fetches.
     pub folder: PathBuf,
+    /// Who may into that folder over WebDAV and SFTP; only of `file` accounts.
+    pub login: Option<LogIn>,
     inside: Mutex<Inside>,
 }
 
@@ -93,11 +97,18 @@ pub(super) fn sink_account() -> AccountId {
 }
 
 impl Shared {
-    pub fn new(clock: SharedClock, http: SocketAddr, smtp: SocketAddr, folder: PathBuf) -> Self {
+    pub fn new(
+        clock: SharedClock,
+        http: SocketAddr,
+        smtp: SocketAddr,
+        files: SftpSite,
+        folder: PathBuf,
+    ) -> Self {
         Self {
             clock,
             http,
             smtp,
+            sftp: files,
             folder,
             sites: Mutex::default(),
             faults: Mutex::default(),
@@ -129,10 +140,10 @@ impl Shared {
         {
             tracing::error!(account.id = %account, %error, "the wall cannot make the folder of an account");
         }
-        let simulator = if kind.id == "file" {
-            Box::new(WebDav::new(folder.clone()))
-        } else {
-            registry::simulator(kind.id, account, name)
+        let login = (kind.id == "file").then(LogIn::fresh);
+        let simulator = match &login {
+            Some(login) => Box::new(WebDav::new(folder.clone(), login.clone())),
+            None => registry::simulator(kind.id, account, name),
         };
         #[allow(
             clippy::expect_used,
@@ -146,6 +157,7 @@ impl Shared {
             name: name.to_owned(),
             base,
             folder,
+            login,
             inside: Mutex::new(Inside {
                 simulator,
                 book: Book::default(),
@@ -193,6 +205,19 @@ impl Shared {
 
     pub fn dress(&self, mode: Mode, account: &AccountId, guise: Guise) {
         lock(&self.guises).insert((mode, account.clone()), guise);
+    }
+
+    /// The `file` account whose folder this user may into.
+    pub fn folder_of(&self, user: &str) -> Option<Arc<Site>> {
+        let sites = lock(&self.sites);
+        let mut all = sites.values();
+        let is_theirs = |site: &&Arc<Site>| site.login.as_ref().is_some_and(|login| login.username == user);
+        all.find(is_theirs).cloned()
+    }
+
+    /// Whether an account's credential is taken no longer.
+    pub fn is_dead(&self, site: &Site) -> bool {
+        self.worn(site).dead(self.clock.now()).is_some()
     }
 
     fn worn(&self, site: &Site) -> Guise {
@@ -276,6 +301,7 @@ impl Site {
             site: WallSite {
                 base: self.base.clone(),
                 smtp: shared.smtp,
+                sftp: shared.sftp.clone(),
                 folder: shared.folder.join(self.mode.as_str()),
             },
             secrets: lock(&self.inside).simulator.secrets(),

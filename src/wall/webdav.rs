@@ -9,24 +9,19 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, Method, Response, StatusCode};
 use url::Url;
 
+use super::sftp::login::LogIn;
 use super::sim::{Call, Simulator};
 
 /// The server of one account.
 pub struct WebDav {
     folder: PathBuf,
-    username: String,
-    password: String,
+    login: LogIn,
 }
 
 impl WebDav {
-    /// Serves this folder.
-    pub fn new(folder: PathBuf) -> Self {
-        let random = || hex::encode(rand::random::<[u8; 10]>());
-        Self {
-            folder,
-            username: format!("skarm-{}", random()),
-            password: random(),
-        }
+    /// Serves this folder to whoever logs in so.
+    pub fn new(folder: PathBuf, login: LogIn) -> Self {
+        Self { folder, login }
     }
 
     fn is_known(&self, call: &Call<'_>) -> bool {
@@ -34,7 +29,9 @@ impl WebDav {
             .header("authorization")
             .and_then(|value| value.strip_prefix("Basic "))
             .and_then(|value| STANDARD.decode(value).ok());
-        given.is_some_and(|given| given == format!("{}:{}", self.username, self.password).into_bytes())
+        given.is_some_and(|given| {
+            given == format!("{}:{}", self.login.username, self.login.password).into_bytes()
+        })
     }
 
     /// The status of a request, and what it reads.
@@ -108,10 +105,7 @@ impl WebDav {
 
 impl Simulator for WebDav {
     fn secrets(&self) -> Vec<(String, String)> {
-        vec![
-            ("username".to_owned(), self.username.clone()),
-            ("password".to_owned(), self.password.clone()),
-        ]
+        self.login.secrets()
     }
 
     fn answer(&mut self, call: Call<'_>) -> Response<Vec<u8>> {

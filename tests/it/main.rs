@@ -32,6 +32,7 @@ mod real_push;
 mod real_sftp;
 mod real_smtp;
 mod register;
+mod sftp;
 mod sms;
 mod smtp_tls;
 mod social;

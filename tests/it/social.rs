@@ -14,7 +14,7 @@ use vardkase::model::{
     AccountId, DeliveryId, Kind, Lang, Mode, Picture, Post, Purpose, Question, Receipt, Rendering, SendError,
     Settled, Unit, Variant,
 };
-use vardkase::wall::{CutAt, Fault, How, Posted, Simulated, Wall};
+use vardkase::wall::{CutAt, Fault, Guise, How, Posted, Simulated, Wall};
 
 /// The text of the posts, as long as a real one.
 pub(crate) const TEXT: &str = "ÖVNING: Koka vattnet i Nässjö tätort.\n\nBakterier <E. coli> & annat har hittats. \
@@ -66,6 +66,36 @@ impl Practice {
             value.clone_into(&mut secret.1);
         }
         open(self.settings.as_ref(), &secrets)
+    }
+
+    /// The same account with several other secrets.
+    pub(crate) fn with_secrets(&self, changed: &[(&str, &str)]) -> Arc<dyn Channel> {
+        let mut secrets = self.site.secrets.clone();
+        for (name, value) in &mut secrets {
+            if let Some((_, new)) = changed.iter().find(|(known, _)| known == name) {
+                (*new).clone_into(value);
+            }
+        }
+        open(self.settings.as_ref(), &secrets)
+    }
+
+    /// One of its secrets.
+    pub(crate) fn secret(&self, name: &str) -> String {
+        let mut all = self.site.secrets.iter();
+        all.find(|(known, _)| known == name).unwrap().1.clone()
+    }
+
+    /// How the account presents itself from now on.
+    pub(crate) fn guise(&self, guise: Guise) {
+        self.wall.guise(Mode::Drill, &self.account, guise);
+    }
+
+    /// The adapter with the address of another wall's SFTP server and the key of its own.
+    pub(crate) fn at_the_sftp_server_of(&self, other: &Self) -> Arc<dyn Channel> {
+        let mut site = self.site.site.clone();
+        site.sftp.address = other.site.site.sftp.address;
+        let settings = self.settings.at_wall(&site);
+        open(settings.as_ref(), &self.site.secrets)
     }
 
     /// The next request of this method goes wrong like this.

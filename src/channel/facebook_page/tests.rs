@@ -627,6 +627,7 @@ fn a_practice_page_shares_nothing_with_the_real_one() {
     let site = WallSite {
         base: "http://127.0.0.1:1/drill/facebook".parse().unwrap(),
         smtp: "127.0.0.1:2".parse().unwrap(),
+        sftp: crate::channel::testing::no_sftp(),
         folder: std::path::PathBuf::new(),
     };
     let there = format!("{:?}", real.at_wall(&site));

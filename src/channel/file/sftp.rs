@@ -25,6 +25,7 @@ use crate::model::{Reason, SendError};
 mod server;
 mod wire;
 
+pub(crate) use server::PRACTICE_FOLDER;
 pub(super) use server::Server;
 use wire::{Dialogue, Fault, status};
 

@@ -213,6 +213,7 @@ fn at_the_wall_each_account_has_a_folder_of_its_own() {
     let site = WallSite {
         base: "http://127.0.0.1:1/drill/skarm".parse().unwrap(),
         smtp: "127.0.0.1:2".parse().unwrap(),
+        sftp: crate::channel::testing::no_sftp(),
         folder: "/tmp/wall".into(),
     };
     assert_eq!(
@@ -226,6 +227,14 @@ fn at_the_wall_each_account_has_a_folder_of_its_own() {
     assert_eq!(
         served.at_wall(&site).addresses(),
         [("webdav", "http://127.0.0.1:1/drill/skarm".to_owned())]
+    );
+    let over_ssh = Folder {
+        place: Place::Sftp(Server::at_wall(&crate::channel::testing::no_sftp())),
+        ..served
+    };
+    assert_eq!(
+        over_ssh.at_wall(&site).addresses(),
+        [("sftp", "sftp://127.0.0.1:3/ovning/".to_owned())]
     );
 }
 

@@ -368,6 +368,7 @@ fn without_a_token_the_account_does_not_open() {
     let site = WallSite {
         base: "http://127.0.0.1:1/drill/mastodon".parse().unwrap(),
         smtp: "127.0.0.1:2".parse().unwrap(),
+        sftp: crate::channel::testing::no_sftp(),
         folder: PathBuf::new(),
     };
     let there = settings.at_wall(&site).addresses();

@@ -169,6 +169,7 @@ fn a_drill_goes_to_the_wall_and_without_a_webhook_nothing_opens() {
     let site = WallSite {
         base: "http://127.0.0.1:1/drill/slack".parse().unwrap(),
         smtp: "127.0.0.1:2".parse().unwrap(),
+        sftp: crate::channel::testing::no_sftp(),
         folder: PathBuf::new(),
     };
     let there = settings.at_wall(&site);

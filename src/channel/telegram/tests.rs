@@ -543,6 +543,7 @@ async fn a_drill_knows_nothing_of_the_real_channel() {
     let site = WallSite {
         base: "http://127.0.0.1:1/drill/telegram".parse().unwrap(),
         smtp: "127.0.0.1:2".parse().unwrap(),
+        sftp: crate::channel::testing::no_sftp(),
         folder: PathBuf::new(),
     };
     let there = settings.at_wall(&site);

@@ -514,6 +514,7 @@ fn the_practice_profile_shares_no_address_with_the_real_one() {
     let site = WallSite {
         base: "http://127.0.0.1:9/drill/threads-nassjo".parse().unwrap(),
         smtp: "127.0.0.1:25".parse().unwrap(),
+        sftp: crate::channel::testing::no_sftp(),
         folder: "/tmp/vagg".into(),
     };
     let there = real.at_wall(&site).addresses();

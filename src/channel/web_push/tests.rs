@@ -288,6 +288,7 @@ async fn at_the_wall_no_subscription_is_spoken_to() {
     let site = WallSite {
         base: format!("{}drill/push", server.base).parse().unwrap(),
         smtp: "127.0.0.1:2".parse().unwrap(),
+        sftp: crate::channel::testing::no_sftp(),
         folder: PathBuf::new(),
     };
     let practice = settings().at_wall(&site);

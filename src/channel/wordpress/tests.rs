@@ -537,6 +537,7 @@ async fn without_a_log_in_the_account_does_not_open_and_at_the_wall_it_knows_no_
     let site = WallSite {
         base: "http://127.0.0.1:1/drill/webb".parse().unwrap(),
         smtp: "127.0.0.1:2".parse().unwrap(),
+        sftp: crate::channel::testing::no_sftp(),
         folder: PathBuf::new(),
     };
     let there = settings(&server).at_wall(&site).addresses();

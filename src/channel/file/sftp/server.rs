@@ -8,7 +8,11 @@ use russh::keys::{Algorithm, HashAlg, PublicKey};
 use url::Url;
 
 use super::ALGORITHMS;
+use crate::channel::SftpSite;
 use crate::config::section::{Section, quoted};
+
+/// The folder of every account on the practice wall; the user name says whose it is.
+pub(crate) const PRACTICE_FOLDER: &str = "/ovning";
 
 /// The port of SSH.
 const PORT: u16 = 22;
@@ -79,6 +83,19 @@ impl Server {
             folder,
             keys: keys.into(),
         })
+    }
+
+    /// The practice wall's.
+    pub(in super::super) fn at_wall(site: &SftpSite) -> Self {
+        Self {
+            host: site.address.ip().to_string(),
+            port: site.address.port(),
+            folder: PRACTICE_FOLDER.to_owned(),
+            keys: Arc::from([HostKey {
+                fingerprint: site.host_key.clone(),
+                algorithm: Some(Algorithm::Ed25519),
+            }]),
+        }
     }
 
     /// The path of a file in the folder.

@@ -94,7 +94,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialogue<S> {
         if kind != kind::VERSION || read.number().is_none_or(|version| version < 3) {
             return Err(Fault::Cut("it does not speak version 3 of SFTP"));
         }
-        while let (Some(name), Some(version)) = (read.string(), read.string()) {
+        while !read.0.is_empty() {
+            // A list that breaks off is no list: what is missing would look as if the server could not do it.
+            let (Some(name), Some(version)) = (read.string(), read.string()) else {
+                return Err(Fault::Cut(OUT_OF_TURN));
+            };
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             dialogue.extensions.insert(text(name), text(version));
         }

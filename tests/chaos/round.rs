@@ -72,12 +72,16 @@ pub struct Arena {
     sent: usize,
     /// How long an undisturbed fan-out takes.
     fan_out: Duration,
+    /// Of how many posts an undisturbed message consists on the accounts that make threads.
+    parts: BTreeMap<String, usize>,
 }
 
 /// A broadcast as it was commanded.
 struct Command {
     area: String,
     key: String,
+    /// Whether a picture goes with it.
+    pictured: bool,
     /// Its id, once we have been told.
     broadcast: Option<String>,
 }
@@ -99,8 +103,15 @@ fn accounts() -> Vec<Account> {
             });
         }
     };
-    add(5, "mastodon", "mastodon", "settle_wait = \"300ms\"");
-    add(4, "bluesky", "bluesky", "");
+    add(3, "mastodon", "mastodon", "settle_wait = \"300ms\"");
+    add(
+        2,
+        "mastodon-trad",
+        "mastodon",
+        "settle_wait = \"300ms\"\nlong = \"thread\"",
+    );
+    add(2, "bluesky", "bluesky", "");
+    add(2, "bluesky-trad", "bluesky", "long = \"thread\"");
     add(5, "webhook", "webhook", "");
     add(4, "webb", "http-json", "");
     add(4, "facebook", "facebook-page", "settle_wait = \"300ms\"");
@@ -108,6 +119,28 @@ fn accounts() -> Vec<Account> {
     add(4, "utan-nyckel", "webhook", "keyed = false");
     add(2, "press", "email", "");
     all
+}
+
+/// Whether an account makes a thread of what is longer than a post.
+fn makes_threads(account: &str) -> bool {
+    account.contains("-trad-")
+}
+
+/// Whether an account takes the picture of a message.
+fn takes_pictures(account: &str) -> bool {
+    ["mastodon-", "bluesky-", "facebook-"]
+        .iter()
+        .any(|start| account.starts_with(start))
+}
+
+/// A small picture, as the API takes it.
+fn picture() -> Value {
+    use base64::Engine as _;
+    let pixels = image::RgbImage::from_pixel(64, 48, image::Rgb([200, 120, 40]));
+    let mut jpeg = std::io::Cursor::new(Vec::new());
+    pixels.write_to(&mut jpeg, image::ImageFormat::Jpeg).unwrap();
+    let file = base64::engine::general_purpose::STANDARD.encode(jpeg.into_inner());
+    json!({"file": file, "alt": "En vattenkran"})
 }
 
 impl Arena {
@@ -131,6 +164,7 @@ impl Arena {
             watch,
             sent: 0,
             fan_out: Duration::ZERO,
+            parts: BTreeMap::new(),
         };
         // Undisturbed: sessions are opened, and the fan-out is timed.
         for _ in 0..2 {
@@ -139,6 +173,12 @@ impl Arena {
             arena.post(&mut command).await;
             arena.at_rest(&command).await;
             arena.fan_out = started.elapsed();
+            let threads = accounts().into_iter().filter(|one| makes_threads(&one.id));
+            for account in threads {
+                let parts = arena.thread(&account.id, &command.area).unwrap();
+                assert!(parts > 1, "{}: {parts} posts are no thread", account.id);
+                arena.parts.insert(account.id, parts);
+            }
         }
         arena
     }
@@ -283,7 +323,12 @@ impl Arena {
         let area = &command.area;
         let report = self.at_rest(command).await;
         let mut posted: BTreeMap<Whom, usize> = BTreeMap::new();
-        for post in self.world.posts().iter().filter(|p| p.text.contains(area)) {
+        // What stands under another is a later part of a thread.
+        let posts = self.world.posts();
+        let begins = posts
+            .iter()
+            .filter(|p| p.text.contains(area) && p.in_reply_to.is_none());
+        for post in begins {
             let whom = (
                 post.account.as_str().to_owned(),
                 recipient(post.recipient.as_deref()),
@@ -317,7 +362,13 @@ impl Arena {
                     tally.lost += 1;
                     fault("said to be published and is not");
                 }
-                "published" => tally.settled += usize::from(was_cut),
+                "published" => {
+                    tally.settled += usize::from(was_cut);
+                    if let Err(wrong) = self.is_whole(command, &whom.0, delivery, tally) {
+                        tally.untrue += 1;
+                        tally.faults.push(format!("{area} {whom:?} {wrong}: {delivery}"));
+                    }
+                }
                 "held" if is_unknown && proof == "unproven" => {
                     tally.unknown += 1;
                     if !was_cut {
@@ -353,9 +404,60 @@ impl Arena {
         }
     }
 
+    /// Whether a published message stands with all its parts, each once, and with its picture.
+    fn is_whole(
+        &self,
+        command: &Command,
+        account: &str,
+        delivery: &Value,
+        tally: &mut Tally,
+    ) -> Result<(), String> {
+        if let Some(expected) = self.parts.get(account) {
+            let parts = self.thread(account, &command.area)?;
+            tally.parts += parts;
+            if parts != *expected {
+                return Err(format!("{parts} parts stand, and {expected} make the message"));
+            }
+        }
+        if command.pictured && takes_pictures(account) {
+            let posts = self.world.posts_of(account);
+            let mut begins = posts
+                .iter()
+                .filter(|post| post.text.contains(&command.area) && post.in_reply_to.is_none());
+            let pictures = begins.next().map_or(0, |post| post.pictures.len());
+            let note = delivery["receipt"]["note"].as_str().unwrap_or_default();
+            tally.pictures += pictures;
+            // A service that was asked to die in the midst may refuse one; that is told.
+            if pictures != 1 && !note.contains("without its picture") {
+                return Err(format!("{pictures} pictures stand"));
+            }
+        }
+        Ok(())
+    }
+
+    /// How many posts a message consists of on an account: each under the one before, and none beside another.
+    fn thread(&self, account: &str, area: &str) -> Result<usize, String> {
+        let mut posts = self.world.posts_of(account);
+        posts.retain(|post| post.deleted_at.is_none());
+        let begins = |post: &&wall::Posted| post.text.contains(area) && post.in_reply_to.is_none();
+        let mut last = posts.iter().find(begins).ok_or("no first part stands")?;
+        let mut parts = 1;
+        loop {
+            let under = |post: &&wall::Posted| post.in_reply_to.as_ref() == Some(&last.remote_id);
+            let next: Vec<_> = posts.iter().filter(under).collect();
+            match next[..] {
+                [] => return Ok(parts),
+                [next] => last = next,
+                _ => return Err(format!("{} posts stand under part {parts}", next.len())),
+            }
+            parts += 1;
+        }
+    }
+
     fn command(&mut self) -> Command {
         self.sent += 1;
         Command {
+            pictured: self.sent.is_multiple_of(2),
             area: format!("Forserum {:04}", self.sent),
             key: format!("kaos-{}", self.sent),
             broadcast: None,
@@ -364,7 +466,10 @@ impl Arena {
 
     /// Gives the command; without an answer its fate is open.
     async fn post(&self, command: &mut Command) {
-        let body = json!({"message": "koka-vattnet", "fields": {"omrade": command.area}, "mode": "live"});
+        let mut body = json!({"message": "koka-vattnet", "fields": {"omrade": command.area}, "mode": "live"});
+        if command.pictured {
+            body["picture"] = picture();
+        }
         let answer = self
             .world
             .ask("POST", "/api/v1/broadcasts", Some(&body), Some(&command.key));

@@ -28,6 +28,10 @@ pub struct Tally {
     pub in_window: usize,
     /// Deliveries to keyed or read-back accounts that were cut off likewise, and settled without a person.
     pub settled: usize,
+    /// Posts that the messages of accounts with threads consist of, all told.
+    pub parts: usize,
+    /// Pictures that stand in published messages.
+    pub pictures: usize,
     /// From exec to the first resumed request, or to the first change.
     pub resumed: Vec<Duration>,
     /// What went wrong, in words.
@@ -72,6 +76,8 @@ impl Tally {
             "unproven_cut_off": self.cut_off,
             "unproven_in_window": self.in_window,
             "settled": self.settled,
+            "thread_parts": self.parts,
+            "pictures": self.pictures,
             "resumes": self.resumed.len(),
             "resume_p50_s": round(self.p50()),
             "resume_p99_s": round(self.p99()),

@@ -31,6 +31,7 @@ pub mod drills;
 pub mod expansion;
 pub mod lanes;
 pub mod lists;
+pub mod mails;
 pub mod notices;
 pub mod order;
 pub mod pictures;
@@ -103,6 +104,8 @@ pub struct App {
     guarding: tokio::sync::Mutex<()>,
     /// Something began or ended that people are to be told of.
     notices_wanted: tokio::sync::Notify,
+    /// A mail was written.
+    mails_wanted: tokio::sync::Notify,
     /// Why nobody outside hears that we live.
     heartbeat_trouble: Mutex<Option<crate::model::Sign>>,
     drills: drills::Desk,
@@ -141,6 +144,7 @@ impl App {
             lists_wanted: tokio::sync::Notify::new(),
             guarding: tokio::sync::Mutex::new(()),
             notices_wanted: tokio::sync::Notify::new(),
+            mails_wanted: tokio::sync::Notify::new(),
             heartbeat_trouble: Mutex::new(None),
             drills: drills::Desk::default(),
             switches: Mutex::default(),

@@ -357,8 +357,8 @@ fn the_worst_comes_first_and_what_is_over_last() {
         notice(2, "daemon", Trouble::Disk, Phase::Begin),
         notice(3, "facebook-nassjo", Trouble::NoAnswer, Phase::Begin),
     ];
-    let words = compose(&notices, &municipality(), at("2026-11-29T02:10:30Z"));
-    insta::assert_snapshot!(format!("{}\n\n{}", words.headline, words.text));
+    let words = compose(&notices, &municipality(), at("2026-11-29T02:10:30Z")).unwrap();
+    insta::assert_snapshot!(format!("{}\n\n{}", words.subject, words.text));
 }
 
 #[test]

@@ -351,7 +351,7 @@ async fn a_planned_drill_runs_by_itself() {
     // So that a minute has begun since, whatever the second.
     meddle(
         &world,
-        "UPDATE drill_seen SET seen_at = seen_at - 61000000; DELETE FROM drill_mail; DELETE FROM drill_run",
+        "UPDATE drill_seen SET seen_at = seen_at - 61000000; DELETE FROM mail; DELETE FROM drill_run",
     )
     .await;
     let _daemon = world.start().await;

@@ -24,6 +24,7 @@ use crate::wall::Wall;
 
 pub mod arrivals;
 pub mod backup;
+pub mod certificate;
 pub mod confirmations;
 pub mod correct;
 pub mod decisions;
@@ -106,6 +107,8 @@ pub struct App {
     notices_wanted: tokio::sync::Notify,
     /// A mail was written.
     mails_wanted: tokio::sync::Notify,
+    /// When the certificate is due may have changed.
+    certificate_wanted: tokio::sync::Notify,
     /// Why nobody outside hears that we live.
     heartbeat_trouble: Mutex<Option<crate::model::Sign>>,
     drills: drills::Desk,
@@ -145,6 +148,7 @@ impl App {
             guarding: tokio::sync::Mutex::new(()),
             notices_wanted: tokio::sync::Notify::new(),
             mails_wanted: tokio::sync::Notify::new(),
+            certificate_wanted: tokio::sync::Notify::new(),
             heartbeat_trouble: Mutex::new(None),
             drills: drills::Desk::default(),
             switches: Mutex::default(),
@@ -367,6 +371,7 @@ impl App {
                     dispatcher.reload();
                 }
                 self.drills.look();
+                self.certificate_wanted.notify_one();
                 tracing::info!(digest, "configuration reloaded");
                 (json!({ "digest": digest, "taken": true }), Ok(digest))
             }

@@ -114,6 +114,11 @@ fn read_file(source: &Source, folder: &Path, running: Option<&Config>) -> Read {
             |section| watch::alarm(section, confirmation, &mut told),
         );
     }
+    if let (Some(verification), Some(confirmation)) = (&mut verification, &confirmation)
+        && verification.certificate_to.is_empty()
+    {
+        verification.certificate_to.clone_from(&confirmation.to);
+    }
     root.not_here("approval", "is not part of this version yet; remove the section");
 
     let mut register_targets = Vec::new();

@@ -60,7 +60,7 @@ pub use data::{
 };
 pub use drill::{DrillChange, DrillEnd, DrillRun, DrillSeen};
 pub use expand::{CHUNK, Forgotten, ListDecision};
-pub use mail::{Mail, MailChange, MailMark};
+pub use mail::{Mail, MailChange};
 pub use recall::Recall;
 pub use summary::{ListedState, Summary};
 

@@ -15,8 +15,8 @@ use super::{App, AppError};
 use crate::clock::{Timestamp, later, until};
 use crate::config::{Account, Config};
 use crate::drill::Schedule;
-use crate::model::{Actor, Look, MailKind, Mode, Seen, Subject};
-use crate::store::{Entry, Mail, MailChange, MailMark, StoreError};
+use crate::model::{Actor, Look, MailKind, MailMark, Mode, Seen, Subject};
+use crate::store::{Entry, Mail, MailChange, StoreError};
 use crate::verify::certificate::{self, Certificate, Facts, Since, Standing};
 
 /// The name of the mark.
@@ -80,8 +80,12 @@ impl App {
         let look = schedule.look(told, now);
         let missed = look.missed.len().saturating_add(look.missed_more);
         match (look.due, look.missed.last()) {
-            (Some(due), _) => self.certify(&config, schedule, due, false, missed).await?,
-            (None, Some(due)) => self.certify(&config, schedule, *due, true, missed - 1).await?,
+            (Some(due), _) => {
+                Box::pin(self.certify(&config, schedule, due, false, missed)).await?;
+            }
+            (None, Some(due)) => {
+                Box::pin(self.certify(&config, schedule, *due, true, missed - 1)).await?;
+            }
             (None, None) => {}
         }
         Ok(schedule.next(now))
@@ -95,7 +99,7 @@ impl App {
         is_late: bool,
         missed: usize,
     ) -> Result<(), AppError> {
-        self.ask_the_silent(config).await?;
+        Box::pin(self.ask_the_silent(config)).await?;
         let seen = self.store.latest_observations().await?;
         let conditions = self.store.conditions().await?;
         let since = self.since(config).await?;
@@ -197,7 +201,7 @@ impl App {
             .find(|one| one.observation.subject == Subject::Daemon && one.observation.look == Look::Reach);
         let old = config.verification.every.saturating_mul(certificate::OLD_AFTER);
         if certificate::is_stale(daemon.map(|one| one.at), old, now) {
-            self.look_at_daemon(config).await?;
+            Box::pin(self.look_at_daemon(config)).await?;
         }
         Ok(())
     }

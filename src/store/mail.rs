@@ -8,7 +8,7 @@ use super::step::to_json;
 use super::writer::{Request, Tx};
 use super::{Entry, Store, StoreError, sql};
 use crate::clock::Timestamp;
-use crate::model::{Actor, DeliveryId, Letter, MailKind, Reason, Recipient};
+use crate::model::{Actor, DeliveryId, Letter, MailKind, MailMark, Reason, Recipient};
 
 /// A mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,24 +60,6 @@ impl Mail {
             deadline,
             error: None,
         }
-    }
-}
-
-/// How far something that recurs has been told of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MailMark {
-    /// What.
-    pub name: String,
-    /// What held then.
-    pub line: String,
-    /// Up to when.
-    pub at: Timestamp,
-}
-
-impl MailMark {
-    /// Whether this one has been told of already, when the other one has.
-    pub fn is_told_with(&self, known: &Self) -> bool {
-        self.name == known.name && self.line == known.line && self.at <= known.at
     }
 }
 

@@ -204,7 +204,7 @@ impl<'a> Certificate<'a> {
                         "Inget av de {all} kontona har svarat nyligen nog för att vi ska kunna säga om det nås."
                     )),
                     unknown => said.push(format!(
-                        "Om {unknown} av {all} konton vet vi inte: de har inte svarat nyligen nog."
+                        "Om {unknown} av {all} konton vet vi inte: färska svar saknas."
                     )),
                 }
                 match count(Standing::Reachable) + count(Standing::Degraded) {
@@ -323,8 +323,8 @@ impl<'a> Certificate<'a> {
     fn word(&self, standing: Standing, subject: &Subject, reach: Option<&Seen>) -> String {
         let zone = self.facts.config.municipality.time_zone.as_str();
         let since = self.facts.since.get(subject).map(|since| {
-            let least = if since.at_least { "minst " } else { "" };
-            format!(" sedan {least}{}", words::moment(since.at, zone))
+            let least = if since.at_least { " åtminstone" } else { "" };
+            format!("{least} sedan {}", words::moment(since.at, zone))
         });
         let since = since.unwrap_or_default();
         match (standing, reach.map(|seen| seen.observation.reach)) {

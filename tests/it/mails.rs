@@ -34,12 +34,17 @@ impl Still {
             let mut plan = Plan::of(accounts);
             plan.watch = watch;
             let world = World::open(plan).await;
+            // Whose addresses are the municipality's own.
+            let text = std::fs::read_to_string(&world.config).unwrap();
+            let hosts = "hosts = [\"nassjo.se\"]\nlanguages = [\"sv\"]";
+            std::fs::write(&world.config, text.replacen("languages = [\"sv\"]", hosts, 1)).unwrap();
             let clock = Arc::new(TestClock::at(now));
             let any = "127.0.0.1:0".parse().unwrap();
             let folder = world.dir().join("practice");
             let shared = Arc::clone(&clock) as SharedClock;
-            let wall = Arc::new(Wall::start(any, any, &folder, shared).await.unwrap());
-            let app = app(&world, &clock, &wall).await;
+            let wall = Box::pin(Wall::start(any, any, &folder, shared)).await.unwrap();
+            let wall = Arc::new(wall);
+            let app = Box::pin(app(&world, &clock, &wall)).await;
             Self {
                 world,
                 clock,
@@ -195,5 +200,79 @@ async fn a_certificate_that_was_missed_comes_late_once_and_one_that_no_relay_too
     assert!(told[0].text.contains(due), "{}", told[0].text);
     let records = still.records("certificate").await;
     assert_eq!((records.len(), &records[0]["late"]), (1, &true.into()));
+    still.app.store().close().await;
+}
+
+/// What the reminders told, by the day on which they came.
+async fn reminded(still: &Still) -> Vec<String> {
+    let mut all = Vec::new();
+    for record in still.records("reminder").await {
+        for item in record["items"].as_array().unwrap() {
+            let word = |key: &str| item[key].as_str().unwrap_or("–").to_owned();
+            all.push(format!("{} {} {}", word("account"), word("what"), word("stage")));
+        }
+    }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_year_of_the_register_is_reminded_of_each_stage_once_over_restarts() {
+    use vardkase::app::register::AttestRequest;
+    use vardkase::model::Actor;
+    use vardkase::register::attest::What;
+
+    let watch = "[verification]\ncertificate = \"off\"\n[register.reminders]\nsend = \"owner\"\nto = [\"kommunikation@nassjo.se\"]\n";
+    let accounts = vec![
+        Account::new("mastodon", "mastodon").with(
+            "[account.mastodon.register]\ncontact = \"biblioteket@nassjo.se\"\ndecided_on = \"2020-01-01\"",
+        ),
+        Account::new("intranat", "webhook"),
+    ];
+    let mut still = Still::open(accounts, watch, "2026-11-01T08:00:00Z").await;
+    // Followed up and attested: nothing is to be said.
+    for what in What::ALL {
+        let request = AttestRequest {
+            account: "mastodon".parse().unwrap(),
+            what,
+            evidence: "Kontrollerat".to_owned(),
+            until: Some("2027-05-31".parse().unwrap()),
+        };
+        still.app.attest(request, Actor::daemon()).await.unwrap();
+    }
+    let mut rounds = 0;
+    while still.clock.now() < at("2027-06-15T08:00:00Z") {
+        still.app.remind().await.unwrap();
+        still.app.send_mails().await.unwrap();
+        rounds += 1;
+        if rounds % 10 == 0 {
+            still.restart().await;
+            still.app.remind().await.unwrap();
+        }
+        still.clock.advance(jiff::SignedDuration::from_hours(12));
+    }
+    let mut expected: Vec<String> = ["30-days", "7-days", "overdue"]
+        .iter()
+        .map(|stage| format!("mastodon yearly-follow-up {stage}"))
+        .collect();
+    for stage in ["30-days", "7-days", "overdue"] {
+        for what in What::ALL.into_iter().filter(|what| *what != What::YearlyFollowUp) {
+            expected.push(format!("mastodon {what} {stage}"));
+        }
+    }
+    assert_eq!(reminded(&still).await, expected);
+    // Six mails, all of them to the function that answers for the account.
+    let mails = still.world.confirmations();
+    let to: Vec<&str> = mails
+        .iter()
+        .filter_map(|mail| mail.recipient.as_deref())
+        .collect();
+    assert_eq!(to, ["biblioteket@nassjo.se"; 6], "{mails:#?}");
+    assert!(
+        mails[0]
+            .text
+            .contains("vardkase attest mastodon yearly-follow-up --evidence"),
+        "{}",
+        mails[0].text
+    );
     still.app.store().close().await;
 }

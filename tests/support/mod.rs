@@ -174,7 +174,7 @@ impl Plan {
             lists: String::new(),
             // Most tests send the same message again and again.
             checks: "storm_limit = 0\nduplicate_window = \"0s\"\n".to_owned(),
-            watch: "[verification]\nevery = \"24h\"\nprofile_every = \"30days\"\ncertificate = \"off\"\n"
+            watch: "[verification]\nevery = \"24h\"\nprofile_every = \"30days\"\ncertificate = \"off\"\n\n[register.reminders]\nsend = \"off\"\n"
                 .to_owned(),
             after: "5m",
             database: None,

@@ -20,7 +20,7 @@ fn watched(accounts: Vec<Account>, more: &str) -> Plan {
         "certificate = \"off\"\n"
     };
     plan.watch = format!(
-        "[verification]\nevery = \"1s\"\npatience = \"0s\"\nprofile_every = \"1s\"\n{certificate}{more}"
+        "[verification]\nevery = \"1s\"\npatience = \"0s\"\nprofile_every = \"1s\"\n{certificate}{more}\n[register.reminders]\nsend = \"off\"\n"
     );
     plan
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use vardkase::clock::later;
-use vardkase::model::{Actor, Letter, MailKind, Reason, Recipient};
-use vardkase::store::{Entry, Mail, MailChange, MailMark, Store};
+use vardkase::model::{Actor, Letter, MailKind, MailMark, Reason, Recipient};
+use vardkase::store::{Entry, Mail, MailChange, Store};
 
 use super::bed::{Bed, at};
 use super::on_both_engines;

@@ -43,7 +43,7 @@ pub fn configuration(dir: &Path, accounts: usize, address: &str) -> anyhow::Resu
     let mut text = String::from(
         "[municipality]\nname = \"Nässjö kommun\"\nsite = \"https://nassjo.se\"\n\n\
          [daemon]\ndata_dir = \"data\"\n\n[vault]\nkey_file = \"vault.key\"\n\n\
-         [verification]\nevery = \"24h\"\n\n[confirmation]\nto = [\"krisledning@nassjo.se\"]\nfrom = \"vardkase@nassjo.se\"\n\n\
+         [verification]\nevery = \"24h\"\ncertificate = \"off\"\n\n[register.reminders]\nsend = \"off\"\n\n[confirmation]\nto = [\"krisledning@nassjo.se\"]\nfrom = \"vardkase@nassjo.se\"\n\n\
          [[relay]]\nid = \"relay\"\nhost = \"127.0.0.1\"\nport = 25\ntls = \"none\"\n",
     );
     for n in 0..accounts {

@@ -178,7 +178,7 @@ fn configure(
     let text = format!(
         "[municipality]\nname = \"Nässjö kommun\"\nsite = \"http://{}/site\"\nlanguages = [\"sv\"]\n\n\
          [daemon]\ndata_dir = \"{}/data\"\n\n[vault]\nkey_file = \"vault.key\"\n\n\
-         [verification]\nevery = \"24h\"\n\n[confirmation]\nto = [\"krisledning@nassjo.se\"]\nfrom = \"vardkase@nassjo.se\"\n\n\
+         [verification]\nevery = \"24h\"\ncertificate = \"off\"\n\n[register.reminders]\nsend = \"off\"\n\n[confirmation]\nto = [\"krisledning@nassjo.se\"]\nfrom = \"vardkase@nassjo.se\"\n\n\
          [[relay]]\nid = \"relay\"\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\n\n\
          [list.lista]\nkind = \"{}\"\nfile = \"lista.csv\"\ncolumn = \"adress\"\n\n\
          [account.lista]\nchannel = \"{}\"\nlist = \"lista\"\nrate = \"none\"\n\

@@ -24,6 +24,7 @@ use crate::wall::Wall;
 
 pub mod arrivals;
 pub mod backup;
+pub mod certificate;
 pub mod confirmations;
 pub mod correct;
 pub mod decisions;
@@ -31,6 +32,7 @@ pub mod drills;
 pub mod expansion;
 pub mod lanes;
 pub mod lists;
+pub mod mails;
 pub mod notices;
 pub mod order;
 pub mod pictures;
@@ -103,6 +105,10 @@ pub struct App {
     guarding: tokio::sync::Mutex<()>,
     /// Something began or ended that people are to be told of.
     notices_wanted: tokio::sync::Notify,
+    /// A mail was written.
+    mails_wanted: tokio::sync::Notify,
+    /// When the certificate is due may have changed.
+    certificate_wanted: tokio::sync::Notify,
     /// Why nobody outside hears that we live.
     heartbeat_trouble: Mutex<Option<crate::model::Sign>>,
     drills: drills::Desk,
@@ -141,6 +147,8 @@ impl App {
             lists_wanted: tokio::sync::Notify::new(),
             guarding: tokio::sync::Mutex::new(()),
             notices_wanted: tokio::sync::Notify::new(),
+            mails_wanted: tokio::sync::Notify::new(),
+            certificate_wanted: tokio::sync::Notify::new(),
             heartbeat_trouble: Mutex::new(None),
             drills: drills::Desk::default(),
             switches: Mutex::default(),
@@ -363,6 +371,7 @@ impl App {
                     dispatcher.reload();
                 }
                 self.drills.look();
+                self.certificate_wanted.notify_one();
                 tracing::info!(digest, "configuration reloaded");
                 (json!({ "digest": digest, "taken": true }), Ok(digest))
             }

@@ -153,8 +153,14 @@ fn pointed_at_wall(
         // A second daemon may hold the shipped port; the demonstration needs none.
         daemon.remove("listen");
     }
-    // The demonstration neither looks at the municipality's real page nor publishes a list that leads to nowhere.
-    document.remove("register");
+    // The demonstration neither looks at the municipality's real page nor publishes a list that leads to nowhere, and nobody
+    // is to attest anything of it.
+    let mut reminders = Table::new();
+    reminders.insert("send", value("off"));
+    let mut register = Table::new();
+    register.set_implicit(true);
+    register.insert("reminders", toml_edit::Item::Table(reminders));
+    document.insert("register", toml_edit::Item::Table(register));
     set(&mut document, "vault", "key_file", shown(&dir.join("vault.key")));
     for (id, simulated) in simulated {
         let Some(account) = shipped.accounts.get(id) else {

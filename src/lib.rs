@@ -23,6 +23,7 @@ pub mod drill;
 pub mod failpoint;
 pub mod http;
 pub mod lock;
+pub mod mail;
 pub mod model;
 pub mod register;
 pub mod serve;

@@ -10,6 +10,7 @@ pub mod delivery;
 pub mod drill;
 pub mod identity;
 pub mod ids;
+pub mod mail;
 pub mod outcome;
 pub mod picture;
 mod quota;
@@ -34,6 +35,7 @@ pub use identity::{Identity, Latest, Profile, Rights};
 pub use ids::{
     AccountId, AlertId, BroadcastId, DeliveryId, GroupId, LaneId, ListId, Live, MessageId, Practice, Side,
 };
+pub use mail::{Letter, MailKind, MailMark};
 pub use outcome::{Busy, DRY_RUN, Outcome, Reason, STOOD_IN_FOR, SendError};
 pub use picture::{Picture, PictureRef, PictureRule};
 pub use quota::Quota;

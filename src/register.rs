@@ -16,6 +16,7 @@ pub mod export;
 pub mod findings;
 pub mod follow_up;
 pub mod page_links;
+pub mod remind;
 pub mod report;
 pub mod schedule;
 mod template;

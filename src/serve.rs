@@ -178,6 +178,8 @@ async fn open(config: Config, clock: SharedClock, mut options: Options) -> anyho
         Arc::clone(&app).watch_accounts(fronts.clone()).boxed(),
         Arc::clone(&app).watch_notices(fronts.clone()).boxed(),
         Arc::clone(&app).watch_heartbeat(fronts.clone()).boxed(),
+        Arc::clone(&app).watch_mails(fronts.clone()).boxed(),
+        Arc::clone(&app).watch_certificate(fronts.clone()).boxed(),
     ] {
         spawn(&tasks, &options.stop, async move {
             watch.await;

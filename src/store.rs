@@ -36,6 +36,7 @@ mod file;
 mod journal;
 mod lanes;
 mod lists;
+mod mail;
 mod migrate;
 mod picture;
 mod read;
@@ -58,8 +59,9 @@ pub use data::{
     Expanded, Expansion, Extra, FIRST, LaneNotes, Lease, Listed, Opened, Record, Stage, StagedList, Standing,
     StandsFor, StepMade, Suppressed, Target, Under,
 };
-pub use drill::{DrillChange, DrillEnd, DrillMail, DrillRun, DrillSeen};
+pub use drill::{DrillChange, DrillEnd, DrillRun, DrillSeen};
 pub use expand::{CHUNK, Forgotten, ListDecision};
+pub use mail::{Mail, MailChange};
 pub use recall::Recall;
 pub use summary::{ListedState, Summary};
 
@@ -449,8 +451,8 @@ impl Store {
         self.ask(|reply| Request::Record(entry, reply)).await
     }
 
-    /// Writes something of drills. Returns the run (or drill, or mail) concerned, or `None` if it did not apply: the planned
-    /// time has a run already, the run has ended, another node tries the mail.
+    /// Writes something of drills. Returns the run (or drill) concerned, or `None` if it did not apply: the planned time has
+    /// a run already, the run has ended.
     pub async fn drill(&self, change: DrillChange, at: Timestamp) -> Result<Option<String>, StoreError> {
         self.ask(|reply| Request::Drill(Box::new(change), at, reply))
             .await
@@ -474,16 +476,6 @@ impl Store {
     /// Up to when each schedule has been dealt with.
     pub async fn drills_seen(&self) -> Result<Vec<DrillSeen>, StoreError> {
         drill::seen(&self.inner.readers).await
-    }
-
-    /// At most `limit` mails about drills that are not out, the next one to be tried first.
-    pub async fn drill_mails_waiting(&self, limit: usize) -> Result<Vec<DrillMail>, StoreError> {
-        drill::mails_waiting(&self.inner.readers, limit).await
-    }
-
-    /// The mails about a run.
-    pub async fn drill_mails(&self, run: &str) -> Result<Vec<DrillMail>, StoreError> {
-        drill::mails_of(&self.inner.readers, run).await
     }
 
     /// The number of the latest broadcast; 0 if there is none.

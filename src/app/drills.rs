@@ -1,5 +1,5 @@
-//! Drills: looks when one is due, has it carried out, and tells of it. Runs wait in the store, one goes at a time, and a
-//! mail about one is tried until it is out: a restart loses none of it.
+//! Drills: looks when one is due, has it carried out, and tells of it. Runs wait in the store, one goes at a time: a restart
+//! loses none of it. The mails that tell of them go with the others, in [`super::mails`].
 
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -8,16 +8,16 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{App, AppError, CONFIRMATION, lock};
+use super::{App, AppError, lock};
 use crate::clock::{Timestamp, earlier, later, until};
 use crate::config::{Config, Drill};
 use crate::drill::report::{COMPARED, Report};
 use crate::drill::{Schedule, page};
 use crate::model::{
-    AccountId, Actor, BroadcastId, Injection, Kind, LaneId, Level, MessageId, Mode, Post, Purpose, Reason,
-    Recipient, RunState, SendError, Steps,
+    Actor, BroadcastId, Injection, Kind, Level, MailKind, MessageId, Mode, Post, Purpose, Reason, Recipient,
+    RunState, SendError, Steps,
 };
-use crate::store::{DrillChange, DrillEnd, DrillMail, DrillRun, DrillSeen, StoreError};
+use crate::store::{DrillChange, DrillEnd, DrillRun, DrillSeen, Mail, StoreError};
 use crate::wall::{Fault, How};
 
 mod carry;
@@ -30,11 +30,6 @@ const AGAIN: Duration = Duration::from_secs(5);
 const FAR: Duration = Duration::from_hours(24);
 /// How long a mail about a run is tried.
 const TRY_FOR: Duration = Duration::from_hours(24);
-/// The first wait after a mail that did not get out; doubled each time, up to `LONGEST_WAIT`.
-const FIRST_WAIT: Duration = Duration::from_secs(30);
-const LONGEST_WAIT: Duration = Duration::from_mins(15);
-/// Mails that are looked at together.
-const MAILS: usize = 100;
 /// Announced times of one drill.
 const ANNOUNCED: usize = 20;
 
@@ -46,8 +41,6 @@ pub struct Desk {
     look: Notify,
     /// A run waits to be carried out.
     begun: Notify,
-    /// Somebody is to be told.
-    told: Notify,
     /// A live broadcast was accepted here.
     live: Notify,
     /// What is made to fail at this moment.
@@ -244,7 +237,7 @@ impl App {
             }
             run => run?,
         };
-        let mails = self.store.drill_mails(&run.id).await?;
+        let mails = self.store.mails_about(MailKind::Drill, &run.id).await?;
         Ok(RunView {
             report: report_of(&run),
             mails: mails
@@ -359,11 +352,7 @@ impl App {
 
     /// Looks after drills until `stop`.
     pub async fn watch_drills(self: Arc<Self>, stop: CancellationToken) {
-        tokio::join!(
-            self.plan_drills(&stop),
-            self.carry_out_drills(&stop),
-            self.tell_of_drills(&stop)
-        );
+        tokio::join!(self.plan_drills(&stop), self.carry_out_drills(&stop));
     }
 
     async fn plan_drills(&self, stop: &CancellationToken) {
@@ -457,7 +446,7 @@ impl App {
             report.missed_more = look.missed_more;
             let end = self.end_of(config, drill, report).await?;
             self.store.drill(begin(last, Some(Box::new(end))), now).await?;
-            self.drills.told.notify_one();
+            self.mails_wanted.notify_one();
         }
         if let Some(due) = look.due
             && self.store.drill(begin(due, None), now).await?.is_some()
@@ -497,96 +486,25 @@ impl App {
         }
     }
 
-    async fn tell_of_drills(&self, stop: &CancellationToken) {
-        loop {
-            let wait = match self.send_drill_mails().await {
-                Ok(Some(next)) => until(self.now(), next).min(LOOK_AGAIN),
-                Ok(None) => Duration::MAX,
-                Err(error) => {
-                    tracing::error!(%error, "could not look which mail about a drill is due");
-                    AGAIN
-                }
-            };
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = self.drills.told.notified() => {}
-                () = sleep(wait) => {}
-            }
-        }
-    }
-
-    /// Tries every mail about a drill that is due. Returns when the next one is.
-    async fn send_drill_mails(&self) -> Result<Option<Timestamp>, StoreError> {
-        let now = self.now();
-        let waiting = self.store.drill_mails_waiting(MAILS).await?;
-        let due: Vec<DrillMail> = waiting
-            .into_iter()
-            .filter(|mail| mail.not_before <= now)
-            .collect();
-        let tries = due.into_iter().map(|mail| self.try_mail(mail));
-        for tried in futures::future::join_all(tries).await {
-            tried?;
-        }
-        let next = self.store.drill_mails_waiting(1).await?;
-        Ok(next.first().map(|mail| mail.not_before))
-    }
-
-    async fn try_mail(&self, mail: DrillMail) -> Result<(), StoreError> {
-        let now = self.now();
-        let wait = FIRST_WAIT
-            .saturating_mul(1 << mail.tries.min(10))
-            .min(LONGEST_WAIT)
-            // Whoever else works on this database stays away while we try.
-            .max(self.config().daemon.mail_timeout);
-        let claim = DrillChange::Try(mail.clone(), later(now, wait));
-        if self.store.drill(claim, now).await?.is_none() {
-            return Ok(());
-        }
-        let (sent, error) = match self.send_mail(&mail).await {
-            Ok(()) => (Some(true), None),
-            Err(SendError::Refused(reason)) => (Some(false), Some(reason)),
-            Err(error) if later(now, wait) >= mail.deadline => (Some(false), Some(error.reason().clone())),
-            Err(error) => (None, Some(error.reason().clone())),
-        };
-        if let Some(error) = &error {
-            tracing::warn!(
-                run = mail.run,
-                code = error.code,
-                "a mail about a drill did not get out"
-            );
-        }
-        let tried = DrillChange::Tried(mail.id.clone(), sent, error);
-        self.store.drill(tried, self.now()).await?;
-        Ok(())
-    }
-
-    /// One try: by the relays of the confirmation, under the same Message-ID each time.
-    async fn send_mail(&self, mail: &DrillMail) -> Result<(), SendError> {
+    /// The mail about a run, from its report.
+    pub(super) async fn drill_post(&self, mail: &Mail) -> Result<Post, SendError> {
         let not_sent = |code: &str, text: String| SendError::NotSent(Reason::new(code, text));
-        let run = self.store.drill_run(&mail.run).await;
+        let run = self.store.drill_run(&mail.about).await;
         let run = run.map_err(|error| not_sent("store", error.to_string()))?;
-        let config = self.config();
         let Some(report) = report_of(&run) else {
             return Err(not_sent("no-report", "the run has no report yet".to_owned()));
         };
-        let rendering = page::mail(&report, &config.municipality)
+        let rendering = page::mail(&report, &self.config().municipality)
             .map_err(|error| SendError::Refused(Reason::new("template", error)))?;
-        let lane = LaneId {
-            account: confirmation().ok_or_else(|| not_sent("no-account", String::new()))?,
-            mode: Mode::Drill,
-        };
-        let plan = self
-            .lane_plan(&lane)
-            .ok_or_else(|| not_sent("no-account", "there is no lane for confirmations".to_owned()))?;
-        let channel = plan.channel.map_err(SendError::NotSent)?;
-        let post = post(&run, mail, rendering)?;
-        match tokio::time::timeout(plan.attempt_timeout, channel.publish(&post)).await {
-            Ok(answer) => answer.map(drop),
-            Err(_) => Err(SendError::Unknown(Reason::new(
-                "timeout",
-                format!("no answer within {:?}", plan.attempt_timeout),
-            ))),
-        }
+        let recipient = Some(mail.recipient.clone());
+        unbound(
+            &run,
+            mail.id.clone(),
+            rendering,
+            Purpose::ConfirmFinal,
+            recipient,
+            mail.deadline,
+        )
     }
 
     /// What is made to fail at this moment.
@@ -639,28 +557,12 @@ async fn sleep(wait: Duration) {
     tokio::time::sleep(wait).await;
 }
 
-fn confirmation() -> Option<AccountId> {
-    CONFIRMATION.parse().ok()
-}
-
 fn at_line(drill: &Drill, schedule: &Schedule, seen_at: Timestamp) -> DrillSeen {
     DrillSeen {
         drill: drill.id.clone(),
         schedule: schedule.line().to_owned(),
         seen_at,
     }
-}
-
-/// A post of a drill that belongs to no broadcast: the mail about a run.
-fn post(run: &DrillRun, mail: &DrillMail, rendering: crate::model::Rendering) -> Result<Post, SendError> {
-    unbound(
-        run,
-        mail.id.clone(),
-        rendering,
-        Purpose::ConfirmFinal,
-        Some(mail.recipient.clone()),
-        mail.deadline,
-    )
 }
 
 /// A post of a drill that belongs to no broadcast: named after the run, so that it cannot be taken for an alert's.

@@ -1,22 +1,25 @@
 //! Tells people of what is amiss: by mail over the relays in order, and by the accounts that go the other way round. What
 //! nobody took is tried again without end; a notice may come twice after a crash, and never not at all.
+//!
+//! Which way a notice goes depends on which others failed, and what is over before anybody could be told is not told. So it
+//! is due until one way has worked, and only then is what is still owed to somebody a mail that waits, in [`super::mails`].
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::mails::{post, rendering};
 use super::{App, CONFIRMATION};
 use crate::channel::Channel;
 use crate::clock::{Timestamp, later, until};
 use crate::config::Config;
-use crate::confirm::TEXT_RULE;
 use crate::model::{
-    AccountId, AddressKind, AlertId, BroadcastId, DeliveryId, Kind, LaneId, Lang, Mode, Notice, Phase, Post,
-    Purpose, Reach, Recipient, Rendering, Sign, Steps, Subject, Trouble, Variant,
+    AccountId, AddressKind, DeliveryId, LaneId, Letter, MailKind, Mode, Notice, Phase, Post, Reach, Reason,
+    Recipient, SendError, Sign, Subject, Trouble,
 };
-use crate::store::StoreError;
-use crate::verify::notice::{Words, again, compose, held_until};
+use crate::store::{Mail, StoreError};
+use crate::verify::notice::{again, compose, held_until};
 
 /// Told with one message.
 const TOGETHER: usize = 50;
@@ -30,6 +33,14 @@ const ROUND: Duration = Duration::from_mins(1);
 const RECIPIENTS: usize = 20;
 /// How long a notice claims to be valid, to services that ask.
 const VALID: Duration = Duration::from_hours(12);
+/// How long somebody is tried who did not get the mail while others did.
+const TRY_FOR: Duration = Duration::from_hours(24);
+
+/// By which ways a notice went, and who is still owed a mail.
+struct Went {
+    ways: String,
+    owed: Vec<Mail>,
+}
 
 impl App {
     /// Runs until `stop`.
@@ -70,7 +81,7 @@ impl App {
             ) {
                 Some(morning) => {
                     let wait = Err(("quiet hours".to_owned(), morning));
-                    self.store.noticed(vec![notice.id], now, wait).await?;
+                    self.store.noticed(vec![notice.id], now, wait, Vec::new()).await?;
                 }
                 None => tell.push(notice),
             }
@@ -79,30 +90,45 @@ impl App {
             let told = self.tell_all(&config, &tell, now).await;
             let ids = tell.iter().map(|notice| notice.id).collect();
             let tries = tell.iter().map(|notice| notice.tries).min().unwrap_or(0);
-            let result = told.map_err(|why| (why, again(tries, self.now())));
+            let (result, owed) = match told {
+                Ok(went) => (Ok(went.ways), went.owed),
+                Err(why) => (Err((why, again(tries, self.now()))), Vec::new()),
+            };
             match &result {
-                Ok(way) => tracing::info!(notices = tell.len(), way, "people were told"),
+                Ok(way) => {
+                    tracing::info!(notices = tell.len(), way, owed = owed.len(), "people were told");
+                }
                 Err((why, _)) => {
                     tracing::error!(notices = tell.len(), why, "nobody could be told; tried again");
                 }
             }
-            self.store.noticed(ids, self.now(), result).await?;
+            let mails_wait = !owed.is_empty();
+            self.store.noticed(ids, self.now(), result, owed).await?;
+            if mails_wait {
+                self.mails_wanted.notify_one();
+            }
         }
         self.store.next_notice().await
     }
 
     /// Tries the mail, and the other ways where the mail fails or where nobody may miss it. Returns by which it went.
-    async fn tell_all(&self, config: &Config, notices: &[Notice], now: Timestamp) -> Result<String, String> {
-        let words = compose(notices, &config.municipality, now);
+    async fn tell_all(&self, config: &Config, notices: &[Notice], now: Timestamp) -> Result<Went, String> {
+        let letter = compose(notices, &config.municipality, now)?;
         let mut ways = Vec::new();
         let mut troubles = Vec::new();
-        match self.tell_by_mail(config, &words, now).await {
-            Ok(way) => ways.push(way),
-            Err(trouble) => troubles.push(trouble),
+        let tried = self.tell_by_mail(config, notices, &letter, now).await;
+        let (told, failed): (Vec<_>, Vec<_>) = tried.into_iter().partition(|(_, answer)| answer.is_ok());
+        if !told.is_empty() {
+            ways.push(format!("mail to {} of {}", told.len(), config.alarm.to.len()));
+        }
+        for (mail, answer) in &failed {
+            if let Err(error) = answer {
+                troubles.push(format!("mail: {}: {}", mail.recipient.masked(), error.reason()));
+            }
         }
         if ways.is_empty() || notices.iter().any(is_urgent) {
             for account in &config.alarm.via {
-                match self.tell_by(config, account, &words, now).await {
+                match self.tell_by(config, account, &letter, now).await {
                     Ok(()) => ways.push(account.to_string()),
                     Err(trouble) => troubles.push(format!("{account}: {trouble}")),
                 }
@@ -114,38 +140,79 @@ impl App {
         for trouble in troubles {
             tracing::warn!(trouble, "one way of telling people failed; another one worked");
         }
-        Ok(ways.join(", "))
+        // An address that the relay will not have is none that a repeat would reach.
+        let owed = failed.into_iter().filter_map(|(mail, answer)| match answer {
+            Ok(()) | Err(SendError::Refused(_)) => None,
+            Err(_) => Some(mail),
+        });
+        Ok(Went {
+            ways: ways.join(", "),
+            owed: owed.collect(),
+        })
     }
 
-    async fn tell_by_mail(&self, config: &Config, words: &Words, now: Timestamp) -> Result<String, String> {
-        let account: AccountId = CONFIRMATION.parse().map_err(|_| "no lane for mail".to_owned())?;
-        let (channel, timeout) = self.open_way(&account)?;
-        let mut troubles = Vec::new();
-        let mut told = 0;
+    /// Tries to mail everybody. Returns what came of each.
+    async fn tell_by_mail(
+        &self,
+        config: &Config,
+        notices: &[Notice],
+        letter: &Letter,
+        now: Timestamp,
+    ) -> Vec<(Mail, Result<(), SendError>)> {
+        let numbers: Vec<String> = notices.iter().map(|notice| notice.id.to_string()).collect();
+        let about = numbers.join(",");
+        let way = CONFIRMATION
+            .parse()
+            .map_err(|_| "no lane for mail".to_owned())
+            .and_then(|account| self.open_way(&account));
+        let mut tried = Vec::with_capacity(config.alarm.to.len());
         for recipient in &config.alarm.to {
-            let post = post(config, words, Some(recipient.clone()), true, now);
-            match publish(&channel, &post, timeout).await {
-                Ok(()) => told += 1,
-                Err(trouble) => troubles.push(format!("{}: {trouble}", recipient.masked())),
-            }
+            let deadline = later(now, TRY_FOR);
+            let mut mail = Mail::new(
+                MailKind::Alarm,
+                &about,
+                recipient,
+                Some(letter.clone()),
+                now,
+                deadline,
+            );
+            let answer = match &way {
+                Ok((channel, timeout)) => {
+                    let rendering = rendering(config, letter, true);
+                    let to = Some(recipient.clone());
+                    publish(
+                        channel,
+                        &post(mail.id.clone(), rendering, to, now, deadline),
+                        *timeout,
+                    )
+                    .await
+                }
+                Err(why) => Err(SendError::NotSent(Reason::new("no-way", why))),
+            };
+            mail.tries = 1;
+            mail.not_before = again(0, self.now());
+            tried.push((mail, answer));
         }
-        if told == 0 {
-            return Err(format!("mail: {}", troubles.join("; ")));
-        }
-        Ok(format!("mail to {told} of {}", config.alarm.to.len()))
+        tried
     }
 
     async fn tell_by(
         &self,
         config: &Config,
         account: &AccountId,
-        words: &Words,
+        letter: &Letter,
         now: Timestamp,
     ) -> Result<(), String> {
         let (channel, timeout) = self.open_way(account)?;
         let of = config.accounts.get(account).ok_or("no such account")?;
+        let tell = async |recipient: Option<Recipient>, is_long: bool| {
+            let rendering = rendering(config, letter, is_long);
+            let post = post(DeliveryId::fresh(), rendering, recipient, now, later(now, VALID));
+            let told = publish(&channel, &post, timeout).await;
+            told.map_err(|error| error.to_string())
+        };
         let Some(list) = super::list(config, of) else {
-            return publish(&channel, &post(config, words, None, false, now), timeout).await;
+            return tell(None, false).await;
         };
         let is_long = of.settings.addresses_of() == AddressKind::Mail;
         // A list in files may be one of residents: an alarm is for those whom the configuration itself names.
@@ -155,8 +222,7 @@ impl App {
         );
         let mut told = false;
         for recipient in list.recipients.iter().take(RECIPIENTS) {
-            let post = post(config, words, Some(recipient.clone()), is_long, now);
-            match publish(&channel, &post, timeout).await {
+            match tell(Some(recipient.clone()), is_long).await {
                 Ok(()) => told = true,
                 Err(why) => trouble = why,
             }
@@ -215,45 +281,12 @@ fn is_urgent(notice: &Notice) -> bool {
             || condition.subject == Subject::Daemon)
 }
 
-async fn publish(channel: &Arc<dyn Channel>, post: &Post, timeout: Duration) -> Result<(), String> {
+async fn publish(channel: &Arc<dyn Channel>, post: &Post, timeout: Duration) -> Result<(), SendError> {
     match tokio::time::timeout(timeout, channel.publish(post)).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("no answer within {timeout:?}")),
-    }
-}
-
-/// A message outside every alert: number 0, which no alert has.
-fn post(config: &Config, words: &Words, recipient: Option<Recipient>, is_long: bool, now: Timestamp) -> Post {
-    let year = now.to_zoned_datetime(jiff::tz::TimeZone::UTC).year();
-    let alert = AlertId::numbered(Mode::Live, year, 0);
-    // A phone shows little: the headline tells what, `status` the rest.
-    let text = if is_long { &words.text } else { &words.headline }.clone();
-    Post {
-        key: DeliveryId::fresh(),
-        broadcast: BroadcastId::of(&alert, 1),
-        alert,
-        kind: Kind::Initial,
-        mode: Mode::Live,
-        purpose: Purpose::ConfirmFinal,
-        rendering: Rendering {
-            count: text.chars().count(),
-            html: None,
-            headline: words.headline.clone(),
-            text,
-            link: config.municipality.site.clone(),
-            languages: vec![Lang::Sv],
-            variant: Variant::Long,
-            limit: TEXT_RULE.limit,
-            unit: TEXT_RULE.unit,
-            picture: None,
-        },
-        recipient,
-        accepted_at: now,
-        valid_until: later(now, VALID),
-        root: None,
-        parent: None,
-        picture: None,
-        steps: Steps::of([]),
+        Ok(answer) => answer.map(drop),
+        Err(_) => Err(SendError::Unknown(Reason::new(
+            "timeout",
+            format!("no answer within {timeout:?}"),
+        ))),
     }
 }

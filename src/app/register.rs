@@ -22,6 +22,7 @@ use crate::register::{Finding, Level, follow_up, words};
 use crate::store::StoreError;
 
 mod publish;
+mod remind;
 
 /// Longest text that a person gives with an act, in characters.
 const LONGEST: usize = 1000;
@@ -215,7 +216,7 @@ impl App {
     }
 
     /// What services have told of the accounts, when their profiles were last read.
-    async fn observed(&self) -> Result<Observations, AppError> {
+    pub(in crate::app) async fn observed(&self) -> Result<Observations, AppError> {
         let seen = self.store.latest_observations().await?;
         let profiles = seen.into_iter().filter_map(|one| {
             let Subject::Account(account) = one.observation.subject else {

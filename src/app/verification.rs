@@ -29,7 +29,7 @@ use crate::verify::go::{self, GoPage};
 use crate::verify::{self, Asked, profile, schedule};
 
 /// Looks under way at once.
-const AT_ONCE: usize = 8;
+pub(super) const AT_ONCE: usize = 8;
 /// The longest sleep between two rounds: a clock that jumps, and a changed configuration, are noticed by then.
 const ROUND: Duration = Duration::from_secs(30);
 /// Wall time and the machine's own count may differ so much between two rounds.
@@ -223,7 +223,7 @@ impl App {
     }
 
     /// Looks at one account and keeps what was seen. With `accept`, the account that answers now is the right one.
-    async fn look_at(
+    pub(super) async fn look_at(
         &self,
         config: &Config,
         account: &Account,
@@ -459,7 +459,7 @@ impl App {
     }
 
     /// Looks at what every message needs besides its account.
-    async fn look_at_daemon(&self, config: &Config) -> Result<(), StoreError> {
+    pub(super) async fn look_at_daemon(&self, config: &Config) -> Result<(), StoreError> {
         let started = tokio::time::Instant::now();
         let mut signs = Vec::new();
         signs.extend(disk(config));
@@ -557,7 +557,7 @@ impl Watch {
 
 /// What a look at an account gave.
 #[derive(Debug)]
-struct Looked {
+pub(super) struct Looked {
     observation: Observation,
     /// What the service said, if it did not answer as it should.
     reason: Option<Reason>,

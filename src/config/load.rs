@@ -114,13 +114,24 @@ fn read_file(source: &Source, folder: &Path, running: Option<&Config>) -> Read {
             |section| watch::alarm(section, confirmation, &mut told),
         );
     }
+    if let (Some(verification), Some(confirmation)) = (&mut verification, &confirmation)
+        && verification.certificate_to.is_empty()
+    {
+        verification.certificate_to.clone_from(&confirmation.to);
+    }
     root.not_here("approval", "is not part of this version yet; remove the section");
 
     let mut register_targets = Vec::new();
-    let register = root.table("register").map_or_else(
+    let mut register = root.table("register").map_or_else(
         || Some(register::Register::default()),
         |section| register::register(section, &mut register_targets),
     );
+
+    if let (Some(register), Some(verification)) = (&mut register, &verification)
+        && register.reminders.to.is_empty()
+    {
+        register.reminders.to.clone_from(&verification.certificate_to);
+    }
 
     let own = daemon.as_ref().and_then(|d| d.messages.clone());
     let prepared = messages::load(own.as_deref());

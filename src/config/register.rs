@@ -6,9 +6,9 @@ use std::time::Duration;
 use jiff::civil::Date;
 use url::Url;
 
-use super::accounts::Reference;
+use super::accounts::{self, Reference};
 use super::section::{Placed, Section, quoted};
-use crate::model::{AccountId, AddressKind};
+use crate::model::{AccountId, AddressKind, Recipient};
 
 const DAY: Duration = Duration::from_hours(24);
 /// Longest text of one key, in characters.
@@ -16,6 +16,7 @@ const LONGEST: usize = 1000;
 const SHORT: usize = 200;
 /// Most figures of an account that are followed up.
 const MOST_FIGURES: usize = 20;
+const MOST_TOLD: usize = 50;
 
 /// `[register]`.
 #[derive(Debug, Clone)]
@@ -40,6 +41,29 @@ pub struct Register {
     pub follow_up_by: (i8, i8),
     /// After so long without a post an account is stale.
     pub stale_after: Duration,
+    /// Who is reminded by mail.
+    pub reminders: Reminders,
+}
+
+/// `[register.reminders]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reminders {
+    /// Whom.
+    pub send: SendTo,
+    /// The communications unit; empty: who gets the certificate.
+    pub to: Vec<Recipient>,
+}
+
+/// Who is reminded of what an account needs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SendTo {
+    /// The communications unit.
+    #[default]
+    Unit,
+    /// The function that answers for the account; the unit where it has no address of ours.
+    Owner,
+    /// Nobody.
+    Off,
 }
 
 impl Default for Register {
@@ -55,6 +79,7 @@ impl Default for Register {
             remind_before: 30 * DAY,
             follow_up_by: (1, 31),
             stale_after: 90 * DAY,
+            reminders: Reminders::default(),
         }
     }
 }
@@ -176,7 +201,8 @@ pub fn register(mut s: Section<'_>, targets: &mut Vec<Reference>) -> Option<Regi
     let remind_before = s.duration_within("remind_before", Duration::ZERO, 180 * DAY);
     let stale_after = s.duration_within("stale_after", 7 * DAY, 1100 * DAY);
     let follow_up_by = follow_up_by(&mut s);
-    let broken = s.is_broken();
+    let reminders = s.table("reminders").map_or(Some(Reminders::default()), reminders);
+    let broken = s.is_broken() || reminders.is_none();
     s.finish();
     (!broken).then(|| Register {
         page,
@@ -193,6 +219,31 @@ pub fn register(mut s: Section<'_>, targets: &mut Vec<Reference>) -> Option<Regi
         remind_before: remind_before.unwrap_or(default.remind_before),
         follow_up_by: follow_up_by.unwrap_or(default.follow_up_by),
         stale_after: stale_after.unwrap_or(default.stale_after),
+        reminders: reminders.unwrap_or_default(),
+    })
+}
+
+fn reminders(mut s: Section<'_>) -> Option<Reminders> {
+    let send = match s.one_of("send", &["unit", "owner", "off"]) {
+        Some("owner") => SendTo::Owner,
+        Some("off") => SendTo::Off,
+        _ => SendTo::Unit,
+    };
+    let to = s.strings(
+        "to",
+        "a list of mail addresses such as [\"kommunikation@nassjo.se\"]",
+    );
+    let to = to.map(|given| {
+        if given.is_empty() || given.len() > MOST_TOLD {
+            s.problem("to", format!("expected 1 to {MOST_TOLD} addresses"));
+        }
+        accounts::recipients(&s, "to", &given)
+    });
+    let broken = s.is_broken();
+    s.finish();
+    (!broken).then(|| Reminders {
+        send,
+        to: to.unwrap_or_default(),
     })
 }
 

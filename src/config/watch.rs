@@ -11,6 +11,7 @@ use super::accounts::{self, Reference};
 use super::section::{Section, quoted};
 use super::source::hint;
 use super::{Confirmation, Municipality};
+use crate::drill::Schedule;
 use crate::model::{AccountId, Recipient, Trouble};
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -21,6 +22,9 @@ const DAY: Duration = Duration::from_hours(24);
 const PATTERN_SIZE: usize = 64 * 1024;
 const MAX_PATTERNS: usize = 20;
 const MAX_FACTS: usize = 20;
+const MAX_TOLD: usize = 50;
+/// Mondays at seven, before the week's work begins.
+const CERTIFICATE: &str = "0 7 * * MON";
 
 /// How accounts are looked after.
 #[derive(Debug, Clone)]
@@ -43,6 +47,10 @@ pub struct Verification {
     pub facts: Vec<Fact>,
     /// SHA-256 of the approved pictures, hex; none: they are not looked at.
     pub logos: BTreeSet<String>,
+    /// When the certificate goes out; `None`: never.
+    pub certificate: Option<Schedule>,
+    /// Who gets it; empty: those of `[confirmation]`.
+    pub certificate_to: Vec<Recipient>,
 }
 
 /// One thing that a profile has to tell, and how it is found there.
@@ -110,6 +118,9 @@ impl Verification {
             quota_reserve: 10,
             facts: usual_facts(municipality),
             logos: BTreeSet::new(),
+            // Read here and by a test: it is a line, and the zone is one.
+            certificate: Schedule::read(CERTIFICATE, &municipality.time_zone).ok(),
+            certificate_to: Vec::new(),
         }
     }
 }
@@ -251,6 +262,8 @@ pub fn verification(mut s: Section<'_>, municipality: &Municipality) -> Option<V
         .unwrap_or(usual.quota_reserve);
     let logos = logos(&mut s);
     let facts = facts(&mut s).unwrap_or(usual.facts);
+    let certificate = certificate(&mut s, &municipality.time_zone, usual.certificate);
+    let certificate_to = addresses(&mut s, "certificate_to").unwrap_or_default();
     let broken = s.is_broken();
     s.finish();
     (!broken).then_some(Verification {
@@ -263,7 +276,46 @@ pub fn verification(mut s: Section<'_>, municipality: &Municipality) -> Option<V
         quota_reserve,
         facts,
         logos,
+        certificate,
+        certificate_to,
     })
+}
+
+/// When the certificate goes out, as usual if nothing is said; `None` if there is to be none.
+fn certificate(s: &mut Section<'_>, zone: &str, usual: Option<Schedule>) -> Option<Schedule> {
+    let expected = "a cron line such as \"0 7 * * MON\", or \"off\"";
+    let Some(line) = s.text("certificate", 200, expected) else {
+        return usual;
+    };
+    if line == "off" {
+        return None;
+    }
+    match Schedule::read(&line, zone) {
+        Ok(schedule) => Some(schedule),
+        Err(wrong) => {
+            s.problem(
+                "certificate",
+                format!(
+                    "found {}, {wrong}; expected minute, hour, day of month, month and day of week, such as \
+                     \"0 7 * * MON\" for Mondays at 7, or \"off\"",
+                    quoted(&line)
+                ),
+            );
+            None
+        }
+    }
+}
+
+/// Mail addresses, at least one if the key is there.
+fn addresses(s: &mut Section<'_>, key: &'static str) -> Option<Vec<Recipient>> {
+    let given = s.strings(
+        key,
+        "a list of mail addresses such as [\"kommunikation@nassjo.se\"]",
+    )?;
+    if given.is_empty() || given.len() > MAX_TOLD {
+        s.problem(key, format!("expected 1 to {MAX_TOLD} addresses"));
+    }
+    Some(accounts::recipients(s, key, &given))
 }
 
 fn days(s: &mut Section<'_>) -> Option<Vec<u32>> {
@@ -387,14 +439,7 @@ pub fn alarm(
     confirmation: &Confirmation,
     references: &mut Vec<Reference>,
 ) -> Option<Alarm> {
-    let to = s
-        .strings("to", "a list of mail addresses such as [\"jour@nassjo.se\"]")
-        .map(|given| {
-            if given.is_empty() || given.len() > 50 {
-                s.problem("to", "expected 1 to 50 addresses");
-            }
-            accounts::recipients(&s, "to", &given)
-        });
+    let to = addresses(&mut s, "to");
     let mut via = Vec::new();
     for name in s
         .strings("via", "a list of accounts such as [\"ntfy-krisledning\"]")
@@ -505,6 +550,16 @@ mod tests {
             assert!(fact.patterns.iter().any(|p| p.is_in(profile)), "{}", fact.id);
             assert!(!fact.patterns.iter().any(|p| p.is_in("Hej!")), "{}", fact.id);
         }
+    }
+
+    #[test]
+    fn the_certificate_goes_out_on_mondays_unless_said_otherwise() {
+        let usual = Verification::of(&municipality());
+        let next = usual
+            .certificate
+            .unwrap()
+            .next("2026-11-29T12:00:00Z".parse().unwrap());
+        assert_eq!(next.unwrap().to_string(), "2026-11-30T06:00:00Z");
     }
 
     #[test]

@@ -166,15 +166,20 @@ fn lacks(account: &Account) -> Option<Finding> {
 fn foreign_mail(config: &Config, account: &Account) -> Option<Finding> {
     let contact = account.register.contact.as_deref()?;
     let (_, domain) = contact.rsplit_once('@')?;
-    let is_ours = config.municipality.hosts.iter().any(|host| {
-        let host = host.strip_prefix("www.").unwrap_or(host);
-        domain.eq_ignore_ascii_case(host)
-    });
-    (!is_ours).then(|| {
+    (!is_ours(config, contact)).then(|| {
         let text = format!(
             "contact är en adress hos {domain}, inte hos kommunen; ange en funktionsbrevlåda i tjänsten"
         );
         Finding::warning("register", Some(&account.id), &[11, 14], text)
+    })
+}
+
+/// Whether a mail address is one of the municipality's own.
+pub fn is_ours(config: &Config, address: &str) -> bool {
+    let domain = address.rsplit_once('@').map(|(_, domain)| domain);
+    config.municipality.hosts.iter().any(|host| {
+        let host = host.strip_prefix("www.").unwrap_or(host);
+        domain.is_some_and(|domain| domain.eq_ignore_ascii_case(host))
     })
 }
 
@@ -224,20 +229,29 @@ pub fn of_attestations(config: &Config, all: &[Attestation], now: Timestamp) -> 
     found
 }
 
-/// Accounts that have posted nothing for long. Said only of those whose last post is known.
-pub fn of_stale(config: &Config, observed: &Observations, now: Timestamp) -> Vec<Finding> {
+/// Accounts that have posted nothing for long, with their last post. Only those whose last post is known.
+pub fn stale<'a>(
+    config: &'a Config,
+    observed: &Observations,
+    now: Timestamp,
+) -> impl Iterator<Item = (&'a Account, Timestamp)> {
     let stale: Duration = config.register.stale_after;
-    open_social(config)
-        .filter_map(|account| {
-            let last = observed.get(&account.id)?.last_post?;
-            (clock::later(last, stale) < now).then(|| {
-                let day = words::day_text(last, &config.municipality.time_zone);
-                let text = format!(
-                    "senaste inlägget är från {day}; skaffa kontot en plan eller avsluta det: vardkase accounts close {}",
-                    account.id
-                );
-                Finding::warning("stale", Some(&account.id), &[16], text)
-            })
+    open_social(config).filter_map(move |account| {
+        let last = observed.get(&account.id)?.last_post?;
+        (clock::later(last, stale) < now).then_some((account, last))
+    })
+}
+
+/// The same as findings.
+pub fn of_stale(config: &Config, observed: &Observations, now: Timestamp) -> Vec<Finding> {
+    stale(config, observed, now)
+        .map(|(account, last)| {
+            let day = words::day_text(last, &config.municipality.time_zone);
+            let text = format!(
+                "senaste inlägget är från {day}; skaffa kontot en plan eller avsluta det: vardkase accounts close {}",
+                account.id
+            );
+            Finding::warning("stale", Some(&account.id), &[16], text)
         })
         .collect()
 }

@@ -7,22 +7,30 @@ use super::attest::{Attestation, What};
 use super::findings::open_social;
 use super::{Finding, words};
 use crate::clock::Timestamp;
-use crate::config::Config;
+use crate::config::{Account, Config};
 
-/// The accounts whose follow-up of last year is not done. A notice until the day, a warning after it.
-pub fn findings(config: &Config, all: &[Attestation], now: Timestamp) -> Vec<Finding> {
+/// The accounts whose follow-up of last year is not done.
+#[derive(Debug, Clone)]
+pub struct Waiting<'a> {
+    /// Which.
+    pub accounts: Vec<&'a Account>,
+    /// The year that is to be followed up.
+    pub year: i16,
+    /// When this year began.
+    pub since: Timestamp,
+    /// The day by which it is to be done.
+    pub last_day: Date,
+}
+
+/// The accounts whose follow-up of last year is not done; `None` only in years that cannot be reckoned with.
+pub fn waiting<'a>(config: &'a Config, all: &[Attestation], now: Timestamp) -> Option<Waiting<'a>> {
     let zone = &config.municipality.time_zone;
-    let today = words::day(now, zone);
+    let this_year = words::day(now, zone).year();
     let (month, day) = config.register.follow_up_by;
-    let (Ok(new_year), Ok(last_day)) = (Date::new(today.year(), 1, 1), Date::new(today.year(), month, day))
-    else {
-        return Vec::new();
-    };
-    let Some(since) = words::midnight(new_year, zone) else {
-        return Vec::new();
-    };
-    let year = today.year() - 1;
-    open_social(config)
+    let new_year = Date::new(this_year, 1, 1).ok()?;
+    let last_day = Date::new(this_year, month, day).ok()?;
+    let since = words::midnight(new_year, zone)?;
+    let accounts = open_social(config)
         // What did not exist last year has nothing to be followed up.
         .filter(|account| account.register.decided_on.is_none_or(|day| day < new_year))
         .filter(|account| {
@@ -31,7 +39,24 @@ pub fn findings(config: &Config, all: &[Attestation], now: Timestamp) -> Vec<Fin
                 .filter(|one| one.account == account.id && one.what == What::YearlyFollowUp);
             let latest = of_it.max_by_key(|one| one.id);
             !latest.is_some_and(|one| one.revoked_at.is_none() && one.at >= since)
-        })
+        });
+    Some(Waiting {
+        accounts: accounts.collect(),
+        year: this_year - 1,
+        since,
+        last_day,
+    })
+}
+
+/// The accounts whose follow-up of last year is not done. A notice until the day, a warning after it.
+pub fn findings(config: &Config, all: &[Attestation], now: Timestamp) -> Vec<Finding> {
+    let Some(waiting) = waiting(config, all, now) else {
+        return Vec::new();
+    };
+    let today = words::day(now, &config.municipality.time_zone);
+    let (year, last_day) = (waiting.year, waiting.last_day);
+    let accounts = waiting.accounts.into_iter();
+    accounts
         .map(|account| {
             let figures = match account.register.key_figures.as_slice() {
                 [] => String::new(),

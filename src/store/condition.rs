@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::db::{Row, Value, unsigned};
+use super::mail::{self, Mail};
 use super::step::to_json;
 use super::writer::{Request, Tx};
 use super::{Entry, Store, StoreError, sql};
@@ -61,9 +62,16 @@ impl Store {
         self.ask(|reply| Request::Keep(Box::new(keep), reply)).await
     }
 
-    /// A notice was told, or not: then it is tried again at `again`.
-    pub async fn noticed(&self, notices: Vec<i64>, at: Timestamp, result: Told) -> Result<(), StoreError> {
-        self.ask(|reply| Request::Noticed(notices, at, result, reply))
+    /// Notices were told, or not: then they are tried again at the time that `result` says. `owed` are mails to those who
+    /// did not get one while others did.
+    pub async fn noticed(
+        &self,
+        notices: Vec<i64>,
+        at: Timestamp,
+        result: Told,
+        owed: Vec<Mail>,
+    ) -> Result<(), StoreError> {
+        self.ask(|reply| Request::Noticed(notices, at, result, owed, reply))
             .await
     }
 
@@ -292,7 +300,9 @@ pub(super) async fn noticed(
     notices: &[i64],
     at: Timestamp,
     result: &Told,
+    owed: &[Mail],
 ) -> Result<(), StoreError> {
+    mail::write(tx, owed).await?;
     for id in notices {
         match result {
             Ok(way) => {
@@ -315,7 +325,10 @@ pub(super) async fn noticed(
         kind: "notice",
         broadcast: None,
         delivery: None,
-        body: json!({ "notices": notices, "told": told, "by": by }),
+        body: json!({
+            "notices": notices, "told": told, "by": by,
+            "owed": owed.iter().map(|mail| &mail.id).collect::<Vec<_>>(),
+        }),
     });
     Ok(())
 }
@@ -326,6 +339,7 @@ pub(super) async fn forget(tx: &mut Tx<'_>, before: Timestamp) -> Result<u64, St
         sql::OBSERVATIONS_FORGET,
         sql::NOTICES_FORGET,
         sql::CONDITIONS_FORGET,
+        sql::MAILS_FORGET,
     ] {
         gone += tx.conn.execute(statement, vec![before.into()]).await?;
     }

@@ -1,13 +1,14 @@
-//! The runs of drills, up to when their schedules have been dealt with, and the mails that tell of them.
+//! The runs of drills, and up to when their schedules have been dealt with.
 
 use serde_json::json;
 
-use super::db::{Readers, Row, Value, unsigned};
+use super::db::{Readers, Row, Value};
+use super::mail::{self, Mail};
 use super::step::to_json;
 use super::writer::Tx;
 use super::{Entry, StoreError, sql};
 use crate::clock::Timestamp;
-use crate::model::{Actor, BroadcastId, DeliveryId, Level, Reason, Recipient, RunState};
+use crate::model::{Actor, BroadcastId, DeliveryId, Level, MailKind, Recipient, RunState};
 
 /// One run of a drill.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,27 +48,6 @@ pub struct DrillSeen {
     pub schedule: String,
     /// Up to when.
     pub seen_at: Timestamp,
-}
-
-/// A mail that tells of a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DrillMail {
-    /// Its id, and the key of every try.
-    pub id: DeliveryId,
-    /// The run that it tells of.
-    pub run: String,
-    /// To whom.
-    pub recipient: Recipient,
-    /// Whether it is out; `None` while it is tried.
-    pub sent: Option<bool>,
-    /// Tries begun.
-    pub tries: u32,
-    /// No try before it.
-    pub not_before: Timestamp,
-    /// No try at or after it.
-    pub deadline: Timestamp,
-    /// What last went wrong.
-    pub error: Option<Reason>,
 }
 
 /// How a run ended, and whom to tell.
@@ -114,13 +94,9 @@ pub enum DrillChange {
     Broadcast(String, BroadcastId),
     /// A run ends, unless it has.
     End(String, Box<DrillEnd>),
-    /// A mail is tried now; again not before then. Does not apply if another node was faster.
-    Try(DrillMail, Timestamp),
-    /// What came of a try: out, given up, or tried again.
-    Tried(DeliveryId, Option<bool>, Option<Reason>),
 }
 
-/// Writes it. Returns the run that a beginning made, the run that an ending ended, or the mail's; `None` if it did not apply.
+/// Writes it. Returns the run that a beginning made, or the run that an ending ended; `None` if it did not apply.
 pub(super) async fn change(
     tx: &mut Tx<'_>,
     change: DrillChange,
@@ -201,22 +177,6 @@ pub(super) async fn change(
             Ok((changed > 0).then_some(run))
         }
         DrillChange::End(run, end) => finish(tx, &run, *end, at).await,
-        DrillChange::Try(mail, next) => {
-            let values = vec![mail.id.as_str().into(), mail.not_before.into(), next.into()];
-            let changed = tx.conn.execute(sql::DRILL_MAIL_TRY, values).await?;
-            Ok((changed > 0).then_some(mail.run))
-        }
-        DrillChange::Tried(mail, sent, error) => {
-            let state = match sent {
-                None => "queued",
-                Some(true) => "sent",
-                Some(false) => "given-up",
-            };
-            let error = error.as_ref().map(to_json).transpose()?;
-            let values = vec![mail.as_str().into(), state.into(), Value::Text(error)];
-            let changed = tx.conn.execute(sql::DRILL_MAIL_TRIED, values).await?;
-            Ok((changed > 0).then(|| mail.to_string()))
-        }
     }
 }
 
@@ -246,19 +206,13 @@ async fn finish(
     if tx.conn.execute(sql::DRILL_END, values).await? == 0 {
         return Ok(None);
     }
-    let mut mails = Vec::with_capacity(end.tell.len());
-    for recipient in &end.tell {
-        let id = DeliveryId::fresh();
-        let values = vec![
-            id.as_str().into(),
-            run.into(),
-            recipient.address().into(),
-            at.into(),
-            end.deadline.into(),
-        ];
-        tx.conn.execute(sql::DRILL_MAIL_NEW, values).await?;
-        mails.push(id);
-    }
+    let tell = end.tell.iter();
+    // What they say is the report, which is in the row of the run.
+    let mails: Vec<Mail> = tell
+        .map(|recipient| Mail::new(MailKind::Drill, run, recipient, None, at, end.deadline))
+        .collect();
+    mail::write(tx, &mails).await?;
+    let mails: Vec<&DeliveryId> = mails.iter().map(|mail| &mail.id).collect();
     // The report itself is in its row; here stands what it came to, for good.
     let grade = end.report.pointer("/grade/passed").cloned();
     tx.chain.add(Entry {
@@ -290,23 +244,6 @@ fn run_of(row: &Row) -> Result<DrillRun, StoreError> {
         finished_at: row.time_or_null(9)?,
         broadcast: row.word_or_null(10)?,
         report: row.json_or_null(11)?,
-    })
-}
-
-fn mail_of(row: &Row) -> Result<DrillMail, StoreError> {
-    Ok(DrillMail {
-        id: row.word(0)?,
-        run: row.text(1)?,
-        recipient: Recipient::new(row.text(2)?),
-        sent: match row.text(3)?.as_str() {
-            "sent" => Some(true),
-            "given-up" => Some(false),
-            _ => None,
-        },
-        tries: unsigned(row.int(4)?)?,
-        not_before: row.time(5)?,
-        deadline: row.time(6)?,
-        error: row.reason(7)?,
     })
 }
 
@@ -349,20 +286,6 @@ pub(super) async fn seen(readers: &Readers) -> Result<Vec<DrillSeen>, StoreError
         })
     };
     rows.iter().map(seen).collect()
-}
-
-/// The mails that wait, those that are to be tried first first.
-pub(super) async fn mails_waiting(readers: &Readers, limit: usize) -> Result<Vec<DrillMail>, StoreError> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = readers
-        .fetch(sql::DRILL_MAILS_WAITING, vec![limit.into()])
-        .await?;
-    rows.iter().map(mail_of).collect()
-}
-
-pub(super) async fn mails_of(readers: &Readers, run: &str) -> Result<Vec<DrillMail>, StoreError> {
-    let rows = readers.fetch(sql::DRILL_MAILS_OF, vec![run.into()]).await?;
-    rows.iter().map(mail_of).collect()
 }
 
 /// The number of the latest broadcast; 0 if there is none.

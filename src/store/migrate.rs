@@ -19,6 +19,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (3, "register", include_str!("../../migrations/0003_register.sql")),
     (4, "drills", include_str!("../../migrations/0004_drills.sql")),
     (5, "reports", include_str!("../../migrations/0005_reports.sql")),
+    (6, "mails", include_str!("../../migrations/0006_mails.sql")),
 ];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS migration (version BIGINT PRIMARY KEY, name TEXT NOT NULL, \

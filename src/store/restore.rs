@@ -44,6 +44,7 @@ pub(super) async fn settle(tx: &mut Tx<'_>, node: &str) -> Result<Opened, StoreE
         "restored",
         "the database is a restored copy; what was not sent when it was made may have been sent since",
     );
+    let given_up = super::mail::give_up(tx, &reason).await?;
     let held = rows.len() as u64 + super::expand::hold(tx, now, &reason).await?;
     tx.chain.add(Entry {
         at: now,
@@ -51,7 +52,7 @@ pub(super) async fn settle(tx: &mut Tx<'_>, node: &str) -> Result<Opened, StoreE
         kind: "restore",
         broadcast: None,
         delivery: None,
-        body: json!({ "held": held, "backup_of": backup, "was": before, "is": owner }),
+        body: json!({ "held": held, "mails_given_up": given_up, "backup_of": backup, "was": before, "is": owner }),
     });
     let say = Sweep {
         at: now,

@@ -85,6 +85,7 @@ macro_rules! chain_move {
 mod conditions;
 mod drills;
 mod lists;
+mod mails;
 mod recall;
 mod register;
 mod rows;
@@ -92,6 +93,7 @@ mod rows;
 pub(super) use conditions::*;
 pub(super) use drills::*;
 pub(super) use lists::*;
+pub(super) use mails::*;
 pub(super) use recall::*;
 pub(super) use register::*;
 pub(super) use rows::Placeholders;
@@ -631,7 +633,7 @@ pub(super) fn every(placeholders: Placeholders) -> Vec<(String, String)> {
         &RECALL_AT_REST,
         &RECALL_UNDER_WAY,
     ];
-    let single = [ALL, conditions::ALL, drills::ALL, register::ALL]
+    let single = [ALL, conditions::ALL, drills::ALL, mails::ALL, register::ALL]
         .into_iter()
         .flatten()
         .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));

@@ -9,7 +9,7 @@ use super::journal::Chain;
 use super::{
     Acceptance, Accepted, Change, Changed, Entry, Expanded, Extra, Forgotten, LaneNotes, Lease, ListDecision,
     Opened, Recall, Stage, StepMade, StoreError, accept, arrival, condition, drill, expand, extra, lanes,
-    recall, register, restore, sql, suppress, switches, tally,
+    mail, recall, register, restore, sql, suppress, switches, tally,
 };
 use crate::clock::{SharedClock, Timestamp};
 use crate::failpoint;
@@ -65,7 +65,8 @@ pub(super) enum Request {
     Suppress(Recipient, Option<AccountId>, Option<Reason>, Entry, Reply<bool>),
     Switch(AccountId, Option<String>, Entry, Reply<bool>),
     Keep(Box<condition::Keep>, Reply<condition::Kept>),
-    Noticed(Vec<i64>, Timestamp, condition::Told, Reply<()>),
+    Noticed(Vec<i64>, Timestamp, condition::Told, Vec<mail::Mail>, Reply<()>),
+    Mail(Box<mail::MailChange>, Timestamp, Reply<bool>),
     ForgetObservations(Timestamp, Reply<u64>),
     StageList(String, u64, Vec<String>, Timestamp, Reply<()>),
     Expand(Timestamp, Reply<Expanded>),
@@ -108,6 +109,7 @@ impl Request {
             | Self::Suppress(..)
             | Self::Keep(..)
             | Self::Noticed(..)
+            | Self::Mail(..)
             | Self::ForgetObservations(..)
             | Self::Register(..)
             | Self::Drill(..)
@@ -415,7 +417,9 @@ fn refuse(group: Vec<Request>, error: &StoreError, answers: &mut Vec<Answer>) {
             Request::Record(_, reply) | Request::Register(.., reply) => answer(reply, Err(error.clone())),
             Request::Drill(.., reply) => answer(reply, Err(error.clone())),
             Request::Arrival(.., reply) => answer(reply, Err(error.clone())),
-            Request::Suppress(.., reply) | Request::Switch(.., reply) => answer(reply, Err(error.clone())),
+            Request::Suppress(.., reply) | Request::Switch(.., reply) | Request::Mail(.., reply) => {
+                answer(reply, Err(error.clone()))
+            }
             Request::Close(done) => Box::new(|_| drop(done)),
         });
     }
@@ -560,8 +564,9 @@ async fn single(tx: &mut Tx<'_>, request: Request, answers: &mut Vec<Answer>) ->
             keep(reply, switches::decide(tx, &account, off, entry).await, answers)
         }
         Request::Keep(asked, reply) => keep(reply, condition::keep(tx, &asked).await, answers),
-        Request::Noticed(notices, at, result, reply) => {
-            let written = condition::noticed(tx, &notices, at, &result).await;
+        Request::Mail(change, at, reply) => keep(reply, mail::change(tx, *change, at).await, answers),
+        Request::Noticed(notices, at, result, owed, reply) => {
+            let written = condition::noticed(tx, &notices, at, &result, &owed).await;
             keep(reply, written, answers)
         }
         Request::ForgetObservations(before, reply) => {

@@ -3,11 +3,19 @@
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use minijinja::{Value, context};
 
 use crate::clock::{Timestamp, later};
 use crate::config::{Municipality, Quiet};
 use crate::confirm::words;
-use crate::model::{Notice, Phase, Reach, Subject, Trouble};
+use crate::mail::{self, Sheet};
+use crate::model::{Letter, Notice, Phase, Reach, Subject, Trouble};
+
+const SHEET: Sheet = Sheet {
+    name: "alarm",
+    html: include_str!("../../templates/mail/alarm.html"),
+    text: include_str!("../../templates/mail/alarm.txt"),
+};
 
 /// Waits between tries, the last one again and again: an alarm is never given up.
 const AGAIN: &[Duration] = &[
@@ -49,39 +57,27 @@ pub fn again(tries: u32, now: Timestamp) -> Timestamp {
     later(now, AGAIN.get(at).copied().unwrap_or(Duration::from_mins(15)))
 }
 
-/// What is told: one message for all that is due.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Words {
-    /// One line that says it all on a locked phone.
-    pub headline: String,
-    /// The whole text.
-    pub text: String,
-}
-
-/// Words the notices, the worst first.
-pub fn compose(notices: &[Notice], municipality: &Municipality, now: Timestamp) -> Words {
+/// Words the notices, the worst first: one message for all that is due.
+///
+/// # Errors
+/// If a template is broken; the text says which.
+pub fn compose(notices: &[Notice], municipality: &Municipality, now: Timestamp) -> Result<Letter, String> {
     let mut ordered: Vec<&Notice> = notices.iter().collect();
     ordered.sort_by_key(|notice| {
         let reach = notice.condition.sign.trouble.reach();
         (notice.phase == Phase::End, std::cmp::Reverse(reach), notice.id)
     });
-    let headline = match ordered.as_slice() {
+    let subject = match ordered.as_slice() {
         [] => String::new(),
         [one] => headline(one),
         [first, rest @ ..] => format!("{} (och {} till)", headline(first), rest.len()),
     };
-    let mut text = String::new();
-    for notice in &ordered {
-        text.push_str(&paragraph(notice, &municipality.time_zone));
-        text.push('\n');
-    }
-    let moment = words::moment(now, &municipality.time_zone);
-    text.push_str("Läget ");
-    text.push_str(&moment);
-    text.push_str(". Se allt: vardkase status\n");
-    text.push_str(&municipality.name);
-    text.push('\n');
-    Words { headline, text }
+    let zone = municipality.time_zone.as_str();
+    let of = context! {
+        notices => ordered.iter().map(|notice| values(notice, zone)).collect::<Vec<Value>>(),
+        moment => words::moment(now, zone),
+    };
+    mail::write(SHEET, subject, municipality, of)
 }
 
 fn whose(notice: &Notice) -> String {
@@ -91,31 +87,44 @@ fn whose(notice: &Notice) -> String {
     }
 }
 
-fn headline(notice: &Notice) -> String {
-    let whose = whose(notice);
-    let trouble = notice.condition.sign.trouble;
-    match (notice.phase, trouble.reach()) {
-        (Phase::End, _) => format!("Över: {whose}: {}", label(trouble)),
-        (Phase::Begin, Reach::Unreachable) => format!("LARM: {whose}: {}", label(trouble)),
-        (Phase::Begin, Reach::Degraded | Reach::Reachable) => format!("Varning: {whose}: {}", label(trouble)),
+/// The mark, and a colour that tells the same.
+fn mark(notice: &Notice) -> (&'static str, &'static str) {
+    match (notice.phase, notice.condition.sign.trouble.reach()) {
+        (Phase::End, _) => ("Över", "#1b6b32"),
+        (Phase::Begin, Reach::Unreachable) => ("LARM", "#b3261e"),
+        (Phase::Begin, Reach::Degraded | Reach::Reachable) => ("Varning", "#7a5300"),
     }
 }
 
-fn paragraph(notice: &Notice, zone: &str) -> String {
+fn headline(notice: &Notice) -> String {
+    let (mark, _) = mark(notice);
+    format!(
+        "{mark}: {}: {}",
+        whose(notice),
+        label(notice.condition.sign.trouble)
+    )
+}
+
+fn values(notice: &Notice, zone: &str) -> Value {
     let condition = &notice.condition;
     let since = words::moment(condition.since, zone);
-    match (notice.phase, condition.ended_at) {
-        (Phase::Begin, _) => format!(
-            "{}\n{}\nSedan {since}.\nGör så här: {}\n",
-            headline(notice),
-            condition.sign.text,
-            condition.sign.remedy
-        ),
-        (Phase::End, ended) => format!(
-            "{}\nDet började {since} och är över sedan {}.\n",
-            headline(notice),
-            words::moment(ended.unwrap_or(condition.seen_at), zone)
-        ),
+    let is_begin = notice.phase == Phase::Begin;
+    let when = if is_begin {
+        format!("Sedan {since}.")
+    } else {
+        let ended = condition.ended_at.unwrap_or(condition.seen_at);
+        format!(
+            "Det började {since} och är över sedan {}.",
+            words::moment(ended, zone)
+        )
+    };
+    let (mark, colour) = mark(notice);
+    context! {
+        mark, colour, when,
+        whose => whose(notice),
+        label => label(condition.sign.trouble),
+        text => is_begin.then_some(condition.sign.text.as_str()),
+        remedy => is_begin.then_some(condition.sign.remedy.as_str()),
     }
 }
 

@@ -357,8 +357,8 @@ fn the_worst_comes_first_and_what_is_over_last() {
         notice(2, "daemon", Trouble::Disk, Phase::Begin),
         notice(3, "facebook-nassjo", Trouble::NoAnswer, Phase::Begin),
     ];
-    let words = compose(&notices, &municipality(), at("2026-11-29T02:10:30Z"));
-    insta::assert_snapshot!(format!("{}\n\n{}", words.headline, words.text));
+    let words = compose(&notices, &municipality(), at("2026-11-29T02:10:30Z")).unwrap();
+    insta::assert_snapshot!(format!("{}\n\n{}", words.subject, words.text));
 }
 
 #[test]
@@ -398,4 +398,54 @@ fn go_only_when_everything_is_known_to_be_well() {
         crate::clock::later(now, 2 * every),
     );
     assert!(old.is_old);
+}
+
+#[test]
+fn every_alarm_has_its_words_when_it_begins_and_when_it_is_over() {
+    let (mut texts, mut pages) = (Vec::new(), Vec::new());
+    for (trouble, id) in Trouble::ALL.iter().zip(1..) {
+        let is_ours = matches!(
+            trouble,
+            Trouble::Link
+                | Trouble::Relay
+                | Trouble::Disk
+                | Trouble::Clock
+                | Trouble::Vault
+                | Trouble::Restart
+                | Trouble::Heartbeat
+        );
+        let subject = if is_ours { "daemon" } else { "facebook-nassjo" };
+        for phase in [Phase::Begin, Phase::End] {
+            // What happened and has no end is never told to be over.
+            if phase == Phase::End && trouble.is_event() {
+                continue;
+            }
+            let mut told = notice(id, subject, *trouble, phase);
+            told.condition.sign.text = "Tjänsten säger: <b>nej</b> & \"aldrig\".".to_owned();
+            let letter = compose(&[told], &municipality(), at("2026-11-29T02:10:30Z")).unwrap();
+            texts.push(format!("{}\n\n{}", letter.subject, letter.text));
+            let html = letter.html.unwrap();
+            for foreign in ["src=", "<script", "<img", "<b>"] {
+                assert!(!html.contains(foreign), "{foreign}: {html}");
+            }
+            let main = html.split_once("<main").unwrap().1;
+            pages.push(format!(
+                "<main{}",
+                main.split_once("<p>").map_or(main, |(own, _)| own)
+            ));
+        }
+    }
+    insta::assert_snapshot!("every_alarm_text", texts.join("\n\n=====\n\n"));
+    insta::assert_snapshot!("every_alarm_html", pages.join("\n\n=====\n\n"));
+}
+
+#[test]
+fn an_alarm_of_several_is_one_page() {
+    let notices = [
+        notice(1, "mastodon-nassjo", Trouble::NoAnswer, Phase::End),
+        notice(2, "daemon", Trouble::Disk, Phase::Begin),
+        notice(3, "facebook-nassjo", Trouble::NoAnswer, Phase::Begin),
+    ];
+    let letter = compose(&notices, &municipality(), at("2026-11-29T02:10:30Z")).unwrap();
+    insta::assert_snapshot!(letter.html.unwrap());
 }

@@ -166,6 +166,7 @@ fn every_key_is_explained_in_the_configuration_that_comes_with_the_program() {
         "[confirmation]",
         "[checks]",
         "[register]",
+        "[register.reminders]",
         "[[relay]]",
         "[list.press]",
         "[account.webb-nassjo]",
@@ -206,7 +207,8 @@ fn every_key_is_explained_in_the_configuration_that_comes_with_the_program() {
                 .enumerate()
                 .any(|(n, line)| assigned(line) && explained(&lines, n, &assigned));
             let general = text.contains(&format!("\n#   {key} "));
-            let as_table = text.contains(&format!(".{key}]")) && section.starts_with("[drill");
+            let as_table = text.contains(&format!(".{key}]"))
+                && (section.starts_with("[drill") || section == "[register]");
             if !(commented || general || as_table) {
                 unexplained.push(format!("{section} {key}"));
             }

@@ -21,6 +21,7 @@ mod faults;
 mod hooks;
 mod instagram;
 mod linkedin;
+mod mails;
 mod mastodon;
 mod matrix;
 mod ntfy;

@@ -11,6 +11,7 @@ mod journal;
 mod keep;
 mod lanes;
 mod lists;
+mod mails;
 mod random;
 mod register;
 mod reports;

@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, SqliteConnection};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
@@ -173,7 +174,8 @@ impl Plan {
             lists: String::new(),
             // Most tests send the same message again and again.
             checks: "storm_limit = 0\nduplicate_window = \"0s\"\n".to_owned(),
-            watch: "[verification]\nevery = \"24h\"\nprofile_every = \"30days\"\n".to_owned(),
+            watch: "[verification]\nevery = \"24h\"\nprofile_every = \"30days\"\ncertificate = \"off\"\n\n[register.reminders]\nsend = \"off\"\n"
+                .to_owned(),
             after: "5m",
             database: None,
         }
@@ -810,6 +812,16 @@ pub fn states(report: &Value, account: &str) -> Vec<String> {
         .filter(|d| d["account"] == account)
         .map(|d| d["state"].as_str().unwrap().to_owned())
         .collect()
+}
+
+/// Runs statements on the database of a daemon that is down.
+pub async fn meddle(world: &World, sql: &str) {
+    let file = world.data_dir.join("vardkase.db");
+    let mut conn = SqliteConnection::connect(file.to_str().unwrap()).await.unwrap();
+    conn.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned())))
+        .await
+        .unwrap();
+    conn.close().await.unwrap();
 }
 
 /// Waits for a condition.

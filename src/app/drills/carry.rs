@@ -178,7 +178,7 @@ impl App {
         };
         let end = DrillChange::End(run.id.clone(), Box::new(end));
         self.store.drill(end, self.now()).await?;
-        self.drills.told.notify_one();
+        self.mails_wanted.notify_one();
         Ok(())
     }
 

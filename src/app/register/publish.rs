@@ -235,9 +235,12 @@ impl App {
         }
     }
 
-    /// Publishes and looks when it is time, until `stop`.
+    /// Publishes, looks and reminds when it is time, until `stop`.
     pub async fn watch_register(self: Arc<Self>, stop: CancellationToken) {
         loop {
+            if let Err(error) = self.remind().await {
+                tracing::error!(%error, "could not see whom to remind of the register");
+            }
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(TICK) => {}

@@ -1,14 +1,8 @@
-//! The statements for drills: when each was last looked at, their runs, their mails, and whether an alert is on.
+//! The statements for drills: when each was last looked at, their runs, and whether an alert is on.
 
 macro_rules! drill_columns {
     () => {
         "id, drill, level, state, actor, owner, planned_at, begun_at, started_at, finished_at, broadcast, report"
-    };
-}
-
-macro_rules! drill_mail_columns {
-    () => {
-        "id, run, recipient, state, tries, not_before, deadline, error"
     };
 }
 
@@ -27,14 +21,6 @@ statements! {
     DRILL_RUNS = "SELECT ", drill_columns!(), " FROM drill_run ORDER BY seq DESC LIMIT $1";
     DRILL_RUNS_OF = "SELECT ", drill_columns!(), " FROM drill_run WHERE drill = $1 ORDER BY seq DESC LIMIT $2";
     DRILLS_RUNNING = "SELECT ", drill_columns!(), " FROM drill_run WHERE state = 'running' ORDER BY seq";
-    DRILL_MAIL_NEW = "INSERT INTO drill_mail (id, run, recipient, state, tries, not_before, deadline) \
-        VALUES ($1, $2, $3, 'queued', 0, $4, $5)";
-    DRILL_MAIL_TRY = "UPDATE drill_mail SET tries = tries + 1, not_before = $3 \
-        WHERE id = $1 AND state = 'queued' AND not_before = $2";
-    DRILL_MAIL_TRIED = "UPDATE drill_mail SET state = $2, error = $3 WHERE id = $1 AND state = 'queued'";
-    DRILL_MAILS_WAITING = "SELECT ", drill_mail_columns!(), " FROM drill_mail WHERE state = 'queued' \
-        ORDER BY not_before, id LIMIT $1";
-    DRILL_MAILS_OF = "SELECT ", drill_mail_columns!(), " FROM drill_mail WHERE run = $1 ORDER BY id";
     LAST_BROADCAST = "SELECT seq FROM broadcast ORDER BY seq DESC LIMIT 1";
     LIVE_AFTER = "SELECT id FROM broadcast WHERE seq > $1 AND mode = 'live' ORDER BY seq LIMIT 1";
     LIVE_NOW = "SELECT b.id FROM broadcast b JOIN alert a ON a.id = b.alert WHERE a.mode = 'live' AND a.state = 'active' \

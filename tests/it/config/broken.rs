@@ -34,6 +34,16 @@ const CASES: &[(&str, &str, &str)] = &[
         "[verification]\nlogos = [\"vapen.png\"]\n[daemon]",
     ),
     (
+        "a certificate at no time",
+        "[daemon]",
+        "[verification]\ncertificate = \"0 25 * * MON\"\ncertificate_to = []\n[daemon]",
+    ),
+    (
+        "reminders to nobody there is",
+        "[daemon]",
+        "[register.reminders]\nsend = \"chefen\"\nto = [\"kim\"]\n[daemon]",
+    ),
+    (
         "an alarm by an account that is not there",
         "[daemon]",
         "[alarm]\nvia = [\"ntfy-jour\"]\n[daemon]",

@@ -2,26 +2,15 @@
 //! ledgers stay empty throughout.
 
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, Connection, Executor, SqliteConnection};
 
 use crate::api::{document, fits};
-use crate::support::{Account, CRISIS, Daemon, PATIENCE, Plan, World, every_channel, list, states};
+use crate::support::{Account, CRISIS, Daemon, PATIENCE, Plan, World, every_channel, list, meddle, states};
 
 const DRILL: &str =
     "[drill.ovning]\nmessage = \"koka-vattnet\"\nto = [\"alla\"]\nfields = { omrade = \"Forserum\" }\n";
 
 fn drilled(accounts: Vec<Account>, more: &str) -> Plan {
     Plan::of(accounts).list(&format!("{DRILL}{more}"))
-}
-
-/// Runs statements on the database of a daemon that is down.
-async fn meddle(world: &World, sql: &str) {
-    let file = world.data_dir.join("vardkase.db");
-    let mut conn = SqliteConnection::connect(file.to_str().unwrap()).await.unwrap();
-    conn.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned())))
-        .await
-        .unwrap();
-    conn.close().await.unwrap();
 }
 
 async fn stop(mut daemon: Daemon) {
@@ -351,7 +340,7 @@ async fn a_planned_drill_runs_by_itself() {
     // So that a minute has begun since, whatever the second.
     meddle(
         &world,
-        "UPDATE drill_seen SET seen_at = seen_at - 61000000; DELETE FROM drill_mail; DELETE FROM drill_run",
+        "UPDATE drill_seen SET seen_at = seen_at - 61000000; DELETE FROM mail; DELETE FROM drill_run",
     )
     .await;
     let _daemon = world.start().await;

@@ -9,12 +9,19 @@ use vardkase::clock::{Clock as _, SystemClock, later};
 use vardkase::model::Mode;
 use vardkase::wall::{Guise, How, Other};
 
-use crate::support::{Account, Plan, World};
+use crate::support::{Account, Plan, World, meddle};
 
 /// Looks every second, and tells at once.
 fn watched(accounts: Vec<Account>, more: &str) -> Plan {
     let mut plan = Plan::of(accounts);
-    plan.watch = format!("[verification]\nevery = \"1s\"\npatience = \"0s\"\nprofile_every = \"1s\"\n{more}");
+    let certificate = if more.contains("certificate") {
+        ""
+    } else {
+        "certificate = \"off\"\n"
+    };
+    plan.watch = format!(
+        "[verification]\nevery = \"1s\"\npatience = \"0s\"\nprofile_every = \"1s\"\n{certificate}{more}\n[register.reminders]\nsend = \"off\"\n"
+    );
     plan
 }
 
@@ -409,4 +416,125 @@ async fn a_scheduled_look_stays_away_from_an_account_that_has_something_to_publi
         .filter(|seen| seen.account.as_str() == "mastodon-nassjo")
         .collect();
     assert!(since.is_empty(), "{since:#?}");
+}
+
+/// The mails whose subject begins so.
+fn told(world: &World, start: &str) -> Vec<vardkase::wall::Posted> {
+    let mut mails = world.confirmations();
+    mails.retain(|mail| {
+        mail.subject
+            .as_ref()
+            .is_some_and(|subject| subject.starts_with(start))
+    });
+    mails
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_certificate_says_what_is_not_reachable_and_what_was_not_asked_and_comes_once() {
+    let accounts = vec![
+        Account::new("mastodon-nassjo", "mastodon"),
+        Account::new("skarmar", "webhook"),
+        Account::new("intranat", "webhook"),
+        Account::new("radio", "manual"),
+    ];
+    let certificate = "certificate = \"0 7 * * MON\"\ncertificate_to = [\"kommunikation@nassjo.se\"]\n";
+    let world = World::open(watched(accounts, certificate)).await;
+    let mut daemon = world.start().await;
+    until_go(&world, "asked", |page| {
+        ["skarmar", "intranat"]
+            .iter()
+            .all(|id| of(page, id)["reach"] == "reachable")
+    })
+    .await;
+    // One account is publishing, for long: it is not asked meanwhile.
+    let busy = How::Answer {
+        status: 429,
+        headers: vec![("retry-after".to_owned(), "3600".to_owned())],
+        body: None,
+    };
+    world.fault("skarmar", busy, 0);
+    let send = [
+        "send",
+        "koka-vattnet",
+        "-f",
+        "omrade=Forserum",
+        "--to",
+        "skarmar",
+        "--yes",
+    ];
+    world.cli(&send).await.ended(0);
+    daemon.sigterm();
+    assert_eq!(daemon.ended(Duration::from_secs(25)).await, Some(0));
+    // As if the daemon had begun a fortnight ago and was down on Monday.
+    let moved = "UPDATE mail_mark SET at = at - 14 * 86400000000; \
+                 UPDATE observation SET at = at - 86400000000, since = since - 86400000000";
+    meddle(&world, moved).await;
+    world.fault("mastodon-nassjo", answer(401), 0);
+    let daemon = world.start().await;
+    until_mail(&world, "Intyg: ").await;
+    let mails = told(&world, "Intyg: ");
+    assert_eq!(mails.len(), 1, "{mails:#?}");
+    let text = &mails[0].text;
+    assert!(
+        text.contains("Intyget kommer sent. Det skulle ha skickats måndag"),
+        "{text}"
+    );
+    assert!(text.contains("NÅS INTE: mastodon-nassjo (Mastodon)"), "{text}");
+    assert!(
+        text.contains("vardkase credentials connect mastodon-nassjo"),
+        "{text}"
+    );
+    assert!(text.contains("NÅS: intranat"), "{text}");
+    assert!(text.contains("VET INTE: skarmar"), "{text}");
+    assert!(text.contains("för länge sedan för att räknas"), "{text}");
+    assert!(text.contains("FÖR HAND: radio"), "{text}");
+    assert!(!text.contains("Alla"), "{text}");
+    let first = text.lines().next().unwrap();
+    assert!(
+        first.starts_with("1 av 3 konton nås INTE. Om 1 av 3 konton vet vi inte"),
+        "{first}"
+    );
+    // Killed and started again: the same Monday is not told twice.
+    daemon.kill9().await;
+    let _daemon = world.start().await;
+    until_go(&world, "asked again", |page| {
+        of(page, "intranat")["reach"] == "reachable"
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(told(&world, "Intyg: ").len(), 1);
+    let records = world
+        .cli(&["log", "show", "--json", "--limit", "1000"])
+        .await
+        .ended(0)
+        .stdout;
+    let count = |kind: &str| records.matches(&format!("\"kind\":\"{kind}\"")).count();
+    assert_eq!((count("certificate"), count("mail")), (1, 1), "{records}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_did_not_get_an_alarm_while_others_did_gets_it_later_and_nobody_twice() {
+    let world = World::open(watched(vec![Account::new("intranat", "webhook")], "")).await;
+    let _daemon = world.start().await;
+    until_go(&world, "go", |page| page["verdict"] == "go").await;
+    // The first of the two is told to come back.
+    let later = How::Answer {
+        status: 451,
+        headers: Vec::new(),
+        body: None,
+    };
+    world.fault("confirmation", later, 1);
+    world.fault("intranat", answer(401), 0);
+    until_mail(&world, "LARM: intranat").await;
+    let end = Instant::now() + Duration::from_secs(40);
+    while told(&world, "LARM: intranat").len() < 2 {
+        assert!(Instant::now() < end, "{:#?}", world.confirmations());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let alarms = told(&world, "LARM: intranat");
+    let mut to: Vec<_> = alarms.iter().filter_map(|mail| mail.recipient.clone()).collect();
+    to.sort();
+    to.dedup();
+    assert_eq!((alarms.len(), to.len()), (2, 2), "{alarms:#?}");
 }

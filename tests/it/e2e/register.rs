@@ -8,9 +8,10 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use vardkase::clock::{Clock, SystemClock};
 use vardkase::wall::How;
 
-use crate::support::{Account, Plan, World, list};
+use crate::support::{Account, Plan, World, eventually, list};
 
 const FACEBOOK: &str = "https://www.facebook.com/nassjokommun";
 
@@ -834,4 +835,62 @@ async fn the_report_of_a_year_counts_what_truly_came_out() {
             .iter()
             .all(|one| one["posts"] == 0 && one["success"].is_null())
     );
+}
+
+#[tokio::test]
+async fn what_has_a_last_day_is_mailed_with_its_command_once_also_over_a_kill() {
+    let mut plan = Plan::of(vec![facebook()]);
+    plan.watch = "[verification]\nevery = \"24h\"\nprofile_every = \"30days\"\ncertificate = \"off\"\n\
+                  [register.reminders]\nto = [\"kommunikation@nassjo.se\"]\n"
+        .to_owned();
+    let world = World::open(plan).await;
+    let reminders = || {
+        let mut mails = world.confirmations();
+        mails.retain(|mail| {
+            let subject = mail.subject.clone().unwrap_or_default();
+            subject.starts_with("Påminnelse") || subject.starts_with("Försenat")
+        });
+        mails
+    };
+    let daemon = world.start().await;
+    // Nobody has attested anything yet.
+    eventually("the first reminder", || reminders().len() == 1).await;
+    let first = &reminders()[0];
+    assert_eq!(first.recipient.as_deref(), Some("kommunikation@nassjo.se"));
+    for part in [
+        "Nässjö kommun på Facebook (facebook)",
+        "Ansvarig: Kommunikationschef, Kommunikationsenheten",
+        "vardkase attest facebook two-factor --evidence",
+    ] {
+        assert!(first.text.contains(part), "{part}: {}", first.text);
+    }
+    let day =
+        Clock::now(&SystemClock).to_zoned_datetime(jiff::tz::TimeZone::get("Europe/Stockholm").unwrap());
+    let soon = day
+        .date()
+        .checked_add(jiff::Span::new().days(5))
+        .unwrap()
+        .to_string();
+    let evidence = ["--evidence", "Skärmbild", "--until", &soon];
+    world
+        .cli(&[&["attest", "facebook", "two-factor"][..], &evidence].concat())
+        .await
+        .ended(0);
+    daemon.kill9().await;
+    let daemon = world.start().await;
+    eventually("the second reminder", || reminders().len() == 2).await;
+    let second = &reminders()[1];
+    let subject = second.subject.clone().unwrap();
+    assert!(
+        subject.starts_with("Påminnelse: facebook: inloggning i två steg, senast"),
+        "{subject}"
+    );
+    assert!(second.text.contains("SNART"), "{}", second.text);
+    daemon.kill9().await;
+    let _daemon = world.start().await;
+    let asked = world.cli(&["register", "show"]).await;
+    assert!([0, 3].contains(&asked.code), "{asked:?}");
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    assert_eq!(reminders().len(), 2);
+    assert_eq!(journal(&world, "reminder").await.len(), 2);
 }

@@ -62,7 +62,7 @@ async fn tell(bed: &Bed, store: &Store) -> usize {
     let ids: Vec<i64> = due.iter().map(|notice| notice.id).collect();
     let many = ids.len();
     store
-        .noticed(ids, bed.now(), Ok("relay-kommun".to_owned()))
+        .noticed(ids, bed.now(), Ok("relay-kommun".to_owned()), vec![])
         .await
         .unwrap();
     many
@@ -191,7 +191,12 @@ async fn a_notice_that_was_not_told_stays_due_also_after_a_restart(bed: &Bed) {
     let notice = store.notices_due(bed.now(), 10).await.unwrap().remove(0);
     let again = later(bed.now(), Duration::from_secs(30));
     store
-        .noticed(vec![notice.id], bed.now(), Err(("no relay".to_owned(), again)))
+        .noticed(
+            vec![notice.id],
+            bed.now(),
+            Err(("no relay".to_owned(), again)),
+            vec![],
+        )
         .await
         .unwrap();
     assert_eq!(due(bed, &store).await, []);

@@ -1,8 +1,8 @@
-//! The runs of drills: each planned time once, each end once, each mail until it is out.
+//! The runs of drills: each planned time once, each end once.
 
 use serde_json::json;
 use vardkase::clock::later;
-use vardkase::model::{Actor, Level, Reason, Recipient, RunState};
+use vardkase::model::{Actor, Level, MailKind, Recipient, RunState};
 use vardkase::store::{DrillChange, DrillEnd, DrillSeen, Store, StoreError};
 
 use super::bed::{Bed, at};
@@ -84,7 +84,8 @@ async fn a_planned_time_is_run_once_and_a_run_ends_once(bed: &Bed) {
     assert_eq!(run.finished_at, Some(bed.now()));
     assert_eq!(run.broadcast.unwrap().as_str(), "ovning-2026-0001.1");
     assert_eq!(run.report.unwrap()["grade"]["passed"], true);
-    assert_eq!(store.drill_mails(&first).await.unwrap().len(), 2, "and not four");
+    let mails = store.mails_about(MailKind::Drill, &first).await.unwrap();
+    assert_eq!(mails.len(), 2, "and not four");
     assert!(matches!(
         store.drill_run("ovning.9").await,
         Err(StoreError::NotFound(_))
@@ -130,7 +131,7 @@ async fn what_was_missed_is_written_with_its_mails_in_one_step(bed: &Bed) {
     let stored = store.drill_run(&run).await.unwrap();
     assert_eq!((stored.state, stored.started_at), (RunState::Missed, None));
     assert_eq!(store.drills_running().await.unwrap(), []);
-    assert_eq!(store.drill_mails_waiting(10).await.unwrap().len(), 2);
+    assert_eq!(store.mails_waiting(10).await.unwrap().len(), 2);
     store.close().await;
 }
 
@@ -164,56 +165,6 @@ async fn schedules_are_seen_changed_and_forgotten(bed: &Bed) {
     store.close().await;
 }
 
-async fn a_mail_is_tried_by_one_and_until_it_is_out(bed: &Bed) {
-    let store = bed.open().await;
-    let run = write(bed, &store, begin(None, None)).await.unwrap();
-    let over = DrillChange::End(run.clone(), Box::new(end(bed, RunState::Finished)));
-    write(bed, &store, over).await.unwrap();
-    let waiting = store.drill_mails_waiting(10).await.unwrap();
-    let [first, second] = waiting.as_slice() else {
-        panic!("{waiting:?}")
-    };
-    let next = later(bed.now(), std::time::Duration::from_mins(1));
-    let claim = || DrillChange::Try(first.clone(), next);
-    assert_eq!(write(bed, &store, claim()).await.as_ref(), Some(&run));
-    assert_eq!(write(bed, &store, claim()).await, None, "another one tries it");
-    let why = Reason::new("smtp-421", "kom tillbaka senare");
-    write(
-        bed,
-        &store,
-        DrillChange::Tried(first.id.clone(), None, Some(why.clone())),
-    )
-    .await;
-    let waiting = store.drill_mails_waiting(10).await.unwrap();
-    assert_eq!(waiting[0].id, second.id, "what is to be tried first comes first");
-    assert_eq!((waiting[1].tries, waiting[1].not_before), (1, next));
-    assert_eq!(waiting[1].error, Some(why));
-    write(
-        bed,
-        &store,
-        DrillChange::Tried(first.id.clone(), Some(true), None),
-    )
-    .await;
-    let refused = DrillChange::Tried(second.id.clone(), Some(false), None);
-    write(bed, &store, refused).await;
-    assert_eq!(
-        write(bed, &store, DrillChange::Tried(first.id.clone(), None, None)).await,
-        None,
-        "what is out stays out"
-    );
-    assert_eq!(store.drill_mails_waiting(10).await.unwrap(), []);
-    let mut sent: Vec<Option<bool>> = store
-        .drill_mails(&run)
-        .await
-        .unwrap()
-        .iter()
-        .map(|m| m.sent)
-        .collect();
-    sent.sort();
-    assert_eq!(sent, [Some(false), Some(true)]);
-    store.close().await;
-}
-
 async fn only_what_is_live_and_valid_stands_above_a_drill(bed: &Bed) {
     use vardkase::model::{Kind, Mode};
     use vardkase::store::Under;
@@ -244,6 +195,5 @@ on_both_engines!(
     a_planned_time_is_run_once_and_a_run_ends_once,
     what_was_missed_is_written_with_its_mails_in_one_step,
     schedules_are_seen_changed_and_forgotten,
-    a_mail_is_tried_by_one_and_until_it_is_out,
     only_what_is_live_and_valid_stands_above_a_drill,
 );

@@ -1,0 +1,278 @@
+//! Mails that recur, with the time given: a year of certificates passes in seconds, over restarts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use vardkase::app::App;
+use vardkase::channel::Transport;
+use vardkase::clock::{Clock, SharedClock, TestClock, Timestamp};
+use vardkase::config::Config;
+use vardkase::store::Store;
+use vardkase::vault::Vault;
+use vardkase::wall::{Posted, Wall};
+
+use crate::support::{Account, Plan, World};
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+/// A daemon's application whose clock stands until it is moved, and that can be started anew.
+pub struct Still {
+    pub world: World,
+    pub clock: Arc<TestClock>,
+    pub app: Arc<App>,
+    wall: Arc<Wall>,
+}
+
+impl Still {
+    /// Boxed here once: what opens everything is too large for its callers' frames.
+    pub fn open(accounts: Vec<Account>, watch: &str, now: &str) -> futures::future::BoxFuture<'static, Self> {
+        let (watch, now) = (watch.to_owned(), at(now));
+        Box::pin(async move {
+            let mut plan = Plan::of(accounts);
+            plan.watch = watch;
+            let world = World::open(plan).await;
+            // Whose addresses are the municipality's own.
+            let text = std::fs::read_to_string(&world.config).unwrap();
+            let hosts = "hosts = [\"nassjo.se\"]\nlanguages = [\"sv\"]";
+            std::fs::write(&world.config, text.replacen("languages = [\"sv\"]", hosts, 1)).unwrap();
+            let clock = Arc::new(TestClock::at(now));
+            let any = "127.0.0.1:0".parse().unwrap();
+            let folder = world.dir().join("practice");
+            let shared = Arc::clone(&clock) as SharedClock;
+            let wall = Box::pin(Wall::start(any, any, &folder, shared)).await.unwrap();
+            let wall = Arc::new(wall);
+            let app = Box::pin(app(&world, &clock, &wall)).await;
+            Self {
+                world,
+                clock,
+                app,
+                wall,
+            }
+        })
+    }
+
+    /// Ends it and starts it again, with what is on disk.
+    pub async fn restart(&mut self) {
+        self.app.store().close().await;
+        self.app = Box::pin(app(&self.world, &self.clock, &self.wall)).await;
+    }
+
+    /// Moves the clock to then.
+    pub fn set(&self, to: Timestamp) {
+        self.clock.advance(to.duration_since(self.clock.now()));
+    }
+
+    /// The mails that arrived, by subject.
+    pub fn arrived(&self) -> BTreeMap<String, Vec<Posted>> {
+        let mut all: BTreeMap<String, Vec<Posted>> = BTreeMap::new();
+        for mail in self.world.confirmations() {
+            all.entry(mail.subject.clone().unwrap_or_default())
+                .or_default()
+                .push(mail);
+        }
+        all
+    }
+
+    /// What the journal has of a kind.
+    pub async fn records(&self, kind: &str) -> Vec<serde_json::Value> {
+        let all = self.app.journal(0, 10_000, None).await.unwrap();
+        let of = all.iter().filter(|record| record.kind == kind);
+        of.map(|record| serde_json::from_str(&record.body).unwrap())
+            .collect()
+    }
+}
+
+async fn app(world: &World, clock: &Arc<TestClock>, wall: &Arc<Wall>) -> Arc<App> {
+    let config = Config::load(&world.config).unwrap_or_else(|problems| panic!("{problems}"));
+    let shared = || Arc::clone(clock) as SharedClock;
+    std::fs::create_dir_all(&config.daemon.data_dir).unwrap();
+    let opened = Store::open(&config.daemon.database, "node-1", shared()).await;
+    let (store, _) = opened.unwrap();
+    let vault = Vault::open(&config.vault, shared()).unwrap();
+    let http = Transport::new(shared(), Duration::from_secs(2)).unwrap();
+    App::new(config, store, vault, shared(), http, Arc::clone(wall))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_year_of_certificates_goes_out_each_once_over_restarts_and_both_nights_of_the_clock() {
+    let watch = "[verification]\nevery = \"24h\"\nprofile_every = \"30days\"\ncertificate = \"30 2 * * SUN\"\n\
+                 certificate_to = [\"kommunikation@nassjo.se\"]\n";
+    let accounts = vec![Account::new("skarmar", "file")];
+    let mut still = Still::open(accounts, watch, "2026-11-30T12:00:00Z").await;
+    let end = at("2027-11-30T12:00:00Z");
+    // The daemon is down over Christmas: three Sundays.
+    let down = at("2026-12-19T12:00:00Z")..at("2027-01-09T12:00:00Z");
+    let mut next = still.app.look_at_certificate().await.unwrap().unwrap();
+    let mut rounds = 0;
+    while next < end {
+        still.set(next);
+        if !down.contains(&next) {
+            still.app.look_at_certificate().await.unwrap();
+            rounds += 1;
+            if rounds % 5 == 0 {
+                still.restart().await;
+            }
+            // Looked at again, by the same or by another start, nothing more is due.
+            still.app.look_at_certificate().await.unwrap();
+            still.app.send_mails().await.unwrap();
+            still.app.send_mails().await.unwrap();
+        }
+        let config = still.app.config();
+        next = config
+            .verification
+            .certificate
+            .as_ref()
+            .unwrap()
+            .next(still.clock.now())
+            .unwrap();
+    }
+    let records = still.records("certificate").await;
+    let due: Vec<&str> = records
+        .iter()
+        .map(|record| record["due"].as_str().unwrap())
+        .collect();
+    assert_eq!(due.len(), 52 - 3, "{due:?}");
+    let mut each = due.clone();
+    each.sort_unstable();
+    each.dedup();
+    assert_eq!(each.len(), due.len(), "each once");
+    // The spring night has no 02.30; the autumn night has two.
+    assert!(due.contains(&"2027-03-28T01:00:00Z"), "{due:?}");
+    assert!(due.contains(&"2027-10-31T00:30:00Z"), "{due:?}");
+    assert!(!due.contains(&"2027-10-31T01:30:00Z"), "{due:?}");
+    let mails = still.arrived();
+    let told = &mails
+        .get("Intyg: kontot nås")
+        .unwrap_or_else(|| panic!("{:?}", mails.keys()));
+    assert_eq!(told.len(), 52 - 3, "{:?}", mails.keys());
+    // What was missed over Christmas is told with the first one after it.
+    let after: Vec<&Posted> = told.iter().filter(|mail| mail.text.contains("uteblev")).collect();
+    assert_eq!(after.len(), 1);
+    assert!(
+        after[0].text.contains("3 intyg före det här uteblev"),
+        "{}",
+        after[0].text
+    );
+    assert_eq!(still.records("mail").await.len(), 52 - 3);
+    still.app.store().close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_that_was_missed_comes_late_once_and_one_that_no_relay_took_comes_once_it_does() {
+    let watch = "[verification]\ncertificate = \"0 7 * * MON\"\n";
+    let accounts = vec![Account::new("skarmar", "file")];
+    let mut still = Still::open(accounts, watch, "2026-11-29T12:00:00Z").await;
+    still.app.look_at_certificate().await.unwrap();
+    // Down on Monday at seven, and back at nine; no relay takes mail then.
+    still.restart().await;
+    still.set(at("2026-11-30T08:00:00Z"));
+    let busy = vardkase::wall::How::Answer {
+        status: 451,
+        headers: Vec::new(),
+        body: None,
+    };
+    still.world.fault("confirmation", busy, 0);
+    still.app.look_at_certificate().await.unwrap();
+    let next = still.app.send_mails().await.unwrap().unwrap();
+    assert!(next > still.clock.now(), "it waits before the next try");
+    assert_eq!(still.world.confirmations().len(), 0);
+    still.restart().await;
+    still.world.heal("confirmation");
+    still.app.look_at_certificate().await.unwrap();
+    still.app.send_mails().await.unwrap();
+    assert_eq!(still.world.confirmations().len(), 0, "not before its time");
+    still.set(next);
+    still.app.send_mails().await.unwrap();
+    still.restart().await;
+    still.set(at("2026-12-01T08:00:00Z"));
+    still.app.look_at_certificate().await.unwrap();
+    still.app.send_mails().await.unwrap();
+    let mails = still.arrived();
+    // Nobody is named: those of [confirmation], each once.
+    let told = &mails
+        .get("Intyg: kontot nås")
+        .unwrap_or_else(|| panic!("{mails:#?}"));
+    assert_eq!(told.len(), crate::support::CRISIS.len(), "{mails:#?}");
+    let due = "Det skulle ha skickats måndag 30 november 2026 kl. 07.00";
+    assert!(told[0].text.contains(due), "{}", told[0].text);
+    let records = still.records("certificate").await;
+    assert_eq!((records.len(), &records[0]["late"]), (1, &true.into()));
+    still.app.store().close().await;
+}
+
+/// What the reminders told, by the day on which they came.
+async fn reminded(still: &Still) -> Vec<String> {
+    let mut all = Vec::new();
+    for record in still.records("reminder").await {
+        for item in record["items"].as_array().unwrap() {
+            let word = |key: &str| item[key].as_str().unwrap_or("–").to_owned();
+            all.push(format!("{} {} {}", word("account"), word("what"), word("stage")));
+        }
+    }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_year_of_the_register_is_reminded_of_each_stage_once_over_restarts() {
+    use vardkase::app::register::AttestRequest;
+    use vardkase::model::Actor;
+    use vardkase::register::attest::What;
+
+    let watch = "[verification]\ncertificate = \"off\"\n[register.reminders]\nsend = \"owner\"\nto = [\"kommunikation@nassjo.se\"]\n";
+    let accounts = vec![
+        Account::new("mastodon", "mastodon").with(
+            "[account.mastodon.register]\ncontact = \"biblioteket@nassjo.se\"\ndecided_on = \"2020-01-01\"",
+        ),
+        Account::new("intranat", "webhook"),
+    ];
+    let mut still = Still::open(accounts, watch, "2026-11-01T08:00:00Z").await;
+    // Followed up and attested: nothing is to be said.
+    for what in What::ALL {
+        let request = AttestRequest {
+            account: "mastodon".parse().unwrap(),
+            what,
+            evidence: "Kontrollerat".to_owned(),
+            until: Some("2027-05-31".parse().unwrap()),
+        };
+        still.app.attest(request, Actor::daemon()).await.unwrap();
+    }
+    let mut rounds = 0;
+    while still.clock.now() < at("2027-06-15T08:00:00Z") {
+        still.app.remind().await.unwrap();
+        still.app.send_mails().await.unwrap();
+        rounds += 1;
+        if rounds % 10 == 0 {
+            still.restart().await;
+            still.app.remind().await.unwrap();
+        }
+        still.clock.advance(jiff::SignedDuration::from_hours(12));
+    }
+    let mut expected: Vec<String> = ["30-days", "7-days", "overdue"]
+        .iter()
+        .map(|stage| format!("mastodon yearly-follow-up {stage}"))
+        .collect();
+    for stage in ["30-days", "7-days", "overdue"] {
+        for what in What::ALL.into_iter().filter(|what| *what != What::YearlyFollowUp) {
+            expected.push(format!("mastodon {what} {stage}"));
+        }
+    }
+    assert_eq!(reminded(&still).await, expected);
+    // Six mails, all of them to the function that answers for the account.
+    let mails = still.world.confirmations();
+    let to: Vec<&str> = mails
+        .iter()
+        .filter_map(|mail| mail.recipient.as_deref())
+        .collect();
+    assert_eq!(to, ["biblioteket@nassjo.se"; 6], "{mails:#?}");
+    assert!(
+        mails[0]
+            .text
+            .contains("vardkase attest mastodon yearly-follow-up --evidence"),
+        "{}",
+        mails[0].text
+    );
+    still.app.store().close().await;
+}

@@ -16,6 +16,7 @@ mod quota;
 pub mod report;
 pub mod state;
 pub mod steps;
+pub mod unreachable;
 
 pub use address::AddressKind;
 pub use arrival::{Arrival, Arrivals, Arrived};
@@ -34,9 +35,10 @@ pub use identity::{Identity, Latest, Profile, Rights};
 pub use ids::{
     AccountId, AlertId, BroadcastId, DeliveryId, GroupId, LaneId, ListId, Live, MessageId, Practice, Side,
 };
-pub use outcome::{Busy, DRY_RUN, Outcome, Reason, STOOD_IN_FOR, SendError};
+pub use outcome::{Busy, DRY_RUN, NOT_NEEDED, Outcome, Reason, STANDS_IN, STOOD_IN_FOR, SendError};
 pub use picture::{Picture, PictureRef, PictureRule};
 pub use quota::Quota;
 pub use report::{BroadcastReport, DeliveryReport, RecipientsReport};
 pub use state::{Event, State, WrongTransition};
 pub use steps::{Notebook, Steps};
+pub use unreachable::{UNREACHABLE_BEFORE, UnreachableBefore};

@@ -18,7 +18,7 @@ use crate::clock::{SharedClock, Timestamp, from_micros};
 use crate::config::Database;
 use crate::model::{
     AccountId, AlertId, Arrival, Arrivals, Broadcast, BroadcastId, Delivery, DeliveryId, Event, LaneId, Mode,
-    Outcome, Recent, Rendering, State, Work, WrongTransition,
+    Outcome, Purpose, Recent, Rendering, State, Work, WrongTransition,
 };
 
 mod accept;
@@ -49,6 +49,7 @@ mod summary;
 mod suppress;
 mod switches;
 mod tally;
+mod unreachable;
 mod writer;
 
 pub use condition::{Keep, Kept, Told};
@@ -360,9 +361,9 @@ impl Store {
         read::is_open(&self.inner.readers, broadcast).await
     }
 
-    /// Whether a confirmation of a broadcast has been written: interim or final.
-    pub async fn is_told(&self, broadcast: &BroadcastId) -> Result<bool, StoreError> {
-        read::is_told(&self.inner.readers, broadcast).await
+    /// Which of the confirmations of a broadcast that is open have been written, each with the latest time.
+    pub async fn told(&self, broadcast: &BroadcastId) -> Result<Vec<(Purpose, Timestamp)>, StoreError> {
+        read::told(&self.inner.readers, broadcast).await
     }
 
     /// Returns when the writer has got through a transaction: it lives, and the database takes writes.

@@ -12,6 +12,7 @@ pub mod go;
 pub mod notice;
 pub mod profile;
 pub mod schedule;
+pub mod steer;
 
 /// What is known of an account before it is asked.
 #[derive(Debug, Clone)]

@@ -29,6 +29,9 @@ pub struct Verification {
     pub every: Duration,
     /// How often its profile is read.
     pub profile_every: Duration,
+    /// How long the last look says something of the next message: an account that did not answer then is not waited for.
+    /// Nothing: it never says anything.
+    pub steers_for: Duration,
     /// How long an account may be silent before that is told.
     pub patience: Duration,
     /// So many days before a credential ends it is told, once each; largest first.
@@ -103,6 +106,7 @@ impl Verification {
         Self {
             every: 10 * MINUTE,
             profile_every: DAY,
+            steers_for: 30 * MINUTE,
             patience: 5 * MINUTE,
             expiry_days: vec![30, 14, 7, 3, 1],
             stale_days: 180,
@@ -240,6 +244,9 @@ pub fn verification(mut s: Section<'_>, municipality: &Municipality) -> Option<V
     let profile_every = s
         .duration_within("profile_every", SECOND, 30 * DAY)
         .unwrap_or(usual.profile_every);
+    let steers_for = s
+        .duration_within("steers_for", Duration::ZERO, DAY)
+        .unwrap_or(usual.steers_for);
     let patience = s
         .duration_within("patience", Duration::ZERO, DAY)
         .unwrap_or(usual.patience);
@@ -256,6 +263,7 @@ pub fn verification(mut s: Section<'_>, municipality: &Municipality) -> Option<V
     (!broken).then_some(Verification {
         every,
         profile_every,
+        steers_for,
         patience,
         expiry_days,
         stale_days,

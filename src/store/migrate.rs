@@ -18,6 +18,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     ),
     (3, "register", include_str!("../../migrations/0003_register.sql")),
     (4, "drills", include_str!("../../migrations/0004_drills.sql")),
+    (
+        5,
+        "unreachable",
+        include_str!("../../migrations/0005_unreachable.sql"),
+    ),
 ];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS migration (version BIGINT PRIMARY KEY, name TEXT NOT NULL, \

@@ -23,6 +23,7 @@ use crate::vault::{Vault, untold};
 use crate::wall::Wall;
 
 pub mod arrivals;
+pub mod backstage;
 pub mod backup;
 pub mod confirmations;
 pub mod correct;

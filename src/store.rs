@@ -38,6 +38,7 @@ mod lanes;
 mod lists;
 mod migrate;
 mod picture;
+mod planned;
 mod read;
 mod recall;
 mod register;
@@ -60,6 +61,7 @@ pub use data::{
 };
 pub use drill::{DrillChange, DrillEnd, DrillMail, DrillRun, DrillSeen};
 pub use expand::{CHUNK, Forgotten, ListDecision};
+pub use planned::{PlanChange, Planned};
 pub use recall::Recall;
 pub use summary::{ListedState, Summary};
 

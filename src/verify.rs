@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::config::Verification;
 use crate::model::{Identity, Look, Observation, Quota, Reach, Reason, SendError, Sign, Subject, Trouble};
 
+pub mod backstage;
 pub mod go;
 pub mod notice;
 pub mod profile;

@@ -20,8 +20,8 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (4, "drills", include_str!("../../migrations/0004_drills.sql")),
     (
         5,
-        "unreachable",
-        include_str!("../../migrations/0005_unreachable.sql"),
+        "verification",
+        include_str!("../../migrations/0005_verification.sql"),
     ),
 ];
 

@@ -603,3 +603,57 @@ async fn a_dead_account_without_a_fallback_is_handed_over_at_once_and_one_that_m
         "{report:#}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_is_tried_where_the_public_cannot_see_by_command() {
+    let accounts = vec![
+        Account::new("mastodon-nassjo", "mastodon"),
+        Account::new("intranat", "webhook"),
+    ];
+    let world = World::open(Plan::of(accounts)).await;
+    let _daemon = world.start().await;
+    world.cli(&["verify", "--backstage"]).await.ended(0);
+    let behind = world.wall.backstage();
+    assert_eq!(behind.len(), 1, "{behind:#?}");
+    assert!(behind[0].text.contains("ÖVNING"), "{behind:#?}");
+    assert!(behind[0].deleted_at.is_some(), "{behind:#?}");
+    assert_eq!(world.posts(), []);
+    let history = ["verify", "--account", "mastodon-nassjo", "--history", "--json"];
+    let seen = world.cli(&history).await.ended(0).json();
+    assert_eq!(seen[0]["look"], "backstage", "{seen:#}");
+    let said = world
+        .cli(&["verify", "--backstage", "--account", "intranat"])
+        .await
+        .ended(1);
+    assert!(
+        said.stderr.contains("no place that the public cannot see"),
+        "{said:?}"
+    );
+
+    // It answers, and does not let us publish: that is what is looked for.
+    let read_only = Guise {
+        scopes: Some(vec!["read".to_owned()]),
+        ..whole()
+    };
+    dressed(&world, "mastodon-nassjo", read_only);
+    let said = world.cli(&["verify", "--backstage"]).await.ended(3);
+    assert!(
+        said.stdout
+            .contains("Ett prov där allmänheten inte ser gick inte"),
+        "{said:?}"
+    );
+    let page = world.get("/api/v1/go").await;
+    assert_eq!(troubles(of(&page, "mastodon-nassjo")), ["backstage"], "{page:#}");
+    dressed(&world, "mastodon-nassjo", whole());
+    world.cli(&["verify", "--backstage"]).await.ended(0);
+    let page = world.get("/api/v1/go").await;
+    assert!(troubles(of(&page, "mastodon-nassjo")).is_empty(), "{page:#}");
+
+    // Never beside a live alert.
+    world.send(&["--to", "intranat"]).await;
+    let said = world.cli(&["verify", "--backstage"]).await.ended(1);
+    assert!(
+        said.stderr.contains("is active; nothing is tried beside it"),
+        "{said:?}"
+    );
+}

@@ -6,3 +6,12 @@ CREATE TABLE unreachable_before (
     body      TEXT NOT NULL,
     PRIMARY KEY (broadcast, account)
 );
+
+-- Up to when the times of a schedule have been dealt with, and which of them is being carried out, by which node.
+CREATE TABLE schedule_seen (
+    name       TEXT PRIMARY KEY,
+    schedule   TEXT NOT NULL,
+    seen_at    BIGINT NOT NULL,
+    running_at BIGINT,
+    owner      TEXT
+);

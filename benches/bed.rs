@@ -161,6 +161,7 @@ pub fn alert(lanes: &[LaneId]) -> anyhow::Result<Acceptance> {
         pictures: Vec::new(),
         destinations: destinations.collect(),
         lists: Vec::new(),
+        unreachable: Vec::new(),
         idempotency: None,
         journal: serde_json::json!({}),
     })

@@ -23,6 +23,7 @@ use crate::vault::{Vault, untold};
 use crate::wall::Wall;
 
 pub mod arrivals;
+pub mod backstage;
 pub mod backup;
 pub mod certificate;
 pub mod confirmations;
@@ -44,6 +45,7 @@ pub mod request;
 pub mod retract;
 pub mod send;
 pub mod stage;
+pub mod steer;
 pub mod switch;
 pub mod verification;
 
@@ -527,6 +529,7 @@ impl App {
         let summary = self.store.summary(&broadcast.id, named).await?;
         let mut report = BroadcastReport {
             arrivals: self.store.arrivals(&broadcast.id).await?,
+            unreachable_before: self.store.unreachable_before(&broadcast.id).await?,
             ..expansion::report(broadcast, &summary)
         };
         self.expect_arrivals(&mut report);

@@ -37,7 +37,7 @@ pub enum Level {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// The check that says it: the id of one of [`CHECKS`], or `picture`, `picture-credit`, `list`, `fallback`, `fallback-link`,
-    /// `duplicate`, `storm`.
+    /// `unreachable`, `duplicate`, `storm`.
     pub check: String,
     /// How much it weighs.
     pub level: Level,

@@ -15,6 +15,7 @@ use crate::model::{
 };
 
 pub mod advice;
+pub mod before;
 pub mod due;
 mod page;
 pub(crate) mod rows;

@@ -30,7 +30,7 @@ mod queue;
 mod room;
 mod shared;
 
-pub(crate) use self::decide::{DISABLED, NOT_NEEDED};
+pub(crate) use self::decide::DISABLED;
 
 /// How long abandoned attempts may take to end.
 const ABANDONED: Duration = Duration::from_secs(1);

@@ -17,6 +17,7 @@ mod quota;
 pub mod report;
 pub mod state;
 pub mod steps;
+pub mod unreachable;
 
 pub use address::AddressKind;
 pub use arrival::{Arrival, Arrivals, Arrived};
@@ -36,9 +37,10 @@ pub use ids::{
     AccountId, AlertId, BroadcastId, DeliveryId, GroupId, LaneId, ListId, Live, MessageId, Practice, Side,
 };
 pub use mail::{Letter, MailKind, MailMark};
-pub use outcome::{Busy, DRY_RUN, Outcome, Reason, STOOD_IN_FOR, SendError};
+pub use outcome::{Busy, DRY_RUN, NOT_NEEDED, Outcome, Reason, STANDS_IN, STOOD_IN_FOR, SendError};
 pub use picture::{Picture, PictureRef, PictureRule};
 pub use quota::Quota;
 pub use report::{BroadcastReport, DeliveryReport, RecipientsReport};
 pub use state::{Event, State, WrongTransition};
 pub use steps::{Notebook, Steps};
+pub use unreachable::{UNREACHABLE_BEFORE, UnreachableBefore};

@@ -18,7 +18,7 @@ use crate::clock::{SharedClock, Timestamp, from_micros};
 use crate::config::Database;
 use crate::model::{
     AccountId, AlertId, Arrival, Arrivals, Broadcast, BroadcastId, Delivery, DeliveryId, Event, LaneId, Mode,
-    Outcome, Recent, Rendering, State, Work, WrongTransition,
+    Outcome, Purpose, Recent, Rendering, State, Work, WrongTransition,
 };
 
 mod accept;
@@ -39,6 +39,7 @@ mod lists;
 mod mail;
 mod migrate;
 mod picture;
+mod planned;
 mod read;
 mod recall;
 mod register;
@@ -50,6 +51,7 @@ mod summary;
 mod suppress;
 mod switches;
 mod tally;
+mod unreachable;
 mod writer;
 
 pub use arrival::Noted;
@@ -62,6 +64,7 @@ pub use data::{
 pub use drill::{DrillChange, DrillEnd, DrillRun, DrillSeen};
 pub use expand::{CHUNK, Forgotten, ListDecision};
 pub use mail::{Mail, MailChange};
+pub use planned::{PlanChange, Planned};
 pub use recall::Recall;
 pub use summary::{ListedState, Summary};
 
@@ -363,9 +366,9 @@ impl Store {
         read::is_open(&self.inner.readers, broadcast).await
     }
 
-    /// Whether a confirmation of a broadcast has been written: interim or final.
-    pub async fn is_told(&self, broadcast: &BroadcastId) -> Result<bool, StoreError> {
-        read::is_told(&self.inner.readers, broadcast).await
+    /// Which of the confirmations of a broadcast that is open have been written, each with the latest time.
+    pub async fn told(&self, broadcast: &BroadcastId) -> Result<Vec<(Purpose, Timestamp)>, StoreError> {
+        read::told(&self.inner.readers, broadcast).await
     }
 
     /// Returns when the writer has got through a transaction: it lives, and the database takes writes.

@@ -8,11 +8,13 @@ use crate::clock::Timestamp;
 use crate::config::Verification;
 use crate::model::{Identity, Look, Observation, Quota, Reach, Reason, SendError, Sign, Subject, Trouble};
 
+pub mod backstage;
 pub mod certificate;
 pub mod go;
 pub mod notice;
 pub mod profile;
 pub mod schedule;
+pub mod steer;
 
 /// What is known of an account before it is asked.
 #[derive(Debug, Clone)]

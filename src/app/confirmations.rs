@@ -101,11 +101,18 @@ impl App {
         let broadcast = self.store.broadcast(id).await?;
         let interim_at = later(broadcast.accepted_at, after);
         if self.store.is_open(id).await? {
-            if now < interim_at {
+            let told = self.store.told(id).await?;
+            let early = now < interim_at;
+            // Before its time only a hand-over is told, once.
+            if early && (!told.is_empty() || self.store.unreachable_before(id).await?.is_empty()) {
                 return Ok(Some(interim_at));
             }
             // Told of already: while it is open, nothing is to be read for each of perhaps many recipients.
-            if self.store.is_told(id).await? {
+            if !early
+                && told
+                    .iter()
+                    .any(|(part, at)| *part == Purpose::ConfirmFinal || *at >= interim_at)
+            {
                 return Ok(None);
             }
         }
@@ -118,7 +125,7 @@ impl App {
             Some(Purpose::ConfirmFinal) if report.finished_at.is_some() => Ok(None),
             Some(part) => {
                 self.tell(&config, report, part, now).await?;
-                Ok(None)
+                Ok((part == Purpose::ConfirmInterim && now < interim_at).then_some(interim_at))
             }
             None => Ok(confirm::next_check(&report, &existing, after)),
         }
@@ -179,11 +186,10 @@ impl App {
         now: Timestamp,
     ) -> Result<Option<Rendering>, StoreError> {
         let mut texts: BTreeMap<DeliveryId, String> = BTreeMap::new();
-        for delivery in report
-            .deliveries
-            .iter()
-            .filter(|d| d.state.needs_person() && d.recipient.is_none())
-        {
+        for delivery in report.deliveries.iter().filter(|d| {
+            let asked = d.state.is_open() && confirm::before::asks_a_person(report, &d.account);
+            (asked || d.state.needs_person()) && d.recipient.is_none()
+        }) {
             texts.insert(
                 delivery.delivery.clone(),
                 self.store.rendering(&delivery.delivery).await?.text,

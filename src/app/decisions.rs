@@ -7,7 +7,9 @@ use serde_json::json;
 use super::request::{Action, ActionRequest, ActionResult};
 use super::{App, AppError};
 use crate::clock::Timestamp;
-use crate::model::{AccountId, Actor, BroadcastId, Delivery, Event, LaneId, Purpose, Receipt, State};
+use crate::model::{
+    AccountId, Actor, BroadcastId, Delivery, Event, LaneId, NOT_NEEDED, Purpose, Receipt, State,
+};
 use crate::store::{Change, ListDecision};
 
 /// Recipients of a list that are looked at together, and changes that an answer names.
@@ -92,6 +94,8 @@ impl App {
                 decided => decided,
             };
             match decided {
+                // Nobody means what is over unless they name it.
+                Ok(_) if !named && delivery.state == State::Cancelled => {}
                 Ok(event) => changes.push((delivery, change(delivery, event, request, actor, now))),
                 // Unless somebody asked for this one in particular: only what a person could do something about.
                 Err(why) if named || delivery.state.needs_person() => result.skip(delivery, why),
@@ -162,6 +166,13 @@ impl ActionResult {
     }
 }
 
+/// Whether a person was asked to publish it for another account, until that one got out after all.
+fn is_withdrawn(delivery: &Delivery) -> bool {
+    let code = delivery.error.as_ref().map(|reason| reason.code.as_str());
+    let by_hand = crate::channel::kind(&delivery.channel).is_some_and(|kind| kind.can.by_hand);
+    by_hand && code == Some(NOT_NEEDED)
+}
+
 /// The event that an action means for a delivery, or why it does not apply.
 fn decide(delivery: &Delivery, action: Action) -> Result<Event, String> {
     let held_for = |code: &str| {
@@ -184,6 +195,12 @@ fn decide(delivery: &Delivery, action: Action) -> Result<Event, String> {
         }
         Action::Release if !held_for(RESTORED) => {
             return Err("it is not held by a restored backup".to_owned());
+        }
+        // Who was asked to publish, and was no longer needed, may have been faster: what is out is known to be.
+        Action::Done if delivery.state == State::Cancelled && !is_withdrawn(delivery) => {
+            return Err(
+                "it was stopped; what a person publishes all the same is not of this broadcast".to_owned(),
+            );
         }
         Action::Retry
         | Action::Resend

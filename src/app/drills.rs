@@ -64,7 +64,7 @@ impl Desk {
         self.live.notify_one();
     }
 
-    fn node(&self) -> &str {
+    pub(super) fn node(&self) -> &str {
         self.node.get().map_or("", String::as_str)
     }
 }
@@ -498,7 +498,8 @@ impl App {
             .map_err(|error| SendError::Refused(Reason::new("template", error)))?;
         let recipient = Some(mail.recipient.clone());
         unbound(
-            &run,
+            &run.drill,
+            run.finished_at.unwrap_or(run.begun_at),
             mail.id.clone(),
             rendering,
             Purpose::ConfirmFinal,
@@ -550,7 +551,7 @@ impl App {
 }
 
 /// As [`tokio::time::sleep`], and for ever if it is that long.
-async fn sleep(wait: Duration) {
+pub(super) async fn sleep(wait: Duration) {
     if wait == Duration::MAX {
         std::future::pending::<()>().await;
     }
@@ -565,9 +566,10 @@ fn at_line(drill: &Drill, schedule: &Schedule, seen_at: Timestamp) -> DrillSeen 
     }
 }
 
-/// A post of a drill that belongs to no broadcast: named after the run, so that it cannot be taken for an alert's.
-fn unbound(
-    run: &DrillRun,
+/// A post of practice that belongs to no broadcast: named after what it is for, so that it cannot be taken for an alert's.
+pub(super) fn unbound(
+    name: &str,
+    at: Timestamp,
     key: crate::model::DeliveryId,
     rendering: crate::model::Rendering,
     purpose: Purpose,
@@ -576,7 +578,7 @@ fn unbound(
 ) -> Result<Post, SendError> {
     let refused =
         |error: crate::model::ids::BadId| SendError::Refused(Reason::new("name", error.to_string()));
-    let alert: crate::model::AlertId = format!("{}{}", Mode::Drill.alert_prefix(), run.drill)
+    let alert: crate::model::AlertId = format!("{}{}", Mode::Drill.alert_prefix(), name)
         .chars()
         .take(50)
         .collect::<String>()
@@ -591,7 +593,7 @@ fn unbound(
         purpose,
         rendering,
         recipient,
-        accepted_at: run.finished_at.unwrap_or(run.begun_at),
+        accepted_at: at,
         valid_until,
         root: None,
         parent: None,

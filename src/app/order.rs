@@ -2,13 +2,14 @@
 //! corrections that change a post instead of answering to it, and pins.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::plan::StandIn;
 use super::{list, proof};
 use crate::clock::{Timestamp, later};
 use crate::compose::Plan;
 use crate::config::{Account, Config, List, Stage};
-use crate::model::{AccountId, Kind, Purpose, Recipient, Rendering, State};
+use crate::model::{AccountId, Kind, Purpose, Recipient, Rendering, State, UnreachableBefore};
 use crate::store::{Destination, Standing, StandsFor, Target};
 
 /// What the deliveries of a broadcast are made from.
@@ -28,6 +29,8 @@ pub(super) struct Order<'a> {
     pub alternative: Option<&'a Plan>,
     /// Which account stands in for which, of those that the plan has.
     pub stand_ins: &'a [StandIn],
+    /// Accounts that are known not to answer: nobody waits for them.
+    pub unreachable: &'a [UnreachableBefore],
 }
 
 /// What is to be accepted.
@@ -157,9 +160,15 @@ impl<'a> Order<'a> {
             };
             if self.plan.accounts.iter().any(|(there, _)| there == id) {
                 if all.iter().all(|known| known.account != *id) {
+                    let silent = self.unreachable.iter().any(|one| one.account == *id);
+                    let wait = if silent {
+                        Duration::ZERO
+                    } else {
+                        primary.fallback_after
+                    };
                     all.push(StandsFor {
                         account: id.clone(),
-                        wait: i64::try_from(primary.fallback_after.as_micros()).unwrap_or(i64::MAX),
+                        wait: i64::try_from(wait.as_micros()).unwrap_or(i64::MAX),
                         keeps: primary.keeps_going,
                     });
                 }

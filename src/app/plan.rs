@@ -14,7 +14,7 @@ use crate::compose::parts::{self, Whole};
 use crate::compose::{self, Command, Plan, PreparedMessage, Room};
 use crate::config::{Account, Config, Stage, Survey};
 use crate::confirm::words;
-use crate::model::{AccountId, Kind, Mode, Rendering};
+use crate::model::{AccountId, Kind, Mode, Rendering, UnreachableBefore};
 
 /// A command worked out: what would be accepted.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub struct Draft<'a> {
     pub valid_until: Timestamp,
     /// What the checks say.
     pub findings: Vec<Finding>,
+    /// Accounts that are known not to answer, and who takes over at once.
+    pub unreachable: Vec<UnreachableBefore>,
     /// The pictures that go with it.
     pub(super) pictures: Pictures,
 }
@@ -135,6 +137,7 @@ pub async fn draft<'a>(
         stand_ins,
         valid_until,
         findings,
+        unreachable: Vec::new(),
         pictures,
     })
 }
@@ -147,6 +150,20 @@ impl<'a> Draft<'a> {
             .iter()
             .filter_map(|one| config.accounts.get(&one.account));
         self.accounts.iter().copied().chain(standing_by).collect()
+    }
+
+    /// Who stands in for an account, of those that have a text: one that a check left out is stepped over.
+    pub(super) fn takes_over(&self, plan: &Plan, id: &AccountId) -> Option<AccountId> {
+        let mut at = id;
+        // Each is met once: the configuration is checked for circles.
+        for _ in 0..self.stand_ins.len() {
+            let next = self.stand_ins.iter().find(|one| one.primaries.contains(at))?;
+            if plan.accounts.iter().any(|(there, _)| *there == next.account) {
+                return Some(next.account.clone());
+            }
+            at = &next.account;
+        }
+        None
     }
 
     /// The accounts that this one stands in for.
@@ -498,7 +515,10 @@ pub fn preview(
         .map(|(preview, account)| {
             let takes_ms = takes_ms(&account.pace, attempts(account, draft.command.kind, &preview));
             let mut findings = preview.findings;
-            findings.extend(too_slow(account, takes_ms, &draft.stand_ins));
+            // Nobody waits for an account that is known not to answer.
+            if draft.unreachable.iter().all(|one| one.account != account.id) {
+                findings.extend(too_slow(account, takes_ms, &draft.stand_ins));
+            }
             AccountPreview {
                 takes_ms,
                 findings,

@@ -30,6 +30,7 @@ impl App {
                 .findings
                 .extend(self.guard(&config, request, &draft, plan).await?);
         }
+        Box::pin(self.steer(&config, &mut draft)).await;
         let surveys = self.surveys(&config, &draft.everyone(&config)).await;
         Ok(plan::preview(&config, request, draft, &surveys))
     }
@@ -58,6 +59,7 @@ impl App {
         let stood_in = self.stood_in(&request).await?;
         let drawing = plan::draft(&config, &request, &stood_in, mode, now, self.http());
         let mut draft = Box::pin(drawing).await?;
+        Box::pin(self.steer(&config, &mut draft)).await;
         let (Some(plan), false) = (&draft.plan, check::is_blocked(&draft.findings)) else {
             return Err(AppError::Stopped(draft.findings));
         };
@@ -74,6 +76,7 @@ impl App {
             plan,
             alternative: draft.alternative.as_ref(),
             stand_ins: &draft.stand_ins,
+            unreachable: &draft.unreachable,
         };
         let drawn = order.draw();
         let Drawn {
@@ -141,6 +144,7 @@ impl App {
             pictures: draft.pictures.distinct(),
             destinations,
             lists,
+            unreachable: draft.unreachable.clone(),
             idempotency: key.map(|key| (key, digest)),
             journal: json!({
                 "fields": request.fields,

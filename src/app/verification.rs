@@ -48,6 +48,10 @@ const FORGET_EVERY: Duration = Duration::from_hours(24);
 impl App {
     /// Runs until `stop`.
     pub async fn watch_accounts(self: Arc<Self>, stop: CancellationToken) {
+        tokio::join!(self.look_after(&stop), self.watch_backstage(&stop));
+    }
+
+    async fn look_after(&self, stop: &CancellationToken) {
         if let Err(error) = self.tell_of_restart().await {
             tracing::error!(%error, "whether the daemon ended in good order could not be written down");
         }
@@ -236,7 +240,12 @@ impl App {
         let before = find(seen, &subject, look);
         let mut reason = None;
         let observation = match look {
-            Look::Reach | Look::Backstage | Look::Event => {
+            Look::Backstage => {
+                let answer = self.try_backstage(config, account).await;
+                reason = answer.as_ref().err().map(|error| error.reason().clone());
+                verify::backstage::judge(subject, account.channel.id, answer)
+            }
+            Look::Reach | Look::Event => {
                 let answer = self.ask(account).await;
                 reason = answer.as_ref().err().map(|error| error.reason().clone());
                 let off = self.off(&account.id);
@@ -314,7 +323,7 @@ impl App {
         Ok(ids.into_iter().collect())
     }
 
-    async fn keep(&self, observation: Observation, took: Duration) -> Result<(), StoreError> {
+    pub(super) async fn keep(&self, observation: Observation, took: Duration) -> Result<(), StoreError> {
         let patience = verify::patience(&self.config().verification);
         let kept = self
             .store
@@ -581,7 +590,7 @@ fn find<'a>(seen: &'a [Seen], subject: &Subject, look: Look) -> Option<&'a Seen>
 }
 
 /// An observation of the daemon that has no end.
-fn event(sign: Sign) -> Observation {
+pub(super) fn event(sign: Sign) -> Observation {
     Observation::new(Subject::Daemon, Look::Event, vec![sign])
 }
 
@@ -595,6 +604,12 @@ fn remember(observation: &mut Observation, before: Option<&Seen>, accept: bool) 
     if observation.identity.is_none() || (is_other && !accept) {
         observation.identity = was;
     }
+}
+
+/// What a look at one account gave, as it is told.
+pub(super) fn told(account: &Account, looked: Looked) -> Verification {
+    let signs = looked.observation.signs.clone();
+    verification(account, looked, signs)
 }
 
 fn verification(account: &Account, looked: Looked, signs: Vec<Sign>) -> Verification {

@@ -2,14 +2,21 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
+use super::client::Client;
 use super::send::What;
 use super::{Exit, Outcome};
 use crate::app::pictures::PicturePreview;
 use crate::app::plan;
+use crate::app::request::{Preview, SendRequest};
+use crate::app::steer::UNREACHABLE;
 use crate::check::{Finding, Level};
 use crate::clock::{Clock, SystemClock};
 use crate::model::Cost;
+
+/// How long the daemon may take to say what it knows.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Arguments of `preview`.
 #[derive(Debug, clap::Args)]
@@ -19,6 +26,26 @@ pub struct Args {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+}
+
+/// Adds what only the daemon knows: which accounts did not answer when they were last looked at, and who takes over then.
+/// Where none runs, nobody has looked.
+async fn add_known(path: &Path, request: &SendRequest, preview: &mut Preview) {
+    let Ok(client) = Client::of(path) else { return };
+    let asked = client.post::<Preview>("/api/v1/previews", request);
+    let Ok(Ok(theirs)) = tokio::time::timeout(PATIENCE, asked).await else {
+        return;
+    };
+    for account in &mut preview.accounts {
+        let of_it = theirs
+            .accounts
+            .iter()
+            .find(|other| other.account == account.account);
+        let known = of_it.into_iter().flat_map(|other| &other.findings);
+        account
+            .findings
+            .extend(known.filter(|finding| finding.check == UNREACHABLE).cloned());
+    }
 }
 
 /// Runs `preview`. Ends with 4 if a finding would stop the command.
@@ -42,7 +69,8 @@ pub async fn run(path: &Path, args: &Args) -> Outcome {
         .into_iter()
         .filter_map(|account| Some((account.id.clone(), crate::app::survey(&config, account)?.into())))
         .collect();
-    let preview = plan::preview(&config, &request, draft, &surveys);
+    let mut preview = plan::preview(&config, &request, draft, &surveys);
+    add_known(path, &request, &mut preview).await;
     if args.json {
         super::print_json(&preview)?;
     } else {

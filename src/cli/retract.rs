@@ -9,8 +9,7 @@ use super::ask::{ask, is_anyone_there};
 use super::client::{AGAIN, Client};
 use super::{Exit, Failure, Outcome};
 use crate::app::request::{How, RetractRequest, Retracting};
-use crate::dispatch::NOT_NEEDED;
-use crate::model::{AccountId, BroadcastReport, DeliveryReport, State};
+use crate::model::{AccountId, BroadcastReport, DeliveryReport, NOT_NEEDED, State};
 
 /// Arguments of `retract`.
 #[derive(Debug, clap::Args)]

@@ -135,7 +135,9 @@ fn show(report: &BroadcastReport) {
     );
     super::table::LiveTable::new().end(report);
     super::table::arrivals(report);
-    if report.state != BroadcastState::Running {
+    if report.state == BroadcastState::Running {
+        super::table::unreachable_before(report);
+    } else {
         super::table::summary(report);
     }
 }

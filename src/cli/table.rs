@@ -369,6 +369,7 @@ pub fn summary(report: &BroadcastReport) {
     for line in pins(report).into_iter().chain(stand_ins(report)) {
         outln!("  {line}");
     }
+    unreachable_before(report);
     for delivery in &report.deliveries {
         // What a service says to each of many recipients is for the log.
         if let (Some(note), None) = (&delivery.note, &delivery.recipient) {
@@ -382,6 +383,27 @@ pub fn summary(report: &BroadcastReport) {
     }
     for line in confirmation(report) {
         outln!("{line}");
+    }
+}
+
+/// Prints which accounts had not answered before the command, and who took over.
+pub fn unreachable_before(report: &BroadcastReport) {
+    for one in &report.unreachable_before {
+        let then = match (&one.takes_over, &one.by_hand) {
+            (_, Some(hand)) if one.asks_a_person() => format!("; a person is asked to publish it on {hand}"),
+            (Some(other), None) => format!("; {other} takes over at once"),
+            (Some(other), Some(hand)) if other != hand => {
+                format!("; {other} takes over at once, and a person is asked to publish it on {hand}")
+            }
+            (_, Some(hand)) => format!("; a person is asked to publish it on {hand}"),
+            (None, None) => String::new(),
+        };
+        outln!(
+            "  {} had not answered since {:.0} ({}); it is tried all the same{then}",
+            one.account,
+            one.since,
+            one.reason.code
+        );
     }
 }
 

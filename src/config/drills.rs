@@ -85,7 +85,7 @@ fn drill(
             name: name.clone(),
         });
     }
-    let schedule = schedule(&mut s, zone);
+    let schedule = schedule(&mut s, "schedule", zone);
     let words: Vec<&'static str> = Level::ALL.iter().map(|level| level.as_str()).collect();
     let level = s
         .one_of("level", &words)
@@ -120,13 +120,14 @@ fn drill(
     })
 }
 
-fn schedule(s: &mut Section<'_>, zone: &str) -> Option<Schedule> {
-    let line = s.text("schedule", 200, "a cron line such as \"0 10 * * MON#1\"")?;
+/// A cron line, read in the zone.
+pub(super) fn schedule(s: &mut Section<'_>, key: &'static str, zone: &str) -> Option<Schedule> {
+    let line = s.text(key, 200, "a cron line such as \"0 10 * * MON#1\"")?;
     match Schedule::read(&line, zone) {
         Ok(schedule) => Some(schedule),
         Err(wrong) => {
             s.problem(
-                "schedule",
+                key,
                 format!(
                     "found {}, {wrong}; expected minute, hour, day of month, month and day of week, such as \"0 10 * * MON#1\" \
                      for the first Monday of each month at 10",

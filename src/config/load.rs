@@ -99,13 +99,13 @@ fn read_file(source: &Source, folder: &Path, running: Option<&Config>) -> Read {
     let mut accounts = accounts::accounts(&mut root);
     let mail_timeout = daemon.as_ref().map_or(2 * MINUTE, |d| d.mail_timeout);
     accounts::be_patient(source, &mut relays, &accounts.read, mail_timeout);
-    let mut told = Vec::new();
+    let (mut told, mut tried) = (Vec::new(), Vec::new());
     let (mut verification, mut alarm) = (None, None);
     let (watched, alarmed) = (root.table("verification"), root.table("alarm"));
     if let Some(municipality) = &municipality {
         verification = watched.map_or_else(
             || Some(Verification::of(municipality)),
-            |section| watch::verification(section, municipality),
+            |section| watch::verification(section, municipality, &mut tried),
         );
     }
     if let Some(confirmation) = &confirmation {
@@ -139,7 +139,9 @@ fn read_file(source: &Source, folder: &Path, running: Option<&Config>) -> Read {
     let zone = municipality
         .as_ref()
         .map_or("Europe/Stockholm", |m| m.time_zone.as_str());
-    let drills = drills::drills(&mut root, &prepared.messages, zone);
+    let mut drills = drills::drills(&mut root, &prepared.messages, zone);
+    // Names of accounts and groups, as those of drills are.
+    drills.targets.append(&mut tried);
     let mut message_problems = prepared.problems;
     if !source.is_damaged() {
         links::check(

@@ -8,6 +8,7 @@ use regex::RegexBuilder;
 use url::Url;
 
 use super::accounts::{self, Reference};
+use super::drills::schedule;
 use super::section::{Section, quoted};
 use super::source::hint;
 use super::{Confirmation, Municipality};
@@ -33,6 +34,13 @@ pub struct Verification {
     pub every: Duration,
     /// How often its profile is read.
     pub profile_every: Duration,
+    /// How long the last look says something of the next message: an account that did not answer then is not waited for.
+    /// Nothing: it never says anything.
+    pub steers_for: Duration,
+    /// When accounts are tried where the public cannot see, besides by command.
+    pub backstage: Option<Schedule>,
+    /// Which then: accounts and groups; all that can be tried for nothing if empty.
+    pub backstage_accounts: Vec<String>,
     /// How long an account may be silent before that is told.
     pub patience: Duration,
     /// So many days before a credential ends it is told, once each; largest first.
@@ -111,6 +119,9 @@ impl Verification {
         Self {
             every: 10 * MINUTE,
             profile_every: DAY,
+            steers_for: 30 * MINUTE,
+            backstage: None,
+            backstage_accounts: Vec::new(),
             patience: 5 * MINUTE,
             expiry_days: vec![30, 14, 7, 3, 1],
             stale_days: 180,
@@ -230,6 +241,8 @@ const CAN_WAIT: &[Trouble] = &[
     Trouble::Logo,
     Trouble::Stale,
     Trouble::ProfileChanged,
+    Trouble::Backstage,
+    Trouble::TrialSkipped,
 ];
 
 impl Alarm {
@@ -245,12 +258,32 @@ impl Alarm {
 }
 
 /// Reads `[verification]`.
-pub fn verification(mut s: Section<'_>, municipality: &Municipality) -> Option<Verification> {
+pub fn verification(
+    mut s: Section<'_>,
+    municipality: &Municipality,
+    targets: &mut Vec<Reference>,
+) -> Option<Verification> {
     let usual = Verification::of(municipality);
     let every = s.duration_within("every", SECOND, DAY).unwrap_or(usual.every);
     let profile_every = s
         .duration_within("profile_every", SECOND, 30 * DAY)
         .unwrap_or(usual.profile_every);
+    let steers_for = s
+        .duration_within("steers_for", Duration::ZERO, DAY)
+        .unwrap_or(usual.steers_for);
+    let backstage = schedule(&mut s, "backstage", &municipality.time_zone);
+    let backstage_accounts = s
+        .strings(
+            "backstage_accounts",
+            "a list of accounts and groups such as [\"webb-nassjo\"]",
+        )
+        .unwrap_or_default();
+    for name in &backstage_accounts {
+        targets.push(Reference {
+            key: format!("{}.backstage_accounts", s.path()),
+            name: name.clone(),
+        });
+    }
     let patience = s
         .duration_within("patience", Duration::ZERO, DAY)
         .unwrap_or(usual.patience);
@@ -269,6 +302,9 @@ pub fn verification(mut s: Section<'_>, municipality: &Municipality) -> Option<V
     (!broken).then_some(Verification {
         every,
         profile_every,
+        steers_for,
+        backstage,
+        backstage_accounts: backstage_accounts.into_iter().map(|name| name.value).collect(),
         patience,
         expiry_days,
         stale_days,

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use super::before;
 use crate::clock::{self, Timestamp};
 use crate::model::{BroadcastReport, BroadcastState, Purpose, State};
 
 /// The confirmation that is to be written now, if any.
 ///
 /// - *Final*, once, as soon as nothing is open.
-/// - *Interim*, once, when `after` has passed and something is still open.
+/// - *Interim*, once, when `after` has passed and something is still open; and once before that, at once, when a person is
+///   asked to publish for an account that had not answered before the command.
 /// - *Closing*, once, when the final one had to leave something to a person and all of it is done.
 ///
 /// `existing` holds the purposes of the confirmations that are on disk already. They are also in the report, with the
@@ -23,9 +25,10 @@ pub fn due(
     match report.state {
         BroadcastState::AwaitingApproval => None,
         BroadcastState::Running => {
-            let late = now >= clock::later(report.accepted_at, after);
+            let late = now >= clock::later(report.accepted_at, after) && !is_told(report, existing, after);
             let told = has(Purpose::ConfirmInterim) || has(Purpose::ConfirmFinal);
-            (late && !told).then_some(Purpose::ConfirmInterim)
+            let urgent = !told && before::hands_over(report, now);
+            (late || urgent).then_some(Purpose::ConfirmInterim)
         }
         BroadcastState::Completed | BroadcastState::Partial | BroadcastState::Failed => {
             if !has(Purpose::ConfirmFinal) {
@@ -40,8 +43,20 @@ pub fn due(
 
 /// When to look again although nothing happened; `None` if only a change can make a confirmation due.
 pub fn next_check(report: &BroadcastReport, existing: &[Purpose], after: Duration) -> Option<Timestamp> {
-    let told = existing.contains(&Purpose::ConfirmInterim) || existing.contains(&Purpose::ConfirmFinal);
+    let told = is_told(report, existing, after);
     (report.state == BroadcastState::Running && !told).then(|| clock::later(report.accepted_at, after))
+}
+
+/// Whether it was told how it stands after a while. What was told at once, of a hand-over, is not that.
+fn is_told(report: &BroadcastReport, existing: &[Purpose], after: Duration) -> bool {
+    let interim: Vec<Timestamp> = report
+        .confirmations
+        .iter()
+        .filter(|mail| mail.purpose == Purpose::ConfirmInterim)
+        .map(|mail| mail.queued_at)
+        .collect();
+    let only_early = before::only_early(&interim, clock::later(report.accepted_at, after));
+    existing.contains(&Purpose::ConfirmFinal) || (existing.contains(&Purpose::ConfirmInterim) && !only_early)
 }
 
 /// Whether a delivery got out after the final confirmation had been written.
@@ -124,6 +139,36 @@ mod tests {
         assert_eq!(due(&report, &[], at(600), AFTER), Some(Purpose::ConfirmInterim));
         assert_eq!(due(&report, &[Purpose::ConfirmInterim], at(6000), AFTER), None);
         assert_eq!(next_check(&report, &[Purpose::ConfirmInterim], AFTER), None);
+    }
+
+    #[test]
+    fn a_hand_over_is_told_at_once_and_how_it_stands_after_a_while_all_the_same() {
+        let mut report = report(vec![delivery("a", State::Queued)]);
+        let silent = |by_hand: Option<&str>| crate::model::UnreachableBefore {
+            account: "a".parse().unwrap(),
+            since: at(-60),
+            seen_at: at(-1),
+            reason: crate::model::Reason::new("no-answer", "Tjänsten svarar inte."),
+            takes_over: Some("b".parse().unwrap()),
+            by_hand: by_hand.map(|id| id.parse().unwrap()),
+        };
+        report.unreachable_before = vec![silent(None)];
+        assert_eq!(due(&report, &[], at(0), AFTER), None, "somebody takes over");
+        report.unreachable_before = vec![silent(Some("a"))];
+        assert_eq!(due(&report, &[], at(0), AFTER), Some(Purpose::ConfirmInterim));
+        report.confirmations = vec![mail(Purpose::ConfirmInterim, 0)];
+        let told = [Purpose::ConfirmInterim];
+        assert_eq!(due(&report, &told, at(1), AFTER), None);
+        assert_eq!(next_check(&report, &told, AFTER), Some(at(600)));
+        assert_eq!(due(&report, &told, at(600), AFTER), Some(Purpose::ConfirmInterim));
+        report.confirmations.push(mail(Purpose::ConfirmInterim, 600));
+        assert_eq!(due(&report, &told, at(601), AFTER), None);
+        assert_eq!(next_check(&report, &told, AFTER), None);
+        // It got out meanwhile: there is nothing to hand over.
+        report.confirmations.clear();
+        report.deliveries.push(delivery("c", State::Queued));
+        report.deliveries[0] = delivery("a", State::Published);
+        assert_eq!(due(&report, &[], at(1), AFTER), None);
     }
 
     #[test]

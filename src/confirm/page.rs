@@ -107,6 +107,7 @@ fn value(row: Row) -> Value {
         channel => row.channel,
         word => row.word,
         serves => row.serves,
+        before => row.before,
         link => row.link,
         took => row.took,
         next => row.next,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Facts, advice, words};
+use super::{Facts, advice, before, words};
 use crate::model::{AccountId, BroadcastReport, DeliveryReport, Purpose, RecipientsReport, State};
 
 /// Most recipients of one list that are named.
@@ -49,7 +49,7 @@ impl Tally {
         let mut tally = Self::default();
         for (account, deliveries) in by_account(&report.deliveries, &report.recipients) {
             let states = states(&deliveries, report.recipients_of(account));
-            let standing = standing(&states);
+            let standing = asking(report, account, standing(&states));
             if standing == Standing::Replaced {
                 if deliveries.iter().any(|d| words::is_stood_in_for(d)) {
                     tally.stood_in_for += 1;
@@ -61,7 +61,7 @@ impl Tally {
             tally.all += 1;
             tally.out += usize::from(standing == Standing::Out);
             tally.open += usize::from(states.iter().any(|s| s.is_open()));
-            tally.person += usize::from(states.iter().any(|s| s.needs_person()));
+            tally.person += usize::from(standing == Standing::Person);
         }
         tally
     }
@@ -92,6 +92,15 @@ fn standing(states: &[State]) -> Standing {
     }
 }
 
+/// The same with those that are still tried, but on which a person is asked to publish at once.
+fn asking(report: &BroadcastReport, account: &AccountId, standing: Standing) -> Standing {
+    if standing == Standing::Open && before::asks_a_person(report, account) {
+        Standing::Person
+    } else {
+        standing
+    }
+}
+
 /// One account in the mail.
 #[derive(Debug, Clone)]
 pub struct Row {
@@ -105,6 +114,8 @@ pub struct Row {
     pub word: String,
     /// Which accounts it stands in for: `ersätter whatsapp-krisgrupp`.
     pub serves: Option<String>,
+    /// Why nobody waited for it: that it had not answered before, and who took over.
+    pub before: Option<String>,
     /// Where residents find it.
     pub link: Option<String>,
     /// How long after acceptance it came to rest.
@@ -149,7 +160,7 @@ pub fn rows(
         .filter_map(|(account, deliveries)| {
             let counted = counted.iter().find(|r| r.account == *account);
             match (deliveries.is_empty(), counted) {
-                (true, Some(counted)) => Some(unmade(counted)),
+                (true, Some(counted)) => Some(unmade(report, counted, facts)),
                 _ => row(report, account, &deliveries, counted, facts),
             }
         })
@@ -159,13 +170,14 @@ pub fn rows(
 }
 
 /// The account of a list of which no delivery is there yet, or none will be.
-fn unmade(counted: &RecipientsReport) -> Row {
+fn unmade(report: &BroadcastReport, counted: &RecipientsReport, facts: &Facts<'_>) -> Row {
     let mut row = Row {
         account: counted.account.to_string(),
         channel: counted.channel.clone(),
         standing: standing(&states(&[], Some(counted))),
         word: String::new(),
         serves: None,
+        before: before::said(report, &counted.account, &facts.municipality.time_zone),
         link: None,
         took: None,
         next: None,
@@ -220,7 +232,7 @@ fn row(
 ) -> Option<Row> {
     let zone = &facts.municipality.time_zone;
     let states = states(deliveries, counted);
-    let standing = standing(&states);
+    let standing = asking(report, account, standing(&states));
     let is_list = deliveries.iter().any(|d| d.recipient.is_some());
     // What is said of the account is said of the delivery that most needs it.
     let told = deliveries
@@ -228,13 +240,17 @@ fn row(
         .min_by_key(|d| (self::standing(&[d.state]), d.error.is_none()))?;
     let finished = deliveries.iter().map(|d| d.finished_at).max().flatten();
     let finished = finished.max(counted.and_then(|counted| counted.latest));
-    let by_hand = matches!(told.state, State::Manual | State::Refused | State::Held);
+    let asked = told.state.is_open() && told.purpose.is_word() && before::asks_a_person(report, account);
+    let by_hand = asked || matches!(told.state, State::Manual | State::Refused | State::Held);
     let mut row = Row {
         account: account.to_string(),
         channel: told.channel.clone(),
         standing,
         word: words::standing(told).to_owned(),
         serves: serves(deliveries),
+        before: (told.purpose.is_word())
+            .then(|| before::said(report, account, zone))
+            .flatten(),
         link: told.url.as_deref().map(shown_link),
         took: finished
             .filter(|_| standing == Standing::Out || (is_list && standing != Standing::Open))
@@ -248,7 +264,7 @@ fn row(
         error: told.error.as_ref().map(ToString::to_string),
         // What is said to each of many recipients is for the log.
         note: told.note.clone().filter(|_| !is_list && told.state.got_out()),
-        advice: advice(&report.broadcast, told),
+        advice: advice(&report.broadcast, told).or_else(|| asked.then(|| before::advice(report, told))),
         text: facts.texts.get(&told.delivery).filter(|_| by_hand).cloned(),
         instructions: facts.instructions.get(account).filter(|_| by_hand).cloned(),
         counts: Vec::new(),
@@ -433,6 +449,7 @@ pub(crate) mod examples {
             retractions: Vec::new(),
             confirmation: crate::model::Confirmation::default(),
             confirmations: Vec::new(),
+            unreachable_before: Vec::new(),
             arrivals: std::collections::BTreeMap::new(),
         }
     }

@@ -141,6 +141,15 @@ pub fn time_of_day(at: Timestamp, zone: &str) -> String {
     )
 }
 
+/// `kl. 02.10`, with the day if it is another one than today.
+pub fn since(at: Timestamp, now: Timestamp, zone: &str) -> String {
+    let (local, suffix) = in_zone(at, zone);
+    if local.date() != in_zone(now, zone).0.date() {
+        return moment(at, zone);
+    }
+    format!("kl. {:02}.{:02}{suffix}", local.hour(), local.minute())
+}
+
 fn in_zone(at: Timestamp, zone: &str) -> (jiff::ZonedDateTime, &'static str) {
     match TimeZone::get(zone) {
         Ok(zone) => (at.to_zoned_datetime(zone), ""),
@@ -197,6 +206,12 @@ mod tests {
             "söndag 25 oktober 2026 kl. 02.30"
         );
         assert_eq!(time_of_day(at("2026-11-23T15:58:20Z"), zone), "kl. 16.58.20");
+        let now = at("2026-11-23T23:10:00Z");
+        assert_eq!(since(at("2026-11-23T23:05:00Z"), now, zone), "kl. 00.05");
+        assert_eq!(
+            since(at("2026-11-23T22:55:00Z"), now, zone),
+            "måndag 23 november 2026 kl. 23.55"
+        );
         assert_eq!(
             moment(at("2026-01-01T09:03:00Z"), "Mars/Olympus"),
             "torsdag 1 januari 2026 kl. 09.03 (UTC)"

@@ -8,7 +8,8 @@ use super::backoff;
 use crate::clock::{Timestamp, later};
 use crate::config::Unproven;
 use crate::model::{
-    Delivery, Event, Mode, Need, Primary, Purpose, Reason, Receipt, SendError, Settled, State, Work,
+    Delivery, Event, Mode, NOT_NEEDED, Need, Primary, Purpose, Reason, Receipt, STANDS_IN, SendError,
+    Settled, State, UNREACHABLE_BEFORE, Work,
 };
 
 /// After so many tries an attempt's fate is a person's to find out.
@@ -192,11 +193,27 @@ pub(super) fn takes_over_by_hand(work: &Work) -> Option<Verdict> {
         .iter()
         .filter(|primary| primary.need() != Need::Never);
     let names: Vec<&str> = open.map(|primary| primary.account.as_str()).collect();
-    let text = format!(
-        "{} did not get out: a person publishes it here instead",
-        names.join(", ")
-    );
-    Some(Verdict::because(Event::HandOver, Reason::new("stands-in", text)))
+    let names = names.join(", ");
+    let reason = if at_once(work) {
+        let text = format!("{names} did not answer before the command: a person publishes it here as well");
+        Reason::new(UNREACHABLE_BEFORE, text)
+    } else {
+        Reason::new(
+            STANDS_IN,
+            format!("{names} did not get out: a person publishes it here instead"),
+        )
+    };
+    Some(Verdict::because(Event::HandOver, reason))
+}
+
+/// Whether a stand-in goes because one of the others did not answer before the command, and not because of what became of
+/// them since.
+pub(super) fn at_once(work: &Work) -> bool {
+    let untold = |primary: &Primary| primary.silent_before && matches!(primary.need(), Need::Then(_));
+    stands_in(work)
+        && work.delivery.attempts == 0
+        && stand_in(work) != StandIn::Now
+        && work.primaries.iter().any(untold)
 }
 
 /// See [`stand_in`].
@@ -214,9 +231,6 @@ pub(super) enum StandIn {
 
 /// Code of an account that a person has switched off.
 pub(crate) const DISABLED: &str = "disabled";
-
-/// Code of a stand-in or a pin that was not needed after all.
-pub(crate) const NOT_NEEDED: &str = "not-needed";
 
 fn not_needed(why: &str) -> Verdict {
     Verdict::because(Event::Cancel, Reason::new(NOT_NEEDED, why))
@@ -463,6 +477,7 @@ mod tests {
 
     fn primary(state: State, code: Option<&str>) -> Primary {
         Primary {
+            silent_before: false,
             account: "whatsapp".parse().unwrap(),
             state,
             error: code.map(|code| Reason::new(code, "")),
@@ -497,6 +512,34 @@ mod tests {
             };
             assert_eq!(found, expected, "{state}");
         }
+    }
+
+    #[test]
+    fn it_goes_at_once_because_of_what_was_known_only_while_nothing_else_is() {
+        let silent = |state| Primary {
+            silent_before: true,
+            until: Some(from_micros(0)),
+            ..primary(state, Some("http-401"))
+        };
+        let because = |primaries| at_once(&standing_in(primaries));
+        assert!(because(vec![silent(State::Queued)]));
+        assert!(because(vec![
+            silent(State::Sending),
+            primary(State::Queued, None)
+        ]));
+        assert!(!because(vec![primary(State::Queued, None)]), "it is late");
+        assert!(!because(vec![silent(State::Held)]), "it has failed since");
+        assert!(!because(vec![
+            silent(State::Published),
+            primary(State::Queued, None)
+        ]));
+        let mut tried = standing_in(vec![silent(State::Queued)]);
+        tried.delivery.attempts = 1;
+        assert!(!at_once(&tried));
+        let mut by_hand = standing_in(vec![silent(State::Queued)]);
+        by_hand.delivery.channel = "manual".to_owned();
+        let verdict = takes_over_by_hand(&by_hand).unwrap();
+        assert_eq!(verdict.error.unwrap().code, UNREACHABLE_BEFORE);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::grade::{self, Figures, Grade, Rules, seconds};
 use crate::clock::{Timestamp, until};
 use crate::model::broadcast::words;
+use crate::model::confirmation;
 use crate::model::{
     AccountId, BroadcastId, BroadcastReport, DeliveryReport, Injection, Level, Reason, RecipientsReport,
     RunState, State,
@@ -250,7 +251,8 @@ impl Report {
     ) {
         self.broadcast = Some(broadcast.broadcast.clone());
         self.count(accounts(broadcast, open_as));
-        let mails = &after.confirmations;
+        // How it stood meanwhile is not how it went.
+        let mails: Vec<_> = confirmation::latest(&after.confirmations).collect();
         let last = mails.iter().map(|mail| mail.finished_at).max().flatten();
         let sent = mails.iter().filter(|mail| mail.state == State::Published).count();
         let all_out = !mails.is_empty() && sent == mails.len();

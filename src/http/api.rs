@@ -339,6 +339,9 @@ struct VerifyRequest {
     /// The account that answers now is the right one, though it is another than before.
     #[serde(default)]
     accept: bool,
+    /// Where the public cannot see, a message is published, read back and taken away.
+    #[serde(default)]
+    backstage: bool,
 }
 
 async fn verify(
@@ -347,9 +350,12 @@ async fn verify(
     request: Result<Json<VerifyRequest>, JsonRejection>,
 ) -> Answer<Vec<crate::app::request::Verification>> {
     let asked: VerifyRequest = body(request)?;
-    Ok(Json(
-        shared.app.verify(&asked.accounts, asked.accept, actor).await?,
-    ))
+    let answers = if asked.backstage {
+        Box::pin(shared.app.verify_backstage(&asked.accounts, actor)).await?
+    } else {
+        shared.app.verify(&asked.accounts, asked.accept, actor).await?
+    };
+    Ok(Json(answers))
 }
 
 /// How many of something.

@@ -102,6 +102,12 @@ words! {
         Restart = "restart",
         /// Nobody outside hears that we live.
         Heartbeat = "heartbeat",
+        /// A message where the public cannot see did not get through.
+        Backstage = "backstage",
+        /// Something of ours was left there.
+        Leftover = "leftover",
+        /// A planned trial of the accounts was not carried out.
+        TrialSkipped = "trial-skipped",
     }
 }
 
@@ -118,6 +124,8 @@ impl Trouble {
             | Self::Link
             | Self::Relay
             | Self::Disk
+            | Self::Backstage
+            | Self::Leftover
             | Self::Clock => Reach::Degraded,
             Self::Expiring
             | Self::RightSurplus
@@ -127,13 +135,17 @@ impl Trouble {
             | Self::ForeignPost
             | Self::ProfileChanged
             | Self::Restart
+            | Self::TrialSkipped
             | Self::Heartbeat => Reach::Reachable,
         }
     }
 
     /// Whether it is told of and over: it has no end that could be seen.
     pub fn is_event(self) -> bool {
-        matches!(self, Self::Restart | Self::Clock | Self::ProfileChanged)
+        matches!(
+            self,
+            Self::Restart | Self::Clock | Self::ProfileChanged | Self::Leftover | Self::TrialSkipped
+        )
     }
 }
 
@@ -178,7 +190,8 @@ impl Look {
                 Trouble::Stale,
                 Trouble::ForeignPost,
             ],
-            Self::Backstage | Self::Event => &[],
+            Self::Backstage => &[Trouble::Backstage],
+            Self::Event => &[],
         }
     }
 }

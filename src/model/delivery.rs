@@ -296,6 +296,8 @@ pub struct Primary {
     pub error: Option<Reason>,
     /// When it has taken too long; `None` while it waits for its own turn to stand in, and has no time yet.
     pub until: Option<Timestamp>,
+    /// It did not answer before the command: nobody waits for it.
+    pub silent_before: bool,
 }
 
 /// Whether a delivery that stands in for another one is needed, because of that one.

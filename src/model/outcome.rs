@@ -62,6 +62,12 @@ pub struct Reason {
 /// Code of what is not sent because an account that stands in for it has published.
 pub const STOOD_IN_FOR: &str = "stood-in-for";
 
+/// Code of what a person publishes because an account that it stands in for does not get out.
+pub const STANDS_IN: &str = "stands-in";
+
+/// Code of a stand-in or a pin that was not needed after all.
+pub const NOT_NEEDED: &str = "not-needed";
+
 /// Code of what was not sent because its account is only tried out.
 pub const DRY_RUN: &str = "dryrun";
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AccountId, AlertId, Arrivals, Broadcast, BroadcastId, BroadcastState, Confirmation, Delivery, DeliveryId,
-    Kind, MessageId, Mode, Proof, Purpose, Reason, State,
+    Kind, MessageId, Mode, Proof, Purpose, Reason, State, UnreachableBefore,
 };
 use crate::clock::Timestamp;
 
@@ -56,6 +56,9 @@ pub struct BroadcastReport {
     /// The mails that tell the crisis organisation.
     #[serde(default)]
     pub confirmations: Vec<DeliveryReport>,
+    /// Accounts that had not answered before the command, and who took over at once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreachable_before: Vec<UnreachableBefore>,
     /// How far messages have come, where a service reports it: by account.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub arrivals: BTreeMap<AccountId, Arrivals>,
@@ -250,6 +253,7 @@ impl BroadcastReport {
             retractions: pick(|p| p == Purpose::Retract),
             confirmation: Confirmation::of(&confirmations),
             confirmations,
+            unreachable_before: Vec::new(),
             arrivals: BTreeMap::new(),
         }
     }

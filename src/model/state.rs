@@ -116,6 +116,7 @@ const TABLE: &[(State, Event, State)] = {
         (S::Manual, E::Supersede, S::Superseded),
         (S::Manual, E::Cancel, S::Cancelled),
         (S::Expired, E::HandOver, S::Manual),
+        (S::Cancelled, E::Done, S::Published),
         (S::Published, E::Edit, S::Edited),
         (S::Published, E::Retract, S::Retracted),
         (S::Edited, E::Edit, S::Edited),

@@ -18,8 +18,11 @@ use super::{
 use crate::clock::Timestamp;
 use crate::model::{
     AccountId, AlertId, AlertState, BroadcastId, DeliveryId, Event, ExpansionState, Kind, LaneId, Purpose,
-    Recipient, Rendering, State,
+    Recipient, Rendering, State, UNREACHABLE_BEFORE,
 };
+
+/// The key of the accounts that had not answered before, in the journal's record.
+const UNREACHABLE: &str = "unreachable_before";
 
 /// Answers from the idempotency table or accepts. Refuses before it writes anything.
 pub(super) async fn accept(tx: &mut Tx<'_>, new: &Acceptance) -> Result<Accepted, StoreError> {
@@ -82,6 +85,7 @@ pub(super) async fn accept(tx: &mut Tx<'_>, new: &Acceptance) -> Result<Accepted
             ],
         )
         .await?;
+    super::unreachable::write(tx, &broadcast, &new.unreachable).await?;
     super::picture::keep(tx, &new.pictures, new.at).await?;
     let (first, digests) = renderings(tx, &broadcast, &new.renderings).await?;
     let mut written = Vec::with_capacity(drawn.len());
@@ -138,6 +142,9 @@ pub(super) async fn accept(tx: &mut Tx<'_>, new: &Acceptance) -> Result<Accepted
         let faults: Vec<&String> = lists.flat_map(|list| &list.named).collect();
         body["lists"] = expansions.iter().map(Expansion::body).collect();
         body["faults"] = json!(faults);
+    }
+    if !new.unreachable.is_empty() {
+        body[UNREACHABLE] = json!(new.unreachable);
     }
     tx.chain.add(Entry {
         at: new.at,
@@ -615,6 +622,13 @@ pub(super) struct Row<'a> {
     pub deadline: Timestamp,
 }
 
+impl Row<'_> {
+    /// Whether it does not wait for one that it stands in for: that one had not answered before.
+    fn goes_at_once(&self) -> bool {
+        self.stood.iter().any(|(_, wait, _)| *wait == 0)
+    }
+}
+
 /// Writes deliveries in their order.
 pub(super) async fn deliveries(tx: &mut Tx<'_>, rows: &[Row<'_>]) -> Result<(), StoreError> {
     if rows.is_empty() {
@@ -669,7 +683,7 @@ pub(super) async fn deliveries(tx: &mut Tx<'_>, rows: &[Row<'_>]) -> Result<(), 
 /// masked in the records of its own attempts.
 fn record(new: &Acceptance, alert: &AlertId, written: &[Row<'_>], first: i64, digests: &[String]) -> Json {
     let mut single = Vec::new();
-    let mut lists: BTreeMap<(&str, i64, &str, &[AccountId]), u64> = BTreeMap::new();
+    let mut lists: BTreeMap<(&str, i64, &str, &[AccountId], bool), u64> = BTreeMap::new();
     for row in written {
         if row.recipient.is_some() {
             *lists
@@ -678,6 +692,7 @@ fn record(new: &Acceptance, alert: &AlertId, written: &[Row<'_>], first: i64, di
                     row.rendering,
                     row.state.as_str(),
                     row.stands_in_for.as_slice(),
+                    row.goes_at_once(),
                 ))
                 .or_default() += 1;
         } else {
@@ -692,14 +707,20 @@ fn record(new: &Acceptance, alert: &AlertId, written: &[Row<'_>], first: i64, di
             if !row.stands_in_for.is_empty() {
                 one["stands_in_for"] = json!(row.stands_in_for);
             }
+            if row.goes_at_once() {
+                one["because"] = json!(UNREACHABLE_BEFORE);
+            }
             single.push(one);
         }
     }
-    for ((account, rendering, state, stands_in_for), recipients) in lists {
+    for ((account, rendering, state, stands_in_for, at_once), recipients) in lists {
         let mut one =
             json!({ "account": account, "rendering": rendering, "state": state, "recipients": recipients });
         if !stands_in_for.is_empty() {
             one["stands_in_for"] = json!(stands_in_for);
+        }
+        if at_once {
+            one["because"] = json!(UNREACHABLE_BEFORE);
         }
         single.push(one);
     }

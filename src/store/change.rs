@@ -7,9 +7,11 @@ use serde_json::{Map, Value as Json, json};
 use super::db::Value;
 use super::lanes::note;
 use super::step::{self, Current, Update};
+use super::unreachable::Settled;
 use super::writer::Tx;
 use super::{
     AttemptChange, Change, Changed, Entry, StepMade, StoreError, arrival, recall, sql, stand_in, suppress,
+    unreachable,
 };
 use crate::clock::Timestamp;
 use crate::model::{
@@ -56,7 +58,7 @@ async fn together(
     let (mut starts, mut ends, mut followed) = (Vec::new(), Vec::new(), Vec::new());
     let mut notes = HashMap::new();
     let mut ended = Vec::new();
-    let (mut begun, mut stood_in) = (Vec::new(), Vec::new());
+    let (mut begun, mut stood_in, mut settled) = (Vec::new(), Vec::new(), Vec::new());
     let mut unproven = Vec::new();
     for change in changes {
         let Some(row) = rows.get(&change.delivery) else {
@@ -74,6 +76,7 @@ async fn together(
             unproven.push((answers.len(), update.to, change.at, row.id.clone()));
         }
         answers.push(Ok(update.to));
+        settled.extend(Settled::of(row, update.to, update.error.as_ref(), change.at));
         let stands_in = row.purpose == Purpose::Publish && row.target.is_some();
         if stands_in && row.attempts == 0 && update.attempts == 1 {
             begun.push(vec![Value::from(row.id.as_str()), change.at.into()]);
@@ -165,6 +168,7 @@ async fn together(
         stand_in::replace(tx, one).await?;
     }
     prove(tx, unproven, &mut answers).await?;
+    unreachable::withdraw(tx, &settled).await?;
     Ok(answers)
 }
 
@@ -285,11 +289,12 @@ fn called_off(row: &Current, change: &Change, update: Update) -> Result<Update, 
     if !matches!(row.state, State::Sending | State::Unknown) {
         return Ok(update);
     }
-    // A person who lets it run again afterwards means it.
+    // A person who lets it run again afterwards means it. A first attempt is ours: it was owed although somebody had been
+    // faster.
     let replaced = row
         .replaced
         .as_ref()
-        .filter(|(at, _)| Some(*at) >= row.started_at);
+        .filter(|(at, _)| Some(*at) >= row.started_at || row.attempts == 1);
     let (then, why) = match (row.recalled_at, update.unknown_since, update.to, replaced) {
         (Some(_), None, State::Queued | State::Manual | State::Held, _) => (Event::Cancel, None),
         (Some(_), Some(_), State::Queued, _) => (Event::Hold, Some(recall::may_stand())),

@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::model::{
     AccountId, Actor, AlertId, AlertState, Broadcast, BroadcastId, DeliveryId, Event, ExpansionState, Kind,
     LaneId, MessageId, Mode, Outcome, Picture, Proof, Purpose, Reason, Receipt, Recipient, Rendering, State,
+    UnreachableBefore,
 };
 
 /// The alert that a broadcast goes under.
@@ -65,7 +66,8 @@ pub enum Target {
 pub struct StandsFor {
     /// That account.
     pub account: AccountId,
-    /// How long it may take before the other one goes, in microseconds.
+    /// How long it may take before the other one goes, in microseconds. Nothing if it did not answer before the command:
+    /// then nobody waits for it.
     pub wait: i64,
     /// Whether it goes as well if it can after all, once the other one has published.
     pub keeps: bool,
@@ -218,6 +220,8 @@ pub struct Acceptance {
     pub destinations: Vec<Destination>,
     /// Lists whose recipients are made into deliveries afterwards.
     pub lists: Vec<Listed>,
+    /// Accounts that had not answered before, and who takes over at once.
+    pub unreachable: Vec<UnreachableBefore>,
     /// The caller's key and the digest of the request.
     pub idempotency: Option<(String, String)>,
     /// What else belongs into the journal record of the command: fields, findings, link check, configuration digest.

@@ -16,7 +16,7 @@ use super::{Changed, Entry, Expanded, Expansion, StandsFor, StoreError, sql, sup
 use crate::clock::Timestamp;
 use crate::model::{
     AccountId, Actor, BroadcastId, DeliveryId, ExpansionState, Kind, LaneId, Purpose, Reason, Recipient,
-    State,
+    State, UNREACHABLE_BEFORE,
 };
 
 /// Recipients of one chunk, at most.
@@ -174,7 +174,7 @@ impl Expansion {
 
     /// What the journal says of it.
     pub(super) fn body(&self) -> Json {
-        json!({
+        let mut body = json!({
             "account": self.lane.account,
             "mode": self.lane.mode,
             "rendering": self.rendering,
@@ -189,7 +189,11 @@ impl Expansion {
             "faulty_lines": self.faults,
             "not_reached_for": self.entries.saturating_sub(self.taken),
             "error": self.error,
-        })
+        });
+        if self.stands_in_for.iter().any(|of| of.wait == 0) {
+            body["because"] = json!(UNREACHABLE_BEFORE);
+        }
+        body
     }
 }
 

@@ -20,6 +20,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (4, "drills", include_str!("../../migrations/0004_drills.sql")),
     (5, "reports", include_str!("../../migrations/0005_reports.sql")),
     (6, "mails", include_str!("../../migrations/0006_mails.sql")),
+    (
+        7,
+        "verification",
+        include_str!("../../migrations/0007_verification.sql"),
+    ),
 ];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS migration (version BIGINT PRIMARY KEY, name TEXT NOT NULL, \

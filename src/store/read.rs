@@ -316,11 +316,12 @@ pub(super) async fn is_open(readers: &Readers, broadcast: &BroadcastId) -> Resul
     Ok(false)
 }
 
-pub(super) async fn is_told(readers: &Readers, broadcast: &BroadcastId) -> Result<bool, StoreError> {
-    let rows = readers
-        .fetch(sql::IS_TOLD, vec![broadcast.as_str().into()])
-        .await?;
-    Ok(!rows.is_empty())
+pub(super) async fn told(
+    readers: &Readers,
+    broadcast: &BroadcastId,
+) -> Result<Vec<(Purpose, Timestamp)>, StoreError> {
+    let rows = readers.fetch(sql::TOLD, vec![broadcast.as_str().into()]).await?;
+    rows.iter().map(|row| Ok((row.word(0)?, row.time(1)?))).collect()
 }
 
 pub(super) async fn open_lanes(readers: &Readers) -> Result<Vec<LaneId>, StoreError> {

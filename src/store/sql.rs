@@ -182,8 +182,13 @@ statements! {
     IS_OPEN = "SELECT id FROM delivery WHERE broadcast = $1 AND urgency IS NOT NULL \
                AND purpose NOT LIKE 'confirm-%' LIMIT 1";
     IS_EXPANDING = "SELECT id FROM expansion WHERE broadcast = $1 AND state = 'open' LIMIT 1";
-    IS_TOLD = "SELECT id FROM delivery WHERE broadcast = $1 AND purpose <> 'publish' \
-               AND purpose IN ('confirm-interim', 'confirm-final') LIMIT 1";
+    TOLD = "SELECT purpose, MAX(queued_at) FROM delivery WHERE broadcast = $1 AND purpose <> 'publish' \
+            AND purpose IN ('confirm-interim', 'confirm-final') GROUP BY purpose";
+    UNREACHABLE_BEFORE_NEW = "INSERT INTO unreachable_before (broadcast, account, body) VALUES ($1, $2, $3)";
+    UNREACHABLE_BEFORE = "SELECT body FROM unreachable_before WHERE broadcast = $1 ORDER BY account";
+    /// What a person reported done by hand says nothing of the account.
+    OUT_SINCE = "SELECT id FROM delivery WHERE account = $1 AND remote_id IS NOT NULL AND finished_at >= $3 \
+                 AND mode = $2 AND remote_id <> 'by-hand' LIMIT 1";
     UNFINISHED = "SELECT ", broadcast_columns!(), " FROM broadcast WHERE finished_at IS NULL ORDER BY seq";
     BROADCAST = "SELECT ", broadcast_columns!(), " FROM broadcast WHERE id = $1";
     BROADCASTS = "SELECT ", broadcast_columns!(), " FROM broadcast ORDER BY seq DESC LIMIT $1";
@@ -562,6 +567,20 @@ pub(super) static PRIMARIES: Among = Among {
     fixed: 0,
 };
 
+/// What a person was asked to publish because it stands in for these; what a person decided otherwise is not among it. A
+/// reason is written with its code first.
+pub(super) static STAND_INS_BY_HAND: Among = Among {
+    name: "STAND_INS_BY_HAND",
+    before: concat!(
+        step_columns!(),
+        "WHERE d.state = 'manual' AND d.purpose = 'publish' AND d.attempts = 0 \
+         AND (d.error LIKE '{\"code\":\"stands-in\"%' OR d.error LIKE '{\"code\":\"unreachable-before\"%') \
+         AND d.id IN (SELECT delivery FROM stand_in WHERE target IN "
+    ),
+    after: ") ORDER BY d.seq",
+    fixed: 0,
+};
+
 pub(super) static BODIES: Among = Among {
     name: "BODIES",
     before: "SELECT id, body FROM rendering WHERE id IN ",
@@ -619,6 +638,7 @@ pub(super) fn every(placeholders: Placeholders) -> Vec<(String, String)> {
         &PAIRS,
         &STAND_INS_OF,
         &PRIMARIES,
+        &STAND_INS_BY_HAND,
         &STOOD_IN_FOR,
         &PROGRESS,
         &BODIES,

@@ -22,7 +22,7 @@ pub(super) fn stood_in_for(by: &AccountId) -> Reason {
 
 /// A delivery and one that it stands in for, as the database has it.
 #[derive(Debug)]
-struct Pair {
+pub(super) struct Pair {
     target: DeliveryId,
     wait: i64,
     due_at: Timestamp,
@@ -30,11 +30,11 @@ struct Pair {
     waits_itself: bool,
     /// When it came to rest, or was last tried.
     since: Option<Timestamp>,
-    primary: Primary,
+    pub(super) primary: Primary,
 }
 
 impl Pair {
-    fn of(row: &Row) -> Result<Self, StoreError> {
+    pub(super) fn of(row: &Row) -> Result<Self, StoreError> {
         let state: State = row.word(3)?;
         let untried = state == State::Queued && unsigned(row.int(5)?)? == 0;
         Ok(Self {
@@ -48,6 +48,7 @@ impl Pair {
                 state,
                 error: row.reason(8)?,
                 until: None,
+                silent_before: row.int(2)? == 0,
             },
         })
     }
@@ -236,23 +237,30 @@ pub(super) async fn replace(tx: &mut Tx<'_>, one: &Published) -> Result<(), Stor
             }
             let late = stands_in || after(primary.due_at, wait) <= one.at;
             if keeps == 0 && late && primary.state.is_open() {
-                end(tx, &primary, one).await?;
+                mark(tx, &primary, one).await?;
+                // Who had not answered before is tried once all the same: nobody waited for it.
+                let is_tried = wait > 0 || stands_in || primary.attempts > 0 || primary.recipient.is_some();
+                if is_tried && primary.state == State::Queued {
+                    end(tx, &primary, one).await?;
+                }
             }
         }
     }
     Ok(())
 }
 
-async fn end(tx: &mut Tx<'_>, primary: &Current, by: &Published) -> Result<(), StoreError> {
+/// What comes back unsent of its attempt goes no more.
+async fn mark(tx: &mut Tx<'_>, primary: &Current, by: &Published) -> Result<(), StoreError> {
     let values = vec![
         primary.id.as_str().into(),
         by.at.into(),
         by.account.as_str().into(),
     ];
     tx.conn.execute(sql::REPLACE, values).await?;
-    if primary.state != State::Queued {
-        return Ok(());
-    }
+    Ok(())
+}
+
+async fn end(tx: &mut Tx<'_>, primary: &Current, by: &Published) -> Result<(), StoreError> {
     let mut update = primary.after(Event::Supersede, by.at)?;
     let reason = stood_in_for(&by.account);
     let mut body = primary.body(Event::Supersede, update.to);

@@ -9,7 +9,7 @@ use super::journal::Chain;
 use super::{
     Acceptance, Accepted, Change, Changed, Entry, Expanded, Extra, Forgotten, LaneNotes, Lease, ListDecision,
     Opened, Recall, Stage, StepMade, StoreError, accept, arrival, condition, drill, expand, extra, lanes,
-    mail, recall, register, restore, sql, suppress, switches, tally,
+    mail, planned, recall, register, restore, sql, suppress, switches, tally,
 };
 use crate::clock::{SharedClock, Timestamp};
 use crate::failpoint;
@@ -74,6 +74,7 @@ pub(super) enum Request {
     Decide(DecideLists, Reply<Vec<AccountId>>),
     Register(register::Write, Timestamp, Actor, Reply<i64>),
     Drill(Box<drill::DrillChange>, Timestamp, Reply<Option<String>>),
+    Plan(planned::PlanChange, Timestamp, Reply<bool>),
     Ping(Reply<()>),
     Close(oneshot::Sender<()>),
 }
@@ -113,6 +114,7 @@ impl Request {
             | Self::ForgetObservations(..)
             | Self::Register(..)
             | Self::Drill(..)
+            | Self::Plan(..)
             | Self::Switch(..)
             | Self::Ping(_)
             | Self::Close(_) => 1,
@@ -417,9 +419,10 @@ fn refuse(group: Vec<Request>, error: &StoreError, answers: &mut Vec<Answer>) {
             Request::Record(_, reply) | Request::Register(.., reply) => answer(reply, Err(error.clone())),
             Request::Drill(.., reply) => answer(reply, Err(error.clone())),
             Request::Arrival(.., reply) => answer(reply, Err(error.clone())),
-            Request::Suppress(.., reply) | Request::Switch(.., reply) | Request::Mail(.., reply) => {
-                answer(reply, Err(error.clone()))
-            }
+            Request::Suppress(.., reply)
+            | Request::Switch(.., reply)
+            | Request::Mail(.., reply)
+            | Request::Plan(.., reply) => answer(reply, Err(error.clone())),
             Request::Close(done) => Box::new(|_| drop(done)),
         });
     }
@@ -548,6 +551,7 @@ async fn single(tx: &mut Tx<'_>, request: Request, answers: &mut Vec<Answer>) ->
             keep(reply, recorded, answers)
         }
         Request::Drill(change, at, reply) => keep(reply, drill::change(tx, *change, at).await, answers),
+        Request::Plan(change, at, reply) => keep(reply, planned::change(tx, change, at).await, answers),
         Request::Step(made, reply) => keep(reply, change::made(tx, &made).await, answers),
         Request::Note(lane, epoch, notes, reply) => {
             keep(reply, lanes::note(tx.conn, &lane, epoch, &notes).await, answers)

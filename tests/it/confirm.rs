@@ -7,7 +7,8 @@ use vardkase::config::Municipality;
 use vardkase::confirm::{self, Facts};
 use vardkase::model::report::overall;
 use vardkase::model::{
-    BroadcastReport, DeliveryReport, Kind, Lang, Mode, Proof, Purpose, Reason, Rendering, State,
+    BroadcastReport, DeliveryReport, Kind, Lang, Mode, NOT_NEEDED, Proof, Purpose, Reason, Rendering, State,
+    UnreachableBefore,
 };
 
 /// Monday 23 November 2026, 16.58 in Nässjö.
@@ -86,6 +87,7 @@ fn report(mode: Mode, deliveries: Vec<DeliveryReport>) -> BroadcastReport {
         retractions: Vec::new(),
         confirmation: vardkase::model::Confirmation::default(),
         confirmations: Vec::new(),
+        unreachable_before: Vec::new(),
         arrivals: std::collections::BTreeMap::new(),
     }
 }
@@ -192,6 +194,78 @@ fn the_interim_confirmation_puts_what_needs_a_person_first() {
     let mail = compose(&report, Purpose::ConfirmInterim, 600);
     insta::assert_snapshot!("confirm_interim_text", shown(&mail));
     insta::assert_snapshot!("confirm_interim_html", mail.html.unwrap());
+}
+
+/// An account that had not answered for ten minutes, and who is asked to do what then.
+fn before(account: &str, takes_over: Option<&str>, by_hand: Option<&str>) -> UnreachableBefore {
+    UnreachableBefore {
+        account: account.parse().unwrap(),
+        since: at(-600),
+        seen_at: at(-30),
+        reason: Reason::new(
+            "credential",
+            "Tjänsten tar inte emot vår inloggning: http-401 (the token was revoked).",
+        ),
+        takes_over: takes_over.map(|id| id.parse().unwrap()),
+        by_hand: by_hand.map(|id| id.parse().unwrap()),
+    }
+}
+
+#[test]
+fn a_hand_over_of_an_account_that_had_not_answered_comes_with_text_and_command_while_it_is_tried() {
+    let mut report = report(
+        Mode::Live,
+        vec![
+            delivery("bluesky", "bluesky", State::Sending),
+            delivery("mastodon", "mastodon", State::Queued),
+            delivery("sms", "sms-46elks", State::Published),
+            delivery("webben", "http-json", State::Published),
+        ],
+    );
+    report.deliveries[2].stands_in_for = vec!["bluesky".parse().unwrap()];
+    report.unreachable_before = vec![
+        before("bluesky", Some("sms"), None),
+        before("mastodon", None, Some("mastodon")),
+    ];
+    let mail = compose(&report, Purpose::ConfirmInterim, 1);
+    insta::assert_snapshot!("confirm_hand_over_text", shown(&mail));
+    let html = mail.html.unwrap();
+    assert!(html.contains("Kontot fungerade inte före utskicket"), "{html}");
+    assert!(confirm::before::hands_over(&report, at(1)));
+}
+
+#[test]
+fn what_a_person_was_asked_to_do_and_need_not_any_more_is_said_with_the_account_that_got_out() {
+    let mut report = report(
+        Mode::Live,
+        vec![delivery("mastodon", "mastodon", State::Published)],
+    );
+    let mut board = with_error(
+        delivery("nattvaktens-tavla", "manual", State::Cancelled),
+        Proof::Unproven,
+        NOT_NEEDED,
+        "mastodon needs nobody any more to publish it here instead",
+    );
+    board.stands_in_for = vec!["mastodon".parse().unwrap()];
+    report.stand_ins = vec![board];
+    let name = Some("nattvaktens-tavla");
+    report.unreachable_before = vec![before("mastodon", name, name)];
+    assert!(!confirm::before::hands_over(&report, at(1)));
+    let withdrawn = compose(&report, Purpose::ConfirmFinal, 60);
+    // The person had been faster, and reports it.
+    let board = report.stand_ins.remove(0);
+    report.deliveries.push(DeliveryReport {
+        state: State::Published,
+        error: None,
+        ..board
+    });
+    let both = compose(&report, Purpose::ConfirmClosing, 90);
+    let both = shown(&both);
+    assert!(
+        both.contains("nattvaktens-tavla tog över genast, och båda är ute."),
+        "{both}"
+    );
+    insta::assert_snapshot!("confirm_withdrawn_text", shown(&withdrawn));
 }
 
 #[test]

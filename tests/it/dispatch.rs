@@ -125,6 +125,7 @@ async fn accept(store: &Store, destinations: Vec<Destination>) -> Accepted {
         pictures: Vec::new(),
         destinations,
         lists: Vec::new(),
+        unreachable: Vec::new(),
         idempotency: None,
         journal: serde_json::json!({}),
     };

@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, reason = "figures that the tests measured are printed")]
 
 mod api;
+mod backstage;
 mod bluesky;
 mod compose;
 mod config;

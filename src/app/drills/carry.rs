@@ -463,7 +463,7 @@ impl App {
                 if stopped.load(Ordering::SeqCst) {
                     return AccountResult::of(&account.id, account.channel.id, Outcome::Stopped);
                 }
-                self.behind_the_stage(run, config, account, text, began).await
+                self.behind_the_stage(run, account, text, began).await
             }));
         }
         let work = futures::stream::iter(turns)
@@ -487,7 +487,6 @@ impl App {
     async fn behind_the_stage(
         &self,
         run: &DrillRun,
-        config: &Config,
         account: &Account,
         text: Option<crate::model::Rendering>,
         began: Instant,
@@ -501,14 +500,15 @@ impl App {
         };
         // A picture would have to stand where its service fetches it from: in public.
         rendering.picture = None;
-        let recipient = crate::app::list(config, account).and_then(|list| list.recipients.first().cloned());
         let valid_until = later(self.now(), LONGEST_TURN);
         let post = unbound(
-            run,
+            &run.drill,
+            run.begun_at,
             DeliveryId::fresh(),
             rendering,
             Purpose::Publish,
-            recipient,
+            // Nobody of a list: a list account tries its own test address, or nobody's.
+            None,
             valid_until,
         );
         let answer = match (self.unseen(&account.id), post) {
@@ -517,11 +517,14 @@ impl App {
             (_, Err(error)) => Err(error),
         };
         match answer {
-            Ok(seen) if seen.read_back => {
+            // What lies in a place of our own that keeps it, only a person can read.
+            Ok(seen) if seen.read_back || !seen.removed => {
                 let mut one = of(Outcome::Done);
                 one.attempts = 1;
                 one.after_ms = Some(millis(began.elapsed()));
-                one.text = Some(if seen.removed {
+                one.text = Some(if !seen.read_back {
+                    format!("{}, where only a person can read it", seen.place)
+                } else if seen.removed {
                     format!("{}, read back and taken away", seen.place)
                 } else {
                     format!("{}, read back; it vanishes by itself", seen.place)

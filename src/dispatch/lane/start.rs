@@ -7,11 +7,11 @@ use tokio::time::Instant;
 use super::answers::Done;
 use super::{Lane, LanePlan};
 use crate::dispatch::attempt;
-use crate::dispatch::decide::takes_over_by_hand;
+use crate::dispatch::decide::{at_once, takes_over_by_hand};
 use crate::dispatch::gates::Leave;
 use crate::dispatch::queue::{Key, Rank};
 use crate::dispatch::room::can_wait;
-use crate::model::{Actor, Event, Mode, State, Work};
+use crate::model::{Actor, Event, Mode, State, UNREACHABLE_BEFORE, Work};
 use crate::store::{AttemptChange, Change};
 
 impl Lane {
@@ -149,15 +149,23 @@ impl Lane {
             receipt: None,
             // What went wrong last stays to be seen until this attempt says better.
             error: work.delivery.error.clone(),
-            note: self.credentials(),
+            note: self.begins_with(work),
             lane_notes: None,
         }
     }
 
-    /// Which secrets the attempt uses, by name: each use of a credential stands in the journal.
-    fn credentials(&self) -> Option<serde_json::Value> {
-        let names = self.plan.as_ref()?.as_ref().ok()?.credentials.as_ref();
-        (!names.is_empty()).then(|| serde_json::json!({ "credentials": names }))
+    /// Which secrets the attempt uses, by name: each use of a credential stands in the journal. And why a stand-in did not
+    /// wait.
+    fn begins_with(&self, work: &Work) -> Option<serde_json::Value> {
+        let mut note = serde_json::Map::new();
+        let plan = self.plan.as_ref().and_then(|plan| plan.as_ref().ok());
+        if let Some(plan) = plan.filter(|plan| !plan.credentials.is_empty()) {
+            note.insert("credentials".to_owned(), serde_json::json!(&*plan.credentials));
+        }
+        if at_once(work) {
+            note.insert("because".to_owned(), UNREACHABLE_BEFORE.into());
+        }
+        (!note.is_empty()).then(|| note.into())
     }
 
     fn hold_in_hand(&mut self, work: &Work) {

@@ -26,6 +26,12 @@ statements! {
     ALERT_SINCE = "SELECT MIN(b.accepted_at) FROM broadcast b JOIN alert a ON a.id = b.alert WHERE a.state = 'active' \
                    AND a.mode = 'live' AND b.accepted_at > $2 AND EXISTS \
                    (SELECT 1 FROM delivery d WHERE d.broadcast = b.id AND d.account = $1)";
+    PLAN = "SELECT schedule, seen_at, running_at, owner FROM schedule_seen WHERE name = $1";
+    PLAN_SEE = "INSERT INTO schedule_seen (name, schedule, seen_at) VALUES ($1, $2, $3) \
+                ON CONFLICT (name) DO UPDATE SET schedule = excluded.schedule, seen_at = excluded.seen_at";
+    PLAN_PASS = "UPDATE schedule_seen SET seen_at = $2 WHERE name = $1 AND seen_at < $2";
+    PLAN_TAKE = "UPDATE schedule_seen SET seen_at = $2, running_at = $2, owner = $3 WHERE name = $1 AND seen_at < $2";
+    PLAN_END = "UPDATE schedule_seen SET running_at = NULL, owner = NULL WHERE name = $1 AND running_at IS NOT NULL";
     CONDITIONS_OF = "SELECT ", condition_columns!(), " FROM condition c WHERE c.subject = $1 AND c.ended_at IS NULL";
     CONDITIONS_OPEN = "SELECT ", condition_columns!(), " FROM condition c WHERE c.ended_at IS NULL ORDER BY c.since, c.id";
     CONDITIONS_ENDED = "SELECT ", condition_columns!(), " FROM condition c WHERE c.ended_at >= $1 \

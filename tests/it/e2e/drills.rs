@@ -260,6 +260,36 @@ async fn a_drill_at_each_level_leaves_the_public_ledgers_empty() {
 }
 
 #[tokio::test]
+async fn a_drill_backstage_comes_near_nobody_of_a_list() {
+    let accounts = vec![
+        Account::new("sms", "sms-46elks"),
+        Account::new("press", "email").with("backstage_to = \"prov@nassjo.se\""),
+    ];
+    let world = World::open(drilled(accounts, "")).await;
+    let _daemon = world.start().await;
+    let run = world
+        .cli(&["drill", "run", "ovning", "--level", "backstage", "--json"])
+        .await
+        .ended(0)
+        .json();
+    assert_eq!(outcome(&run, "sms")["outcome"], "done", "{run:#}");
+    assert_eq!(outcome(&run, "press")["outcome"], "done", "{run:#}");
+    // A mail is a mail: the sink does not know whose address is ours.
+    let near: Vec<String> = world
+        .posts()
+        .into_iter()
+        .chain(world.wall.backstage())
+        .filter_map(|posted| posted.recipient)
+        .collect();
+    assert!(near.contains(&"prov@nassjo.se".to_owned()), "{near:?}");
+    assert_eq!(near.len(), 2, "{near:?}");
+    let listed = crate::support::NUMBERS.iter().chain(&crate::support::PRESS);
+    for address in listed {
+        assert!(!near.iter().any(|to| to == address), "{address} in {near:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_drill_that_was_missed_is_told_and_not_run_late() {
     let notice = "schedule = \"0 3 * * *\"\nnotice = { before = \"2days\", text = \"Vi övar <i> natt.\" }\n";
     let port = std::net::TcpListener::bind("127.0.0.1:0")

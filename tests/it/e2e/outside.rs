@@ -106,26 +106,35 @@ async fn whatsapp_reports_are_believed_only_with_the_apps_signature() {
     );
 
     // Whoever cannot sign changes nothing.
-    let delivery = sent["deliveries"][0]["delivery"].as_str().unwrap();
-    let body = json!({"object": "whatsapp_business_account", "entry": [{"id": "1066", "changes": [{
-        "field": "messages", "value": {"messaging_product": "whatsapp", "metadata": {"phone_number_id": "1065"},
-        "statuses": [{"id": "wamid.x", "status": "delivered", "biz_opaque_callback_data": format!("vardkase:{delivery}")}]},
-    }]}]})
-    .to_string();
-    let sign = |secret: &str| {
+    let first = broadcast;
+    let said_of = |delivery: &str| {
+        json!({"object": "whatsapp_business_account", "entry": [{"id": "1066", "changes": [{
+            "field": "messages", "value": {"messaging_product": "whatsapp", "metadata": {"phone_number_id": "1065"},
+            "statuses": [{
+                "id": "wamid.x", "status": "delivered", "biz_opaque_callback_data": format!("vardkase:{delivery}"),
+            }]},
+        }]}]})
+        .to_string()
+    };
+    let named = |at: usize| sent["deliveries"][at]["delivery"].as_str().unwrap();
+    let delivery = named(0);
+    let (body, second) = (said_of(delivery), said_of(named(1)));
+    let signed = |secret: &str, body: &str| {
         use hmac::{Hmac, KeyInit as _, Mac as _};
         let mut mac = Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).unwrap();
         mac.update(body.as_bytes());
         format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
     };
-    let report = async |signature: Option<String>| {
+    let sign = |secret: &str| signed(secret, &body);
+    let told = async |body: String, signature: Option<String>| {
         let mut request = client.post(&url).header("content-type", "application/json");
         if let Some(signature) = signature {
             request = request.header("x-hub-signature-256", signature);
         }
-        let answer = request.body(body.clone()).send().await.unwrap();
+        let answer = request.body(body).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     };
+    let report = async |signature: Option<String>| told(body.clone(), signature).await;
     for forged in [
         None,
         Some("sha256=00".to_owned()),
@@ -156,8 +165,8 @@ async fn whatsapp_reports_are_believed_only_with_the_apps_signature() {
         "{}",
         subscribed.text().await.unwrap()
     );
-    let (_, sent) = world.send(&["--to", "wa"]).await;
-    let broadcast = sent["broadcast"].as_str().unwrap();
+    let (_, later) = world.send(&["--to", "wa"]).await;
+    let broadcast = later["broadcast"].as_str().unwrap();
     world
         .until(broadcast, "read by both", |report| {
             report["arrivals"]["wa"] == json!({"sent": 0, "delivered": 2, "failed": 0})
@@ -165,6 +174,105 @@ async fn whatsapp_reports_are_believed_only_with_the_apps_signature() {
         .await;
     let log = world.cli(&["log", "show", "--json"]).await.ended(0);
     assert!(!log.stdout.contains(&app_secret) && !log.stdout.contains(&token));
+
+    // Switched off, it sends nothing, and hears what becomes of what it sent before.
+    let off = ["accounts", "disable", "wa", "--reason", "i fel händer"];
+    world.cli(&off).await.ended(0);
+    let forged = report(Some(sign("fel"))).await;
+    assert_eq!(forged, (403, String::new()), "whoever has no proof is not heard");
+    let before = world.report(first).await["arrivals"]["wa"]["delivered"].clone();
+    assert_eq!(before, 1);
+    let proof = signed(&app_secret, &second);
+    assert_eq!(told(second, Some(proof)).await.0, 200);
+    assert_eq!(world.report(first).await["arrivals"]["wa"]["delivered"], 2);
+    let (code, _) = world.send(&["--to", "wa"]).await;
+    assert_eq!(code, 3, "nothing is sent on it");
+}
+
+/// Takes one call and keeps it: what was asked for, and its body.
+async fn held_call(listener: &tokio::net::TcpListener) -> (String, String) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut text = String::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let n = stream.read(&mut buffer).await.unwrap();
+        text.push_str(std::str::from_utf8(&buffer[..n]).unwrap());
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let length = head
+            .lines()
+            .find_map(|line| {
+                line.to_ascii_lowercase()
+                    .strip_prefix("content-length:")?
+                    .trim()
+                    .parse::<usize>()
+                    .ok()
+            })
+            .unwrap_or(0);
+        if body.len() >= length {
+            let path = head.split(' ').nth(1).unwrap().to_owned();
+            let body = body.to_owned();
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                .await
+                .unwrap();
+            return (path, body);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_account_that_is_switched_off_still_hears_what_became_of_its_text_messages() {
+    let port = free_port();
+    // The report is on its way for a while: it comes when the account is off.
+    let way = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let sms = Account::new("sms", "sms-46elks")
+        .with("list = \"alla\"")
+        .with(&format!(
+            "whendelivered = \"http://{}/reports/sms\"",
+            way.local_addr().unwrap()
+        ));
+    let lists = "[list.alla]\nkind = \"phone\"\nrecipients = [\"+46701740605\"]";
+    let world = World::open(listening(vec![sms], port).list(lists)).await;
+    let daemon = world.start().await;
+    let (code, sent) = world.send(&["--to", "sms"]).await;
+    assert_eq!(code, 0, "{sent:#}");
+    let broadcast = sent["broadcast"].as_str().unwrap();
+    let mut calls = Vec::new();
+    for _ in 0..2 {
+        let held = tokio::time::timeout(crate::support::PATIENCE, held_call(&way));
+        calls.push(held.await.expect("the service reports"));
+    }
+    let off = ["accounts", "disable", "sms", "--reason", "avtalet är slut"];
+    world.cli(&off).await.ended(0);
+    let nothing = json!({"sent": 0, "delivered": 0, "failed": 0});
+    assert_eq!(world.report(broadcast).await["arrivals"]["sms"], nothing);
+    let client = client();
+    let tell = async |(path, body): &(String, String)| {
+        let request = client.post(format!("http://127.0.0.1:{port}{path}"));
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        request.body(body.clone()).send().await.unwrap().status().as_u16()
+    };
+    let mut forged = calls[1].clone();
+    forged.0 = forged.0.replace("token=", "token=00");
+    assert_ne!(tell(&forged).await, 200);
+    assert_eq!(world.report(broadcast).await["arrivals"]["sms"], nothing);
+    for call in &calls {
+        assert_eq!(tell(call).await, 200);
+    }
+    let told = world.report(broadcast).await;
+    assert_eq!(told["arrivals"]["sms"]["delivered"], 1, "{told:#}");
+
+    // Also after a restart; and it sends nothing all the while.
+    daemon.kill9().await;
+    let _daemon = world.start().await;
+    assert_eq!(tell(&calls[1]).await, 200, "a repeat is harmless");
+    assert_eq!(world.report(broadcast).await["arrivals"]["sms"]["delivered"], 1);
+    let (code, _) = world.send(&["--to", "sms"]).await;
+    assert_eq!(code, 3);
+    assert_eq!(world.posts_of("sms").len(), 1);
 }
 
 /// What Meta reports of a delivery, signed.

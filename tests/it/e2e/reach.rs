@@ -418,6 +418,253 @@ async fn a_scheduled_look_stays_away_from_an_account_that_has_something_to_publi
     assert!(since.is_empty(), "{since:#?}");
 }
 
+/// Fails until it is told to stop.
+fn revoked() -> Guise {
+    Guise {
+        revoked: true,
+        ..Guise::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_account_goes_straight_to_its_fallback_and_is_still_tried() {
+    let accounts = vec![
+        Account::new("mastodon-nassjo", "mastodon")
+            .with("fallback = \"reserv\"")
+            .with("fallback_after = \"20m\""),
+        Account::new("reserv", "webhook"),
+        Account::new("intranat", "webhook"),
+    ];
+    let world = World::open(Plan::of(accounts)).await;
+    let _daemon = world.start().await;
+    let to = ["--to", "mastodon-nassjo", "--to", "intranat"];
+    dressed(&world, "mastodon-nassjo", revoked());
+    // Nobody has looked: as always.
+    let preview = [
+        "preview",
+        "koka-vattnet",
+        "-f",
+        "omrade=Forserum",
+        "--to",
+        "mastodon-nassjo",
+        "--json",
+    ];
+    let calm = world.cli(&preview).await.ended(0).json();
+    let said = |preview: &Value| preview["accounts"][0]["findings"].to_string();
+    assert!(!said(&calm).contains("unreachable"), "{calm:#}");
+
+    world.cli(&["verify"]).await.ended(3);
+    // Slow to say no, so that the other one is out long before.
+    world.fault("mastodon-nassjo", How::Delay(1500), 1);
+    let warned = world.cli(&preview).await.ended(0).json();
+    let said = said(&warned);
+    assert!(
+        said.contains("Kontot fungerar inte sedan kl.") && said.contains("reserv tar över genast."),
+        "{said}"
+    );
+    let (code, report) = world.send(&to).await;
+    assert_eq!(code, 3, "{report:#}");
+    assert_eq!(
+        crate::support::states(&report, "reserv"),
+        ["published"],
+        "{report:#}"
+    );
+    assert_eq!(
+        crate::support::states(&report, "mastodon-nassjo"),
+        ["held"],
+        "{report:#}"
+    );
+    let dead = report["deliveries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|one| one["account"] == "mastodon-nassjo")
+        .unwrap();
+    assert_eq!(dead["attempts"], 1, "it is still tried: {dead:#}");
+    let before = &report["unreachable_before"][0];
+    assert_eq!(before["account"], "mastodon-nassjo");
+    assert_eq!(before["takes_over"], "reserv");
+    assert_eq!(before["reason"]["code"], "credential");
+    assert_eq!(world.posts_of("reserv").len(), 1);
+    assert_eq!(world.posts_of("mastodon-nassjo"), []);
+    let broadcast = report["broadcast"].as_str().unwrap();
+    let journal = world.get("/api/v1/journal").await;
+    let of_reserv: Vec<Value> = journal
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|record| record["kind"] == "attempt")
+        .map(|record| serde_json::from_str(record["body"].as_str().unwrap()).unwrap())
+        .filter(|body: &Value| body["account"] == "reserv")
+        .collect();
+    assert_eq!(
+        of_reserv[0]["note"]["because"], "unreachable-before",
+        "{of_reserv:#?}"
+    );
+    assert_eq!(
+        of_reserv[0]["stands_in_for"],
+        serde_json::json!(["mastodon-nassjo"])
+    );
+    let status = world.cli(&["status", broadcast]).await.ended(3).stdout;
+    assert!(
+        status.contains("mastodon-nassjo had not answered since"),
+        "{status}"
+    );
+    assert!(status.contains("reserv takes over at once"), "{status}");
+    world.told(broadcast, crate::support::CRISIS.len()).await;
+    assert!(
+        mails_with(&world, "reserv tog över genast.") > 0,
+        "{:#?}",
+        world.confirmations()
+    );
+
+    // It works again, and is known to: the fallback has nothing to do.
+    dressed(&world, "mastodon-nassjo", whole());
+    world.cli(&["verify"]).await.ended(0);
+    let (code, report) = world.send(&to).await;
+    assert_eq!(code, 0, "{report:#}");
+    assert!(report["unreachable_before"].is_null(), "{report:#}");
+    assert_eq!(world.posts_of("reserv").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_account_without_a_fallback_is_handed_over_at_once_and_one_that_mends_is_published_once() {
+    let accounts = vec![
+        Account::new("mastodon-nassjo", "mastodon"),
+        Account::new("mastodon-skola", "mastodon").with("fallback = \"tavlan\""),
+        Account::new("tavlan", "manual"),
+    ];
+    let world = World::open(Plan::of(accounts)).await;
+    let _daemon = world.start().await;
+    world.fault("mastodon-nassjo", answer(503), 0);
+    world.fault("mastodon-skola", answer(503), 0);
+    world.cli(&["verify"]).await.ended(3);
+    let sent = world
+        .cli(&[
+            "send",
+            "koka-vattnet",
+            "-f",
+            "omrade=Forserum",
+            "--to",
+            "mastodon-nassjo",
+            "--to",
+            "mastodon-skola",
+            "--yes",
+            "--json",
+        ])
+        .await
+        .ended(0)
+        .json();
+    let broadcast = sent["broadcast"].as_str().unwrap();
+    let hand_over = "mastodon-nassjo --hand-over";
+    let end = Instant::now() + Duration::from_secs(30);
+    while mails_with(&world, hand_over) < crate::support::CRISIS.len() {
+        assert!(
+            Instant::now() < end,
+            "{:#?} {:#}",
+            world.confirmations(),
+            world.report(broadcast).await
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(mails_with(&world, "någon gör något") > 0 || mails_with(&world, "ATT GÖRA") > 0);
+    let report = world
+        .until(broadcast, "handed over", |report| {
+            crate::support::states(report, "tavlan") == ["manual"]
+        })
+        .await;
+    assert_eq!(report["state"], "running", "both are still tried: {report:#}");
+
+    // They mend, and are published once each; nobody is asked any more.
+    world.heal("mastodon-nassjo");
+    world.heal("mastodon-skola");
+    let report = world
+        .until(broadcast, "all out", |report| report["state"] == "completed")
+        .await;
+    assert_eq!(
+        crate::support::states(&report, "tavlan"),
+        Vec::<String>::new(),
+        "{report:#}"
+    );
+    let idle = &crate::support::list(&report, "stand_ins")[0];
+    assert_eq!(
+        (&idle["state"], &idle["error"]["code"]),
+        (&"cancelled".into(), &"not-needed".into())
+    );
+    assert_eq!(world.posts_of("mastodon-nassjo").len(), 1);
+    assert_eq!(world.posts_of("mastodon-skola").len(), 1);
+    let end = Instant::now() + Duration::from_secs(30);
+    while mails_with(&world, "tavlan behövs inte längre.") == 0 {
+        assert!(Instant::now() < end, "{:#?}", world.confirmations());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Somebody had been faster, and says so; nothing else that is over is meant by it.
+    world
+        .cli(&["retry", broadcast, "--account", "tavlan", "--done"])
+        .await
+        .ended(0);
+    let report = world.report(broadcast).await;
+    assert_eq!(
+        crate::support::states(&report, "tavlan"),
+        ["published"],
+        "{report:#}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_is_tried_where_the_public_cannot_see_by_command() {
+    let accounts = vec![
+        Account::new("mastodon-nassjo", "mastodon"),
+        Account::new("intranat", "webhook"),
+    ];
+    let world = World::open(Plan::of(accounts)).await;
+    let _daemon = world.start().await;
+    world.cli(&["verify", "--backstage"]).await.ended(0);
+    let behind = world.wall.backstage();
+    assert_eq!(behind.len(), 1, "{behind:#?}");
+    assert!(behind[0].text.contains("ÖVNING"), "{behind:#?}");
+    assert!(behind[0].deleted_at.is_some(), "{behind:#?}");
+    assert_eq!(world.posts(), []);
+    let history = ["verify", "--account", "mastodon-nassjo", "--history", "--json"];
+    let seen = world.cli(&history).await.ended(0).json();
+    assert_eq!(seen[0]["look"], "backstage", "{seen:#}");
+    let said = world
+        .cli(&["verify", "--backstage", "--account", "intranat"])
+        .await
+        .ended(1);
+    assert!(
+        said.stderr.contains("no place that the public cannot see"),
+        "{said:?}"
+    );
+
+    // It answers, and does not let us publish: that is what is looked for.
+    let read_only = Guise {
+        scopes: Some(vec!["read".to_owned()]),
+        ..whole()
+    };
+    dressed(&world, "mastodon-nassjo", read_only);
+    let said = world.cli(&["verify", "--backstage"]).await.ended(3);
+    assert!(
+        said.stdout
+            .contains("Ett prov där allmänheten inte ser gick inte"),
+        "{said:?}"
+    );
+    let page = world.get("/api/v1/go").await;
+    assert_eq!(troubles(of(&page, "mastodon-nassjo")), ["backstage"], "{page:#}");
+    dressed(&world, "mastodon-nassjo", whole());
+    world.cli(&["verify", "--backstage"]).await.ended(0);
+    let page = world.get("/api/v1/go").await;
+    assert!(troubles(of(&page, "mastodon-nassjo")).is_empty(), "{page:#}");
+
+    // Never beside a live alert.
+    world.send(&["--to", "intranat"]).await;
+    let said = world.cli(&["verify", "--backstage"]).await.ended(1);
+    assert!(
+        said.stderr.contains("is active; nothing is tried beside it"),
+        "{said:?}"
+    );
+}
+
 /// The mails whose subject begins so.
 fn told(world: &World, start: &str) -> Vec<vardkase::wall::Posted> {
     let mut mails = world.confirmations();

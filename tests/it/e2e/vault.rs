@@ -70,6 +70,68 @@ async fn the_vault_gets_a_new_key_under_a_daemon_that_goes_on() {
 }
 
 #[tokio::test]
+async fn under_systemds_credential_a_new_key_is_said_to_need_a_restart_and_works_after_it() {
+    let world = world().await;
+    // As `LoadCredential=` does it: a copy that is made at the start, of a file that the daemon's user cannot open.
+    let handed = world.dir().join("credentials");
+    std::fs::create_dir(&handed).unwrap();
+    let hand_over = || {
+        let copy = handed.join("vault.key");
+        std::fs::remove_file(&copy).ok();
+        std::fs::copy(world.dir().join("vault.key"), copy).unwrap();
+    };
+    let text = std::fs::read_to_string(&world.config).unwrap();
+    let key_file = format!("key_file = \"{}/vault.key\"", world.dir().display());
+    assert!(text.contains(&key_file), "{text}");
+    let out_of_reach = format!("key_file = \"{}/root/vault.key\"", world.dir().display());
+    let service = world.dir().join("tjanst.toml");
+    std::fs::write(&service, text.replace(&key_file, &out_of_reach)).unwrap();
+    let env = [("CREDENTIALS_DIRECTORY", handed.to_str().unwrap())];
+    hand_over();
+    let held = token(&world);
+    let old_key = std::fs::read_to_string(world.dir().join("vault.key")).unwrap();
+    let mut daemon = world.spawn_with(&service, &[], &env);
+    world.ready(&mut daemon).await;
+    assert_eq!(world.send(&["--to", "konto"]).await.0, 0);
+
+    // From within the service it cannot be done, and nothing is changed.
+    let within = world.talk_with(&["vault", "rotate"], &env);
+    let refused = within.ended(1).await;
+    drop(refused);
+    assert_eq!(
+        std::fs::read_to_string(world.dir().join("vault.key")).unwrap(),
+        old_key
+    );
+
+    // From outside it can: what has to follow is said plainly, and what runs goes on.
+    let said = world.cli(&["vault", "rotate"]).await.ended(1);
+    assert!(said.stdout.contains("sealed with the new key"), "{said:?}");
+    assert!(
+        said.stderr
+            .contains("Restart it now (`systemctl restart vardkase`)"),
+        "{said:?}"
+    );
+    assert_eq!(
+        world.send(&["--to", "konto"]).await.0,
+        0,
+        "it publishes with what it read before"
+    );
+    daemon.sigterm();
+    assert_eq!(daemon.ended(crate::support::PATIENCE).await, Some(0));
+    hand_over();
+    let mut daemon = world.spawn_with(&service, &[], &env);
+    world.ready(&mut daemon).await;
+    assert_eq!(token(&world), held);
+    assert_eq!(world.send(&["--to", "konto"]).await.0, 0);
+    let journal = journal(&world).await;
+    assert!(journal.contains(r#"\"what\":\"rotated\""#), "{journal}");
+    let new_key = std::fs::read_to_string(world.dir().join("vault.key")).unwrap();
+    for shown in [journal, daemon.said(), format!("{said:?}")] {
+        assert!(!shown.contains(old_key.trim()) && !shown.contains(new_key.trim()) && !shown.contains(&held));
+    }
+}
+
+#[tokio::test]
 async fn a_kill_at_any_step_of_a_rotation_leaves_a_vault_that_opens() {
     for point in [
         "vault-rotate.key-made",

@@ -108,6 +108,7 @@ impl Bed {
             pictures: Vec::new(),
             destinations,
             lists: Vec::new(),
+            unreachable: Vec::new(),
             idempotency: None,
             journal: serde_json::json!({ "fields": { "omrade": "Nässjö" } }),
         }

@@ -3,8 +3,13 @@
 use std::time::Duration;
 
 use vardkase::clock::{Timestamp, later};
-use vardkase::model::{Actor, Event, Kind, Mode, Need, Outcome, Primary, State};
-use vardkase::store::{AttemptChange, Destination, Entry, Recall, Stage, Store, StoreError, Target, Under};
+use vardkase::model::{
+    AccountId, Actor, Event, Kind, Mode, NOT_NEEDED, Need, Outcome, Primary, Reason, Receipt, STANDS_IN,
+    State, UNREACHABLE_BEFORE, UnreachableBefore,
+};
+use vardkase::store::{
+    Acceptance, AttemptChange, Destination, Entry, Recall, Stage, Store, StoreError, Target, Under,
+};
 
 use super::bed::{Bed, existing, get, ids, live, serves, states};
 use super::on_both_engines;
@@ -16,6 +21,8 @@ on_both_engines!(
     a_target_that_is_not_there_writes_nothing,
     what_a_stand_in_said_is_followed_up_there,
     a_stand_in_stays_for_those_that_are_not_called_off,
+    who_had_not_answered_before_is_tried_once_whoever_is_faster,
+    a_person_who_stands_in_is_asked_no_more_once_the_account_is_out,
 );
 
 const NEW: Under = Under::New { year: 2026 };
@@ -307,4 +314,152 @@ async fn a_stand_in_stays_for_those_that_are_not_called_off(bed: &Bed) {
     assert_eq!(begin.attempt, Some(AttemptChange::Start));
     let answer = store.change(vec![begin]).await.remove(0);
     assert!(matches!(answer, Err(StoreError::Moved { .. })), "{answer:?}");
+}
+
+fn silent(bed: &Bed, account: &str, over: &str) -> UnreachableBefore {
+    UnreachableBefore {
+        account: account.parse().unwrap(),
+        since: bed.now(),
+        seen_at: bed.now(),
+        reason: Reason::new("credential", "Tjänsten tar inte emot vår inloggning: 401."),
+        takes_over: Some(over.parse().unwrap()),
+        by_hand: None,
+    }
+}
+
+async fn who_had_not_answered_before_is_tried_once_whoever_is_faster(bed: &Bed) {
+    let store = bed.open().await;
+    let of = ["dead", "slow", "tried"].map(|id| serves(id, i64::from(id == "slow") * 300));
+    let all = vec![
+        bed.to("dead"),
+        bed.to("slow"),
+        bed.to("tried"),
+        Destination {
+            target: Some(Target::InsteadOf(of.to_vec())),
+            ..bed.to("s")
+        },
+    ];
+    let known = vec![silent(bed, "dead", "s"), silent(bed, "tried", "s")];
+    let new = Acceptance {
+        unreachable: known.clone(),
+        ..bed.acceptance(NEW, Kind::Initial, all)
+    };
+    let accepted = store.accept(new).await.unwrap();
+    assert_eq!(
+        store.unreachable_before(&accepted.broadcast).await.unwrap(),
+        known
+    );
+    let id = ids(&store, &accepted.broadcast).await;
+    assert_eq!(
+        get(&store, &id[3]).await.not_before,
+        bed.now(),
+        "it waits for nobody"
+    );
+    let told = store.journal(0, 99, Some(&accepted.broadcast)).await.unwrap();
+    let body: serde_json::Value = serde_json::from_str(&told[0].body).unwrap();
+    assert_eq!(body["unreachable_before"][0]["account"], "dead", "{body:#}");
+    assert_eq!(body["deliveries"][3]["because"], "unreachable-before", "{body:#}");
+    assert!(body["deliveries"][0].get("because").is_none(), "{body:#}");
+    let of_s = primaries(&store, "s").await;
+    let silent_ones = of_s.iter().filter(|one| one.silent_before).count();
+    assert_eq!((of_s.len(), silent_ones), (3, 2));
+
+    // One has been tried, and waits for its next try; then the stand-in is out.
+    bed.step(&store, &id[2], State::Queued, Event::Begin).await;
+    bed.step(&store, &id[2], State::Sending, Event::Postpone).await;
+    bed.publish(&store, &id[3]).await;
+    let now = states(&store, &accepted.broadcast).await;
+    assert_eq!(
+        now,
+        [State::Queued, State::Queued, State::Superseded, State::Published],
+        "who was not tried is owed a try, who still has its time goes on"
+    );
+    bed.later(5);
+    bed.step(&store, &id[0], State::Queued, Event::Begin).await;
+    let came_back = bed.step(&store, &id[0], State::Sending, Event::Postpone).await;
+    assert_eq!(came_back, State::Superseded, "and no more than one");
+    assert_eq!(get(&store, &id[0]).await.error.unwrap().code, "stood-in-for");
+
+    // Nobody has to know that it is out for it to be out: both are, and both are shown.
+    let all = vec![bed.to("dead"), instead_of(bed, "s", &[("dead", 0)])];
+    let accepted = store
+        .accept(bed.acceptance(NEW, Kind::Initial, all))
+        .await
+        .unwrap();
+    let id = ids(&store, &accepted.broadcast).await;
+    bed.publish(&store, &id[1]).await;
+    bed.publish(&store, &id[0]).await;
+    let now = states(&store, &accepted.broadcast).await;
+    assert_eq!(now, [State::Published, State::Published]);
+    assert!(
+        !store
+            .out_since(&"dead".parse().unwrap(), Mode::Drill, bed.now())
+            .await
+            .unwrap()
+    );
+    assert!(
+        store
+            .out_since(&"dead".parse().unwrap(), Mode::Live, bed.now())
+            .await
+            .unwrap()
+    );
+    let later = bed.later(1);
+    assert!(
+        !store
+            .out_since(&"dead".parse().unwrap(), Mode::Live, later)
+            .await
+            .unwrap()
+    );
+    assert_eq!(store.verify_journal().await.unwrap().broken, None);
+}
+
+async fn a_person_who_stands_in_is_asked_no_more_once_the_account_is_out(bed: &Bed) {
+    let store = bed.open().await;
+    let all = || {
+        vec![
+            bed.to("a"),
+            bed.to("b"),
+            instead_of(bed, "board", &[("a", 0)]),
+            instead_of(bed, "desk", &[("a", 0), ("b", 60)]),
+            instead_of(bed, "own", &[("a", 0)]),
+        ]
+    };
+    let accepted = store
+        .accept(bed.acceptance(NEW, Kind::Initial, all()))
+        .await
+        .unwrap();
+    let id = ids(&store, &accepted.broadcast).await;
+    for (at, code) in [(2, UNREACHABLE_BEFORE), (3, STANDS_IN), (4, "busy-past-validity")] {
+        let mut change = bed.change(&id[at], State::Queued, Event::HandOver);
+        change.error = Some(Reason::new(code, "a did not answer"));
+        store.change(vec![change]).await.remove(0).unwrap();
+    }
+    bed.publish(&store, &id[0]).await;
+    assert_eq!(
+        states(&store, &accepted.broadcast).await,
+        [
+            State::Published,
+            State::Queued,
+            State::Cancelled,
+            State::Manual,
+            State::Manual
+        ],
+        "the desk is still asked for b, and what was handed over for another reason stays"
+    );
+    let board = get(&store, &id[2]).await;
+    assert_eq!(board.error.unwrap().code, NOT_NEEDED);
+    bed.publish(&store, &id[1]).await;
+    assert_eq!(get(&store, &id[3]).await.state, State::Cancelled);
+    // The person had been faster, and says so.
+    let mut done = bed.change(&id[2], State::Cancelled, Event::Done);
+    done.receipt = Some(Receipt::of("by-hand"));
+    let state = store.change(vec![done]).await.remove(0).unwrap();
+    assert_eq!(state, State::Published);
+    let board: AccountId = "board".parse().unwrap();
+    let since = bed.now();
+    assert!(
+        !store.out_since(&board, Mode::Live, since).await.unwrap(),
+        "a hand proves no account"
+    );
+    assert_eq!(store.verify_journal().await.unwrap().broken, None);
 }

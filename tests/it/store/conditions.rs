@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use vardkase::clock::later;
 use vardkase::model::{AccountId, Look, Observation, Phase, Reach, Sign, Subject, Trouble};
-use vardkase::store::{Keep, Kept, Store};
+use vardkase::store::{Keep, Kept, PlanChange, Store};
 
 use super::bed::Bed;
 use super::on_both_engines;
@@ -19,6 +19,7 @@ on_both_engines!(
     one_look_does_not_end_what_another_saw,
     a_notice_that_was_not_told_stays_due_also_after_a_restart,
     the_old_is_forgotten_and_the_open_and_the_latest_stay,
+    a_planned_time_is_taken_once_and_what_was_cut_off_is_known,
 );
 
 fn account() -> Subject {
@@ -237,4 +238,47 @@ async fn the_old_is_forgotten_and_the_open_and_the_latest_stay(bed: &Bed) {
         10,
     );
     assert!(ended.await.unwrap().is_empty());
+}
+
+async fn a_planned_time_is_taken_once_and_what_was_cut_off_is_known(bed: &Bed) {
+    const NAME: &str = "backstage";
+    let store = bed.open().await;
+    assert_eq!(store.planned(NAME).await.unwrap(), None);
+    let first = bed.now();
+    let see = |schedule: &str| PlanChange::See {
+        name: NAME,
+        schedule: schedule.to_owned(),
+    };
+    assert!(store.plan(see("0 4 * * SUN"), first).await.unwrap());
+    let planned = bed.later(600);
+    let take = |planned| PlanChange::Take {
+        name: NAME,
+        planned,
+        owner: "node-1".to_owned(),
+    };
+    assert!(
+        !store.plan(take(first), planned).await.unwrap(),
+        "it was dealt with"
+    );
+    assert!(store.plan(take(planned), planned).await.unwrap());
+    assert!(
+        !store.plan(take(planned), planned).await.unwrap(),
+        "somebody has it"
+    );
+    let pass = |planned| PlanChange::Pass { name: NAME, planned };
+    assert!(!store.plan(pass(planned), planned).await.unwrap());
+    let known = store.planned(NAME).await.unwrap().unwrap();
+    assert_eq!((known.seen_at, known.running_at), (planned, Some(planned)));
+    assert_eq!(known.owner.as_deref(), Some("node-1"));
+    let end = || PlanChange::End { name: NAME };
+    assert!(store.plan(end(), planned).await.unwrap());
+    assert!(!store.plan(end(), planned).await.unwrap());
+    // Another line begins anew: what lies before it was never planned.
+    let later = bed.later(600);
+    assert!(store.plan(see("0 5 * * *"), later).await.unwrap());
+    let known = store.planned(NAME).await.unwrap().unwrap();
+    assert_eq!(
+        (known.schedule.as_str(), known.seen_at, known.running_at),
+        ("0 5 * * *", later, None)
+    );
 }

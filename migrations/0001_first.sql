@@ -115,7 +115,8 @@ CREATE INDEX delivery_trouble ON delivery (broadcast, account, seq)
 CREATE INDEX delivery_stand_in ON delivery (broadcast) WHERE target IS NOT NULL AND urgency IS NOT NULL;
 CREATE INDEX delivery_target ON delivery (target) WHERE target IS NOT NULL;
 CREATE INDEX delivery_of_alert ON delivery (alert, account, recipient);
-CREATE INDEX delivery_remote ON delivery (account, finished_at) WHERE remote_id IS NOT NULL;
+-- Which posts are whose, where the service gave them ids of its own. An index is a page to write for every delivery.
+CREATE INDEX delivery_remote ON delivery (account, finished_at) WHERE remote_id IS NOT NULL AND remote_id <> id;
 
 -- Which delivery stands in for which: it goes once one of them will not get out, or has taken longer than `wait`
 -- microseconds. A primary that is kept goes as well when its stand-in has published.

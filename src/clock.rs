@@ -77,6 +77,9 @@ pub fn earlier(at: Timestamp, by: std::time::Duration) -> Timestamp {
     from_micros(at.as_microsecond().saturating_sub(micros))
 }
 
+/// How far two clocks that are both kept may be apart: within this nobody has to think of it.
+pub const SLACK: std::time::Duration = std::time::Duration::from_mins(2);
+
 /// How long from `from` until `to`; zero if `to` has passed.
 pub fn until(from: Timestamp, to: Timestamp) -> std::time::Duration {
     let micros = to.as_microsecond().saturating_sub(from.as_microsecond());

@@ -56,6 +56,11 @@ pub struct LanePlan {
 pub trait Accounts: Send + Sync + 'static {
     /// The plan of a lane; `None` if the configuration does not have the account (its deliveries are then held).
     fn plan(&self, lane: &LaneId) -> Option<LanePlan>;
+
+    /// How far our clock and those of the services are known to be apart; zero if no more than is usual.
+    fn astray(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// The running dispatcher. Dropping it abandons what is under way, as a crash would.

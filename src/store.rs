@@ -44,6 +44,7 @@ mod read;
 mod recall;
 mod register;
 mod restore;
+mod set_back;
 mod sql;
 mod stand_in;
 mod step;

@@ -5,6 +5,7 @@
 //! opens an account as it is asks for a [`Live`], which only a live lane has to give.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::SecretString;
 
@@ -19,6 +20,10 @@ use crate::vault::Vault;
 impl Accounts for App {
     fn plan(&self, lane: &LaneId) -> Option<LanePlan> {
         self.lane_plan(lane)
+    }
+
+    fn astray(&self) -> Duration {
+        self.http.astray()
     }
 }
 

@@ -187,14 +187,20 @@ impl Receiver {
         })
     }
 
-    /// A request that proves who we are. An empty body is signed as such.
-    fn request(&self, method: Method, url: Url, body: &[u8]) -> Result<reqwest::RequestBuilder, SendError> {
-        let mut request = self.http.request(method, url);
+    /// A request that proves who we are, signed at `at`. An empty body is signed as such.
+    fn request(
+        &self,
+        at: Timestamp,
+        method: Method,
+        url: &Url,
+        body: &[u8],
+    ) -> Result<reqwest::RequestBuilder, SendError> {
+        let mut request = self.http.request(method, url.clone());
         if let Some(bearer) = &self.bearer {
             request = request.header("authorization", bearer.clone());
         }
         if let Some(key) = &self.hmac_key {
-            let at = self.http.now().as_second();
+            let at = at.as_second();
             let signature = sign(key, at, body)?;
             request = request
                 .header("x-vardkase-timestamp", at)
@@ -380,13 +386,15 @@ impl Channel for Receiver {
                 format!("cannot be written as JSON: {error}"),
             ))
         })?;
-        let request = self
-            .request(Method::POST, self.endpoint.clone(), &body)?
-            .header("content-type", "application/json")
-            .header("accept", "application/json")
-            .header(&self.idempotency_header, post.key.as_str())
-            .body(body);
-        let answer = self.http.send(request, Effect::Writes).await?;
+        let request = |at: Timestamp| {
+            let request = self.request(at, Method::POST, &self.endpoint, &body)?;
+            Ok(request
+                .header("content-type", "application/json")
+                .header("accept", "application/json")
+                .header(&self.idempotency_header, post.key.as_str())
+                .body(body.clone()))
+        };
+        let answer = self.http.send_signed(request, Effect::Writes).await?;
         let outcome = self.classify(&answer, post);
         if self.wants != Proofs::Address || !answer.is_success() {
             return outcome;
@@ -425,8 +433,8 @@ impl Channel for Receiver {
 
     async fn retract(&self, receipt: &Receipt) -> Result<(), SendError> {
         let url = transport::below(&self.endpoint, [receipt.remote_id.as_str()]);
-        let request = self.request(Method::DELETE, url, b"")?;
-        let answer = self.http.send(request, Effect::Writes).await?;
+        let request = |at: Timestamp| self.request(at, Method::DELETE, &url, b"");
+        let answer = self.http.send_signed(request, Effect::Writes).await?;
         match answer.status {
             200..=299 | 404 | 410 => Ok(()),
             405 | 501 => Err(SendError::Refused(Reason::new(
@@ -439,13 +447,15 @@ impl Channel for Receiver {
 
     async fn place(&self, page: &StandingPage) -> Result<Option<String>, SendError> {
         let document = standing(page).map_err(SendError::Refused)?;
-        let request = self
-            .request(Method::POST, self.endpoint.clone(), &document)?
-            .header("content-type", "application/json")
-            .header("accept", "application/json")
-            .header(&self.idempotency_header, page.key.as_str())
-            .body(document);
-        let answer = self.http.send(request, Effect::Writes).await?;
+        let request = |at: Timestamp| {
+            let request = self.request(at, Method::POST, &self.endpoint, &document)?;
+            Ok(request
+                .header("content-type", "application/json")
+                .header("accept", "application/json")
+                .header(&self.idempotency_header, page.key.as_str())
+                .body(document.clone()))
+        };
+        let answer = self.http.send_signed(request, Effect::Writes).await?;
         match answer.status {
             200..=299 => Ok(named(&answer).and_then(|named| named.url)),
             _ => Err(failure(&answer)),
@@ -453,8 +463,8 @@ impl Channel for Receiver {
     }
 
     async fn verify(&self) -> Result<Identity, SendError> {
-        let request = self.request(Method::OPTIONS, self.endpoint.clone(), b"")?;
-        let answer = self.http.send(request, Effect::Reads).await?;
+        let request = |at: Timestamp| self.request(at, Method::OPTIONS, &self.endpoint, b"");
+        let answer = self.http.send_signed(request, Effect::Reads).await?;
         if matches!(answer.status, 401 | 403) {
             return Err(failure(&answer));
         }

@@ -372,7 +372,7 @@ impl Channel for Account {
             path: &path,
             words: "caption",
             wanted: &post.rendering.text,
-            since: post.accepted_at,
+            since: self.graph.earliest(post.accepted_at),
             taken: &taken,
         };
         let mut receipt = match exchange.bring_out(PART, &draft, look).await? {
@@ -400,7 +400,7 @@ impl Channel for Account {
             path: &path,
             words: "caption",
             wanted: &post.rendering.text,
-            since: question.since,
+            since: question.earliest(),
             taken: &question.taken,
         };
         let patience = Patience::of(self.settings.settle_wait);

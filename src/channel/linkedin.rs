@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::SignedDuration;
 use reqwest::Method;
 use serde_json::{Value, json};
 use url::Url;
@@ -101,8 +100,6 @@ const WARN_AHEAD: Duration = Duration::from_hours(60 * 24);
 const DEFAULT_SETTLE_WAIT: Duration = Duration::from_secs(30);
 /// The same on the practice wall, where a post shows at once.
 const WALL_SETTLE_WAIT: Duration = Duration::from_secs(2);
-/// How far the service's clock may be behind ours.
-const CLOCK_SLACK: SignedDuration = SignedDuration::from_mins(2);
 /// Posts per page of an answer.
 const PAGE: usize = 50;
 /// How many of those are read at most.
@@ -600,7 +597,7 @@ impl Account {
         let shown = answer.json().unwrap_or(Value::Null);
         let ours = little::written(shown["commentary"].as_str().unwrap_or_default())
             == little::normal(&post.rendering.text);
-        let since = post.accepted_at - CLOCK_SLACK;
+        let since = self.http.earliest(post.accepted_at);
         match created(&shown) {
             Some(at) if ours && at >= since => {
                 let note = "LinkedIn named this post as the original: an earlier attempt had got through";
@@ -619,7 +616,7 @@ impl Account {
 
     /// Looks for the post among those since the attempt.
     async fn search(&self, question: &Question) -> Result<Search, SendError> {
-        let since = question.since - CLOCK_SLACK;
+        let since = question.earliest();
         let wanted = little::normal(&question.post.rendering.text);
         for page in 0..PAGES {
             let mut url = self.url(&["rest", "posts"]);

@@ -32,7 +32,7 @@ mod sign_in;
 mod thread;
 mod verdict;
 
-use readback::{CLOCK_SLACK, Search, Wanted};
+use readback::{Search, Wanted};
 
 /// A Mastodon account.
 pub static KIND: Kind = Kind {
@@ -382,7 +382,7 @@ impl Account {
             taken: &[],
             under,
         };
-        Ok(match self.search(&wanted, since - CLOCK_SLACK).await? {
+        Ok(match self.search(&wanted, self.http.earliest(since)).await? {
             Search::Found(part) => Some(part),
             Search::NotThere | Search::TooMuch | Search::Closed(_) => None,
         })

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::SignedDuration;
 use reqwest::Method;
 use url::Url;
 
@@ -89,9 +88,7 @@ const DEFAULT_SETTLE_WAIT: Duration = Duration::from_secs(10);
 /// The same on the practice wall, where a message shows at once.
 const WALL_SETTLE_WAIT: Duration = Duration::from_secs(2);
 /// Synapse keeps transaction ids for 30 minutes in memory and a day on disk, others only in memory; read 2026-11.
-const KEY_HOLDS: SignedDuration = SignedDuration::from_mins(20);
-/// How far the server's clock may be behind ours.
-const CLOCK_SLACK: SignedDuration = SignedDuration::from_mins(2);
+const KEY_HOLDS: Duration = Duration::from_mins(20);
 /// Longest time that a picture may hold up the text.
 const PICTURE_PATIENCE: Duration = Duration::from_secs(6);
 /// How long it is asked for after the text is out, if it is not known what became of it.
@@ -265,7 +262,7 @@ impl Channel for Account {
     }
 
     async fn settle(&self, question: &Question) -> Result<Settled, SendError> {
-        let since = question.since - CLOCK_SLACK;
+        let since = question.earliest();
         let patience = Patience::of(self.settings.settle_wait);
         for look in 0..Patience::LOOKS {
             if look > 0 {
@@ -276,7 +273,7 @@ impl Channel for Account {
                     return Ok(Settled::Found(self.receipt(event, &question.post)));
                 }
                 // As long as the server knows the transaction id, a repeat is either the first message or the same one.
-                _ if question.now.duration_since(question.since) < KEY_HOLDS => return Ok(Settled::Absent),
+                _ if question.is_younger_than(KEY_HOLDS) => return Ok(Settled::Absent),
                 Search::NotThere => {}
                 Search::TooMuch(count) => {
                     let text = format!("not among the latest {count} messages, and there are more");

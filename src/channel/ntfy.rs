@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::SignedDuration;
 use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -23,7 +22,7 @@ use super::{
     Backstage, Capabilities, Channel, Identity, Kind, Pace, Parts, SecretName, Secrets, Settings, Shown,
     WallSite,
 };
-use crate::clock::{Timestamp, until};
+use crate::clock::Timestamp;
 use crate::compose::TextRule;
 use crate::config::section::Section;
 use crate::model::{
@@ -82,8 +81,6 @@ const DEFAULT_CACHE: Duration = Duration::from_hours(12);
 const DEFAULT_SETTLE_WAIT: Duration = Duration::from_secs(10);
 /// The same on the practice wall, where a message shows at once.
 const WALL_SETTLE_WAIT: Duration = Duration::from_secs(2);
-/// How far the server's clock may be behind ours.
-const CLOCK_SLACK: SignedDuration = SignedDuration::from_mins(2);
 /// Shown as the highest, which rings through on most phones.
 const DEFAULT_PRIORITY: u32 = 5;
 /// Most tags of a message, and the longest of them.
@@ -291,7 +288,7 @@ impl Channel for Account {
             let text = "the server keeps no messages (cache = \"0s\"), and there is nothing to read back";
             return Ok(Settled::Unclear(Reason::new("no-cache", text)));
         }
-        if until(question.since, question.now) >= self.settings.cache {
+        if !question.is_younger_than(self.settings.cache) {
             let text = "the server does not keep messages for so long (cache)";
             return Ok(Settled::Unclear(Reason::new("cache-over", text)));
         }
@@ -382,6 +379,8 @@ impl Channel for Account {
         let since = self.http.now();
         behind.publish(post).await?;
         let question = Question {
+            waited: std::time::Duration::ZERO,
+            astray: std::time::Duration::ZERO,
             post: post.clone(),
             since,
             until: self.http.now(),
@@ -446,7 +445,7 @@ impl Account {
 
     /// Looks for the message among those that the server keeps since the attempt.
     async fn search(&self, question: &Question) -> Result<Option<String>, SendError> {
-        let since = (question.since - CLOCK_SLACK).as_second().to_string();
+        let since = (question.earliest()).as_second().to_string();
         let query = [("poll", "1"), ("since", since.as_str())];
         let answer = self.get(&[&self.settings.topic, "json"], &query).await?;
         if !answer.is_success() {
@@ -486,7 +485,7 @@ impl Account {
             && says("title", &wanted.headline)
             && says("message", below_headline(wanted))
             && says("click", wanted.link.as_str())
-            && at.is_some_and(|at| at >= question.since - CLOCK_SLACK)
+            && at.is_some_and(|at| at >= question.earliest())
     }
 
     fn receipt(&self, id: &str) -> Receipt {

@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use crate::clock;
 use crate::model::{Question, Reason, Receipt, SendError, Settled};
 
 /// Longest pause between two looks within one call.
@@ -72,8 +71,7 @@ impl Patience {
 
     /// What it means that the looks of this call found nothing.
     pub(super) fn absent(self, question: &Question) -> Result<Settled, SendError> {
-        let looked = clock::later(question.now, self.step);
-        if looked >= clock::later(question.since, self.wait) {
+        if question.age() + self.step >= self.wait {
             return Ok(Settled::Absent);
         }
         Err(SendError::NotSent(Reason::new(

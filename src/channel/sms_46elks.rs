@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hmac::{Hmac, KeyInit, Mac};
-use jiff::SignedDuration;
 use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -88,8 +87,6 @@ const MOST_PARTS: u32 = 10;
 const DEFAULT_SETTLE_WAIT: Duration = Duration::from_secs(30);
 /// The same on the practice wall, where a message shows at once.
 const WALL_SETTLE_WAIT: Duration = Duration::from_secs(2);
-/// How far apart the service's clock and ours may be, and how long what was given up may still lie in a buffer.
-const CLOCK_SLACK: SignedDuration = SignedDuration::from_mins(2);
 /// Below this balance, in whole units of the account's currency, the account does not count as ready.
 const DEFAULT_LEAST_BALANCE: u32 = 1;
 /// One of the numbers that the Swedish authority keeps for films and books: nobody has it.
@@ -273,8 +270,8 @@ impl Channel for Account {
             to: to.address(),
             from: &self.settings.from,
             text: &question.post.rendering.text,
-            since: question.since - CLOCK_SLACK,
-            until: question.until + CLOCK_SLACK,
+            since: question.earliest(),
+            until: question.latest(),
             taken: &question.taken,
         };
         let patience = Patience::of(self.settings.settle_wait);

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::SignedDuration;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -83,8 +82,6 @@ const MAX_CAPTION: usize = 1024;
 const DEFAULT_SETTLE_WAIT: Duration = Duration::from_secs(30);
 /// The same on the practice wall, where a post shows at once.
 const WALL_SETTLE_WAIT: Duration = Duration::from_secs(2);
-/// How far the service's clock may be behind ours.
-const CLOCK_SLACK: SignedDuration = SignedDuration::from_mins(2);
 
 /// The picture rule: at most 10 MB, width and height 10,000 together (sendPhoto, read 2026-08); shown at most this wide.
 const PICTURE: PictureRule = PictureRule {
@@ -494,7 +491,7 @@ impl Account {
                 .picture
                 .as_deref()
                 .map(|picture| with_description(post, picture)),
-            since: question.since - CLOCK_SLACK,
+            since: question.earliest(),
             taken: &question.taken,
         };
         preview::look(&page, &wanted)

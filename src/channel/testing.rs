@@ -73,6 +73,8 @@ pub(crate) fn with_key(mut post: Post, key: &str) -> Post {
 /// The question what became of it.
 pub(crate) fn question(post: Post) -> Question {
     Question {
+        waited: std::time::Duration::ZERO,
+        astray: std::time::Duration::ZERO,
         since: post.accepted_at,
         until: crate::clock::later(post.accepted_at, Duration::from_secs(20)),
         now: clock().now(),

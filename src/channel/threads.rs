@@ -280,7 +280,13 @@ impl Channel for Account {
         for (part, text) in (1..).zip(&texts) {
             let draft = self.draft(post, part, text, &published).await;
             let taken = others(post, &published);
-            let look = Self::look(post, text, post.accepted_at, &published, &taken);
+            let look = Self::look(
+                post,
+                text,
+                self.graph.earliest(post.accepted_at),
+                &published,
+                &taken,
+            );
             let out = exchange.bring_out(part, &draft, look).await;
             let out = out.map_err(|error| in_the_middle(error, part, texts.len()))?;
             let id = match out {
@@ -311,7 +317,7 @@ impl Channel for Account {
             return Ok(Settled::Found(receipt));
         };
         let taken: Vec<String> = question.taken.iter().chain(&known).cloned().collect();
-        let look = Self::look(post, text, question.since, &known, &taken);
+        let look = Self::look(post, text, question.earliest(), &known, &taken);
         let patience = Patience::of(self.settings.settle_wait);
         match exchange.settle(part, look, question, patience).await? {
             Settled::Found(found) if part == texts.len() => {

@@ -3,14 +3,15 @@
 //!
 //! What it says of a failure names the host and what happened, never the address's path or query, never a header.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT_LANGUAGE, AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{ACCEPT_LANGUAGE, AUTHORIZATION, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
-use crate::clock::{SharedClock, Timestamp};
+use crate::clock::{self, SharedClock, Timestamp};
 use crate::failpoint;
 use crate::model::{Quota, Reason, SendError};
 
@@ -38,6 +39,8 @@ const SILENCE: Duration = Duration::from_mins(1);
 pub struct Transport {
     client: reqwest::Client,
     clock: SharedClock,
+    /// How far the clock of the service that answered last was ahead of ours, in microseconds; of all accounts together.
+    ahead: Arc<AtomicI64>,
     meter: Option<Meter>,
 }
 
@@ -112,6 +115,7 @@ impl Transport {
         Ok(Self {
             client,
             clock,
+            ahead: Arc::default(),
             meter: None,
         })
     }
@@ -136,6 +140,53 @@ impl Transport {
     /// The present moment, for adapters that sign or schedule by it.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// How far our clock and those of the services are apart, by the answer that came last; zero if no more than is usual.
+    pub fn astray(&self) -> Duration {
+        let apart = Duration::from_micros(self.ahead.load(Ordering::Relaxed).unsigned_abs());
+        if apart > clock::SLACK {
+            apart
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    /// The present moment as the services see it: ours, unless it is known to be wrong.
+    pub fn service_now(&self) -> Timestamp {
+        let now = self.clock.now();
+        if self.astray().is_zero() {
+            return now;
+        }
+        clock::from_micros(
+            now.as_microsecond()
+                .saturating_add(self.ahead.load(Ordering::Relaxed)),
+        )
+    }
+
+    /// The earliest time that a service may have put on what we did at `at`.
+    pub fn earliest(&self, at: Timestamp) -> Timestamp {
+        clock::earlier(at.min(self.clock.now()), clock::SLACK + self.astray())
+    }
+
+    /// Sends a request that is signed with a time, as [`Self::send`] does. A service that refuses it because our clock is
+    /// wrong did nothing, and its answer tells the right time: it gets the request once more, signed by that.
+    ///
+    /// # Errors
+    /// Those of `make` and of [`Self::send`].
+    pub async fn send_signed(
+        &self,
+        make: impl Fn(Timestamp) -> Result<reqwest::RequestBuilder, SendError> + Send,
+        effect: Effect,
+    ) -> Result<Answer, SendError> {
+        let at = self.service_now();
+        let answer = self.send(make(at)?, effect).await?;
+        let told = self.service_now();
+        let apart = clock::until(at, told).max(clock::until(told, at));
+        if !matches!(answer.status, 401 | 403) || apart <= clock::SLACK {
+            return Ok(answer);
+        }
+        self.send(make(told)?, effect).await
     }
 
     /// A request to be filled by the adapter and given to [`Transport::send`].
@@ -183,6 +234,10 @@ impl Transport {
             body,
             at: self.clock.now(),
         };
+        if let Some(date) = answer.date() {
+            let ahead = date.as_microsecond().saturating_sub(answer.at.as_microsecond());
+            self.ahead.store(ahead, Ordering::Relaxed);
+        }
         if let Some(meter) = self.meter.as_ref().filter(|_| effect == Effect::Writes)
             && answer.is_success()
             && let Some(quota) = (meter.read)(&path, &answer)
@@ -249,6 +304,12 @@ async fn read_capped(
     }
 }
 
+fn http_date(text: &str) -> Option<Timestamp> {
+    jiff::fmt::rfc2822::DateTimeParser::new()
+        .parse_timestamp(text)
+        .ok()
+}
+
 impl Answer {
     /// When the service may be asked again, by its `Retry-After` in seconds or as an HTTP date. `None` if absent or
     /// unreadable. Never in the past.
@@ -258,10 +319,12 @@ impl Answer {
             let seconds = text.parse().unwrap_or(u64::MAX);
             return Some(crate::clock::later(self.at, Duration::from_secs(seconds)));
         }
-        let date = jiff::fmt::rfc2822::DateTimeParser::new()
-            .parse_timestamp(text)
-            .ok()?;
-        Some(date.max(self.at))
+        Some(http_date(text)?.max(self.at))
+    }
+
+    /// The service's time, to the second.
+    fn date(&self) -> Option<Timestamp> {
+        http_date(self.header(DATE.as_str())?)
     }
 
     /// The body as JSON, refusing what is nested too deep.

@@ -347,22 +347,23 @@ impl Channel for Account {
         let own = PrivateKey::generate(&ECDH_P256)
             .map_err(|_| SendError::NotSent(Reason::new("crypto", "no key could be made")))?;
         let body = ece::encrypt(&payload(post), &target, &own, rand::random()).map_err(SendError::Refused)?;
-        let now = self.http.now();
-        let token = self
-            .vapid
-            .authorization(&target.endpoint, now)
-            .map_err(SendError::Credential)?;
-        let request = self
-            .http
-            .request(Method::POST, target.endpoint)
-            .header("authorization", token)
-            .header("ttl", ttl(post, now))
-            .header("urgency", urgency(post))
-            .header("topic", topic(post))
-            .header("content-encoding", "aes128gcm")
-            .header("content-type", "application/octet-stream")
-            .body(body);
-        let answer = self.http.send(request, Effect::Writes).await?;
+        let request = |at: Timestamp| {
+            let token = self
+                .vapid
+                .authorization(&target.endpoint, at)
+                .map_err(SendError::Credential)?;
+            Ok(self
+                .http
+                .request(Method::POST, target.endpoint.clone())
+                .header("authorization", token)
+                .header("ttl", ttl(post, self.http.now()))
+                .header("urgency", urgency(post))
+                .header("topic", topic(post))
+                .header("content-encoding", "aes128gcm")
+                .header("content-type", "application/octet-stream")
+                .body(body.clone()))
+        };
+        let answer = self.http.send_signed(request, Effect::Writes).await?;
         self.classify(&answer, post)
     }
 

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::SignedDuration;
 use reqwest::Method;
 use serde_json::{Value, json};
 use url::Url;
@@ -95,8 +94,6 @@ const MOST_LENGTH: u32 = 25_000;
 const DEFAULT_SETTLE_WAIT: Duration = Duration::from_secs(30);
 /// The same on the practice wall, where a post shows at once.
 const WALL_SETTLE_WAIT: Duration = Duration::from_secs(2);
-/// How far the service's clock may be behind ours.
-const CLOCK_SLACK: SignedDuration = SignedDuration::from_mins(2);
 /// Posts per page of an answer, the most that X gives.
 const PAGE: usize = 100;
 /// How many of those are read at most.
@@ -355,16 +352,19 @@ impl Account {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let nonce = hex::encode(rand::random::<[u8; 16]>());
-        let authorization = keys.authorization(&method, &url, &nonce, self.http.now().as_second());
-        let mut request = self
-            .http
-            .request(method, url)
-            .header("authorization", authorization);
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        let mut answer = self.http.send(request, effect).await?;
+        let signed = |at: Timestamp| {
+            let nonce = hex::encode(rand::random::<[u8; 16]>());
+            let authorization = keys.authorization(&method, &url, &nonce, at.as_second());
+            let request = self
+                .http
+                .request(method.clone(), url.clone())
+                .header("authorization", authorization);
+            Ok(match body {
+                Some(body) => request.json(body),
+                None => request,
+            })
+        };
+        let mut answer = self.http.send_signed(signed, effect).await?;
         if !answer.is_success() {
             for secret in keys.sent() {
                 blank(&mut answer.body, secret.as_bytes());
@@ -414,7 +414,7 @@ impl Account {
 
     /// Looks for the post among those since the attempt.
     async fn search(&self, question: &Question) -> Result<Search, SendError> {
-        let since = question.since - CLOCK_SLACK;
+        let since = question.earliest();
         let wanted = words::normal(&question.post.rendering.text);
         let (page, from) = (PAGE.to_string(), since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
         let mut next: Option<String> = None;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::FutureExt as _;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::shared::Shared;
 use crate::channel::Channel;
@@ -18,6 +18,9 @@ use crate::store::{Change, StepMade, StoreError};
 
 /// Ids on the account that are known to belong to other deliveries; more are not needed to tell posts apart.
 const TAKEN: usize = 500;
+
+/// The farthest that clocks may be apart for the service's times to tell anything: a day, and the hour of summer time.
+const FARTHEST: Duration = Duration::from_hours(25);
 
 /// Waits between tries to write an answer that the store did not take.
 const REWRITE_FIRST: Duration = Duration::from_millis(100);
@@ -104,11 +107,16 @@ fn without_picture(mut receipt: Receipt) -> Receipt {
     receipt
 }
 
-/// Asks what became of an attempt, at most `limit` long.
+/// Asks what became of an attempt, at most `limit` long. `known` is a moment on both clocks since when the attempt is known
+/// to this process.
+///
+/// Where the clocks are apart, or ours was set, the service's times are read with room for that: a post that stands there
+/// under another time would be published twice.
 pub(super) async fn settle(
     shared: &Shared,
     channel: &Arc<dyn Channel>,
     work: &Work,
+    known: (Instant, Timestamp),
     limit: Duration,
 ) -> Result<Settled, SendError> {
     let delivery = &work.delivery;
@@ -116,30 +124,56 @@ pub(super) async fn settle(
         .unknown_since
         .or(delivery.started_at)
         .unwrap_or(delivery.queued_at);
-    let taken = match shared
-        .ledger
-        .taken_ids(&delivery.account, &delivery.id, since, TAKEN)
-        .await
-    {
-        Ok(taken) => taken,
-        Err(error) => return Err(SendError::NotSent(Reason::new("store", error.to_string()))),
-    };
-    let post = pictured(shared, work).await?;
-    let question = Question {
-        post: post.unwrap_or_else(|| work.post.clone()),
+    let mut question = Question {
+        post: pictured(shared, work).await?.unwrap_or_else(|| work.post.clone()),
         since,
         // As it is configured now; an attempt of before a reload may have had longer, which adapters leave room for.
         until: clock::later(delivery.started_at.unwrap_or(since).max(since), limit),
         now: shared.clock.now(),
-        taken,
+        waited: known.0.elapsed(),
+        astray: Duration::ZERO,
+        taken: Vec::new(),
     };
-    let settled = guarded(channel.settle(&question), limit).await?;
+    let settled = loop {
+        let astray = astray(&question, known.1, shared.accounts.astray());
+        question.astray = astray.min(FARTHEST);
+        let taken = shared
+            .ledger
+            .taken_ids(&delivery.account, &delivery.id, question.earliest(), TAKEN);
+        question.taken = match taken.await {
+            Ok(taken) => taken,
+            Err(error) => return Err(SendError::NotSent(Reason::new("store", error.to_string()))),
+        };
+        let settled = guarded(channel.settle(&question), limit).await?;
+        if settled != Settled::Absent {
+            break settled;
+        }
+        if astray > FARTHEST {
+            let text =
+                "our clock and the service's are more than a day apart, so that its times tell nothing";
+            break Settled::Unclear(Reason::new("clock", text));
+        }
+        // The answer may be the first that says what time it is there.
+        if shared.accounts.astray() <= astray {
+            break settled;
+        }
+    };
     Ok(match settled {
         Settled::Found(receipt) if work.post.steps.get(WITHOUT_PICTURE).is_some() => {
             Settled::Found(without_picture(receipt))
         }
         other @ (Settled::Found(_) | Settled::Refused(_) | Settled::Absent | Settled::Unclear(_)) => other,
     })
+}
+
+/// How far the clocks may be apart: by the service's, by where an attempt of ours lies in the future, and by what our
+/// clock was set since `known`. Zero if that is no more than usual. Pure.
+fn astray(question: &Question, known: Timestamp, service: Duration) -> Duration {
+    let ahead = clock::until(question.now, question.since);
+    let expected = clock::later(known, question.waited);
+    let set = clock::until(expected, question.now).max(clock::until(question.now, expected));
+    let most = service.max(ahead).max(set);
+    if most > clock::SLACK { most } else { Duration::ZERO }
 }
 
 async fn guarded<T>(

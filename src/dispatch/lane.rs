@@ -117,6 +117,8 @@ struct Inquiry {
     due: Instant,
     /// Lost by this process, not by a crash.
     lost_here: bool,
+    /// One moment on both clocks, since when the attempt is known here.
+    known: (Instant, Timestamp),
 }
 
 /// The state of a running lane.
@@ -125,6 +127,8 @@ struct Lane {
     handle: Arc<Handle>,
     id: LaneId,
     epoch: i64,
+    /// When this task began, on both clocks.
+    began: (Instant, Timestamp),
     /// The account's plan, or why there is none. Asked for anew when `None`.
     plan: Option<Result<LanePlan, Reason>>,
     gates: Gates,
@@ -195,6 +199,7 @@ impl Lane {
             handle,
             id: lease.lane,
             epoch: lease.epoch,
+            began: (now, wall),
             plan: None,
             sorted: Sorted::default(),
             ready: VecDeque::new(),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -10,7 +11,7 @@ use super::broadcast::words;
 use super::{
     AccountId, AlertId, BroadcastId, DeliveryId, Kind, LaneId, Mode, Picture, Reason, Rendering, State, Steps,
 };
-use crate::clock::Timestamp;
+use crate::clock::{self, Timestamp};
 
 words!(
     /// What a delivery is for.
@@ -339,8 +340,39 @@ pub struct Question {
     pub until: Timestamp,
     /// Now, by the daemon's clock.
     pub now: Timestamp,
+    /// How long ago the latest attempt was given up at least, by a clock that nobody sets.
+    pub waited: Duration,
+    /// How far our clock and the service's may be apart, or ours was set since the attempt; zero if no more than is usual
+    /// ([`clock::SLACK`]).
+    pub astray: Duration,
     /// Ids of posts on the account that belong to other deliveries: never the answer.
     pub taken: Vec<String>,
+}
+
+impl Question {
+    /// The earliest time that the service may have put on a post of these attempts.
+    pub fn earliest(&self) -> Timestamp {
+        clock::earlier(self.since.min(self.now), clock::SLACK + self.astray)
+    }
+
+    /// The latest such time.
+    pub fn latest(&self) -> Timestamp {
+        clock::later(self.until, clock::SLACK + self.astray)
+    }
+
+    /// How long ago the first of these attempts began, at least.
+    pub fn age(&self) -> Duration {
+        if self.astray.is_zero() {
+            clock::until(self.since, self.now).max(self.waited)
+        } else {
+            self.waited
+        }
+    }
+
+    /// Whether the first of these attempts surely began less than `span` ago.
+    pub fn is_younger_than(&self, span: Duration) -> bool {
+        self.astray.is_zero() && clock::until(self.since, self.now) < span
+    }
 }
 
 /// What became of an unknown attempt.

@@ -13,7 +13,7 @@ use super::stand_in::{self, Aim, Found, Stood};
 use super::step::to_json;
 use super::writer::Tx;
 use super::{Changed, Entry, Expanded, Expansion, StandsFor, StoreError, sql, suppress};
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, later, until};
 use crate::model::{
     AccountId, Actor, BroadcastId, DeliveryId, ExpansionState, Kind, LaneId, Purpose, Reason, Recipient,
     State, UNREACHABLE_BEFORE,
@@ -379,6 +379,10 @@ async fn chunk(tx: &mut Tx<'_>, one: &Expansion, at: Timestamp) -> Result<bool, 
     let mut step = one.clone();
     step.next += 1;
     step.taken += recipients.len() as u64;
+    // A clock that was set back since the acceptance does not make the rest wait.
+    let not_before = one
+        .not_before
+        .min(later(at, until(one.queued_at, one.not_before)));
     let mut new = Vec::with_capacity(recipients.len());
     for recipient in &recipients {
         let address = recipient.address();
@@ -394,12 +398,12 @@ async fn chunk(tx: &mut Tx<'_>, one: &Expansion, at: Timestamp) -> Result<bool, 
             recipient,
             stands_in_for: Vec::new(),
             stood: Vec::new(),
-            not_before: one.not_before,
+            not_before,
         };
         if !one.stands_in_for.is_empty() && !followed.contains(address) {
             match pairs.aim(&one.stands_in_for, address, &chains) {
                 Aim::At(stood) => {
-                    made.not_before = stand_in::first_time(&stood).unwrap_or(one.not_before);
+                    made.not_before = stand_in::first_time(&stood).unwrap_or(not_before);
                     made.stands_in_for = stood.iter().map(|(stood, ..)| stood.account.clone()).collect();
                     made.stood = stood;
                 }

@@ -208,7 +208,11 @@ async fn write(
                 }
             }
         };
-        rows.push(row(extra, &broadcast.alert, broadcast.kind, rendering, at));
+        rows.push(Row {
+            // When the last came to rest may lie ahead, if the clock was set back since.
+            not_before: at.min(tx.now),
+            ..row(extra, &broadcast.alert, broadcast.kind, rendering, at)
+        });
     }
     deliveries(tx, &rows).await?;
     for row in &rows {

@@ -139,6 +139,14 @@ statements! {
     LANE_RENEW = "UPDATE lane SET held_until = $5 WHERE account = $1 AND mode = $2 AND epoch = $3 AND owner = $4";
     LANES_INHERIT = "UPDATE lane SET epoch = epoch + 1, owner = $2, held_until = $3 \
                      WHERE owner LIKE $1 AND owner <> $2 AND held_until > $4";
+    LATEST_RECORD = "SELECT at FROM journal ORDER BY seq DESC LIMIT 1";
+    SET_BACK_DELIVERIES = "UPDATE delivery SET not_before = not_before - $1, due_at = due_at - $1 \
+                           WHERE urgency IS NOT NULL AND (not_before > $2 OR due_at > $2) AND NOT EXISTS \
+                           (SELECT 1 FROM lane l WHERE l.account = delivery.account AND l.mode = delivery.mode \
+                           AND l.owner NOT LIKE $3 AND l.held_until > $2)";
+    SET_BACK_LANES = "UPDATE lane SET busy_until = busy_until - $1, open_until = open_until - $1 \
+                      WHERE (busy_until > $2 OR open_until > $2) \
+                      AND (owner IS NULL OR owner LIKE $3 OR held_until <= $2)";
     LANE_NOTE = "UPDATE lane SET busy_until = $4, open_until = $5, failures = $6, reason = $7 \
                  WHERE account = $1 AND mode = $2 AND epoch = $3";
     /// What stands in for another account waits on: it goes only if that one does not get out.
@@ -174,8 +182,8 @@ statements! {
     HEAD = "SELECT ", head_columns!(), " FROM delivery d \
             JOIN broadcast b ON b.id = d.broadcast LEFT JOIN delivery t ON t.id = d.target \
             WHERE d.account = $1 AND d.mode = $2 AND d.urgency IS NOT NULL ORDER BY d.urgency, d.seq LIMIT $3";
-    TAKEN = "SELECT remote_id FROM delivery WHERE account = $1 AND remote_id IS NOT NULL AND id <> $2 \
-             AND finished_at >= $3 ORDER BY finished_at DESC LIMIT $4";
+    TAKEN = "SELECT remote_id FROM delivery WHERE account = $1 AND remote_id IS NOT NULL AND remote_id <> id \
+             AND id <> $2 AND finished_at >= $3 ORDER BY finished_at DESC LIMIT $4";
     STANDING = "SELECT account, id, purpose, target FROM delivery WHERE alert = $1 AND recipient = '' AND \
                 ((purpose = 'publish' AND state IN ('published', 'edited')) OR \
                 (purpose IN ('pin', 'unpin') AND state IN ('queued', 'sending', 'unknown', 'published'))) ORDER BY seq";

@@ -9,7 +9,7 @@ use super::journal::Chain;
 use super::{
     Acceptance, Accepted, Change, Changed, Entry, Expanded, Extra, Forgotten, LaneNotes, Lease, ListDecision,
     Opened, Recall, Stage, StepMade, StoreError, accept, arrival, condition, drill, expand, extra, lanes,
-    mail, planned, recall, register, restore, sql, suppress, switches, tally,
+    mail, planned, recall, register, restore, set_back, sql, suppress, switches, tally,
 };
 use crate::clock::{SharedClock, Timestamp};
 use crate::failpoint;
@@ -282,6 +282,7 @@ impl Writer {
             return Err(StoreError::Closed);
         };
         let mut tx = Tx::begin(conn, now).await?;
+        set_back::settle(&mut tx, node).await?;
         let opened = restore::settle(&mut tx, node).await?;
         tx.commit().await.map_err(|failed| failed.error)?;
         Ok(opened)

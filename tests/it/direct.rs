@@ -144,6 +144,8 @@ pub fn to(mut post: Post, address: &str) -> Post {
 
 pub fn question(post: &Post) -> Question {
     Question {
+        waited: std::time::Duration::ZERO,
+        astray: std::time::Duration::ZERO,
         post: post.clone(),
         until: SystemClock.now(),
         since: post.accepted_at,

@@ -1,6 +1,7 @@
 //! End to end: the real binary, its command line and its socket, against the wall. The wall's ledger is the truth.
 
 mod alert;
+mod clock;
 mod command;
 mod connect;
 mod correct;

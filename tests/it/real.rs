@@ -35,6 +35,8 @@ pub(crate) fn account(kind: &str, keys: &str, secrets: &[(&str, &str)]) -> Arc<d
 /// What became of it, asked now.
 pub(crate) fn question(post: &Post) -> Question {
     Question {
+        waited: std::time::Duration::ZERO,
+        astray: std::time::Duration::ZERO,
         post: post.clone(),
         since: post.accepted_at,
         until: SystemClock.now(),

@@ -211,6 +211,8 @@ async fn pass(client: TcpStream, server: TcpStream, armed: Arc<AtomicBool>) {
 
 fn question(post: &Post) -> Question {
     Question {
+        waited: std::time::Duration::ZERO,
+        astray: std::time::Duration::ZERO,
         post: post.clone(),
         until: SystemClock.now(),
         since: post.accepted_at,

@@ -226,6 +226,8 @@ impl Practice {
         let since = post.accepted_at;
         for _ in 0..20 {
             let question = Question {
+                waited: std::time::Duration::ZERO,
+                astray: std::time::Duration::ZERO,
                 post: post.clone(),
                 until: SystemClock.now(),
                 since,

@@ -64,6 +64,8 @@ async fn carried_through(practice: &Practice, mut post: Post) -> (Receipt, usize
         let channel = practice.restarted();
         if unknown {
             let question = Question {
+                waited: std::time::Duration::ZERO,
+                astray: std::time::Duration::ZERO,
                 post: post.clone(),
                 until: vardkase::clock::Clock::now(&vardkase::clock::SystemClock),
                 since: post.accepted_at,

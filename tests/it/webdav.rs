@@ -258,6 +258,8 @@ async fn a_real_server_takes_the_files_and_gives_them_back() {
     // Over the old files, which an ordinary rename of some servers refuses.
     assert_eq!(account.publish(&post).await.unwrap(), receipt);
     let question = Question {
+        waited: std::time::Duration::ZERO,
+        astray: std::time::Duration::ZERO,
         until: post.accepted_at,
         since: post.accepted_at,
         now: post.accepted_at,

@@ -1,14 +1,10 @@
 //! Reads the page back, to find out what became of an attempt.
 
-use jiff::SignedDuration;
 use unicode_normalization::UnicodeNormalization;
 
 use super::{Account, created, no_sense, noted, receipt};
 use crate::channel::patience::Search;
 use crate::model::{Question, SendError};
-
-/// How far the service's clock may be behind ours.
-pub(super) const CLOCK_SLACK: SignedDuration = SignedDuration::from_mins(2);
 
 /// Posts per page of an answer.
 pub(super) const PAGE: usize = 25;
@@ -24,7 +20,7 @@ pub(super) fn normal(text: &str) -> String {
 impl Account {
     /// Looks for the post among those since the attempt.
     pub(super) async fn search(&self, question: &Question) -> Result<Search, SendError> {
-        let since = question.since - CLOCK_SLACK;
+        let since = question.earliest();
         let wanted = normal(&question.post.rendering.text);
         let (limit, from) = (PAGE.to_string(), since.as_second().to_string());
         let mut after: Option<String> = None;

@@ -90,6 +90,10 @@ impl Graph {
         self.http.now()
     }
 
+    pub(in crate::channel) fn earliest(&self, at: Timestamp) -> Timestamp {
+        self.http.earliest(at)
+    }
+
     pub(in crate::channel) fn token(&self) -> Result<SecretString, SendError> {
         self.secrets
             .require("access_token")

@@ -1,6 +1,5 @@
 //! Looks for a post among those that an account has published: the same words, since a time, not another delivery's.
 
-use jiff::SignedDuration;
 use serde_json::Value;
 use unicode_normalization::UnicodeNormalization;
 use url::Url;
@@ -10,8 +9,6 @@ use crate::channel::patience::Search;
 use crate::clock::Timestamp;
 use crate::model::{Receipt, SendError};
 
-/// How far the service's clock may be behind ours.
-const CLOCK_SLACK: SignedDuration = SignedDuration::from_mins(2);
 /// Posts per page of an answer.
 const PAGE: usize = 25;
 /// How many of those are read at most.
@@ -26,7 +23,7 @@ pub(in crate::channel) struct Look<'a> {
     pub words: &'a str,
     /// The words, as they were sent.
     pub wanted: &'a str,
-    /// When the first attempt began that may have published it.
+    /// The earliest time that the service may have put on it.
     pub since: Timestamp,
     /// Ids of others.
     pub taken: &'a [String],
@@ -36,10 +33,9 @@ pub(in crate::channel) struct Look<'a> {
 pub(in crate::channel) const MOST: usize = PAGE * PAGES;
 
 pub(in crate::channel) async fn search(graph: &Graph, look: Look<'_>) -> Result<Search, SendError> {
-    let since = look.since - CLOCK_SLACK;
     let wanted = normal(look.wanted);
     let fields = format!("id,{},timestamp,permalink", look.words);
-    let (limit, from) = (PAGE.to_string(), since.as_second().to_string());
+    let (limit, from) = (PAGE.to_string(), look.since.as_second().to_string());
     let mut after: Option<String> = None;
     for _ in 0..PAGES {
         let mut parameters = vec![
@@ -59,7 +55,7 @@ pub(in crate::channel) async fn search(graph: &Graph, look: Look<'_>) -> Result<
                 return Err(no_sense("a post without id or time"));
             };
             let words = post[look.words].as_str().unwrap_or_default();
-            if at >= since && !look.taken.contains(&found.remote_id) && normal(words) == wanted {
+            if at >= look.since && !look.taken.contains(&found.remote_id) && normal(words) == wanted {
                 return Ok(Search::Found(found));
             }
         }

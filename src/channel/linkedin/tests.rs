@@ -1,6 +1,7 @@
 //! Every row of the reference page's error table, the renewal of the token, settling, editing and the picture, against a
 //! service that answers as told.
 
+use jiff::SignedDuration;
 use std::collections::BTreeMap;
 
 use secrecy::ExposeSecret;

@@ -1,6 +1,6 @@
 //! Reads the account back, to find out what became of an attempt.
 
-use jiff::SignedDuration;
+use std::time::Duration;
 
 use super::{Account, ME, created, html, no_sense, receipt};
 use crate::channel::patience::Patience;
@@ -34,10 +34,7 @@ pub(super) const PAGE: usize = 40;
 pub(super) const PAGES: usize = 10;
 
 /// A server keeps a key for 3600 s from the post; a repeat takes a while to get there.
-pub(super) const KEY_HOLDS: SignedDuration = SignedDuration::from_mins(55);
-
-/// How far the server's clock may be behind ours.
-pub(super) const CLOCK_SLACK: SignedDuration = SignedDuration::from_mins(2);
+pub(super) const KEY_HOLDS: Duration = Duration::from_mins(55);
 
 impl Account {
     /// Reads the account back until it is clear, or no longer than is wise.
@@ -46,7 +43,7 @@ impl Account {
         question: &Question,
         wanted: &Wanted<'_>,
     ) -> Result<Settled, SendError> {
-        let since = question.since - CLOCK_SLACK;
+        let since = question.earliest();
         let patience = Patience::of(self.settings.settle_wait);
         for look in 0..Patience::LOOKS {
             if look > 0 {
@@ -57,7 +54,7 @@ impl Account {
                 return Ok(Settled::Found(receipt));
             }
             // As long as the server knows the key, a repeat is either the first post or the same one.
-            let held = question.now.duration_since(question.since) < KEY_HOLDS;
+            let held = question.is_younger_than(KEY_HOLDS);
             if held && look == 0 && self.honours_keys().await? {
                 return Ok(Settled::Absent);
             }

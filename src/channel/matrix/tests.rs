@@ -1,5 +1,6 @@
 //! Every row of the reference page's error table, settling, pins and renewal, against a server that answers as told.
 
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::*;

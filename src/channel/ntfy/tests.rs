@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::channel::testing::{Server, accepted_at, answer, clock, json, parts, post, question};
+use jiff::SignedDuration;
 
 const TEXT: &str = "Koka vattnet i Nässjö tätort.\n\nhttps://nassjo.se/kris";
 const SENT: &str =

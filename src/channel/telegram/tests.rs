@@ -1,5 +1,6 @@
 //! Every row of the reference page's error table, and settling, against a server that answers as told.
 
+use jiff::SignedDuration;
 use std::path::PathBuf;
 use std::sync::Arc;
 

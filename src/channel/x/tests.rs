@@ -1,6 +1,7 @@
 //! Every row of the reference page's error table, settling and the picture, against a service that answers as told; and
 //! every body that we send against X's own description of its API.
 
+use jiff::SignedDuration;
 use std::path::Path;
 
 use super::*;
@@ -272,8 +273,13 @@ async fn the_time_named_is_that_of_the_limit_that_is_used_up() {
 #[tokio::test]
 async fn a_wrong_clock_is_told_from_a_wrong_key() {
     let late = answer(401, &[("date", "Mon, 23 Nov 2026 16:30:00 GMT")], "{}");
-    let error = publish(&fresh(), vec![late]).await.0.unwrap_err();
+    let (result, server) = publish(&fresh(), vec![late.clone(), late.clone()]).await;
+    let error = result.unwrap_err();
     assert!(error.to_string().contains("clock is wrong"), "{error}");
+    assert_eq!(server.asked().len(), 2, "signed again by X's own time, once");
+    // With its own time it takes it.
+    let (result, _) = publish(&fresh(), vec![late, answer_json(201, MADE)]).await;
+    result.unwrap();
     let error = publish(&fresh(), vec![answer(401, &[], "{}")])
         .await
         .0
@@ -405,6 +411,8 @@ async fn posts_that_are_older_others_or_taken_are_not_ours() {
     for (body, taken) in rows {
         let server = Server::start(vec![answer_json(200, &body)]).await;
         let asked = Question {
+            waited: std::time::Duration::ZERO,
+            astray: std::time::Duration::ZERO,
             taken,
             ..question(again())
         };

@@ -7,7 +7,7 @@ use metrics::{counter, histogram};
 use tokio::time::Instant;
 
 use super::{Inquiry, Lane};
-use crate::clock::later;
+use crate::clock::{from_micros, later, until};
 use crate::config::Unproven;
 use crate::dispatch::attempt::{self, Written};
 use crate::dispatch::backoff;
@@ -79,6 +79,14 @@ impl Lane {
 
     /// Writes a step that must not be lost and, in the same commit, the start of the next attempt.
     pub(super) fn write(&mut self, keep: Option<(Kept, Change)>, start: Option<(Work, Change)>) {
+        if let Some((_, change)) = &keep
+            && let Some(at) = change.not_before
+        {
+            // Decided now, whatever the clock is set to before the head is read again.
+            let due = Instant::now() + until(change.at, at);
+            self.due
+                .insert(change.delivery.clone(), (from_micros(at.as_microsecond()), due));
+        }
         let (kept, keep) = keep.unzip();
         let (started, start) = start.unzip();
         let shared = Arc::clone(&self.shared);
@@ -224,6 +232,10 @@ impl Lane {
                 tries: 0,
                 due: now,
                 lost_here: true,
+                known: (
+                    now.checked_sub(took).unwrap_or(now),
+                    delivery.started_at.unwrap_or(wall),
+                ),
             };
             self.inquiries.insert(delivery.id.clone(), inquiry);
             self.losing += 1;
@@ -341,6 +353,7 @@ impl Lane {
                     tries,
                     due: now + wait,
                     lost_here,
+                    known: before.map_or(self.began, |inquiry| inquiry.known),
                 };
                 self.inquiries.insert(delivery.id.clone(), inquiry);
                 self.settling -= 1;

@@ -1,20 +1,30 @@
 //! Reading a lane's head, and deciding at once what needs no channel: expired, overtaken, held, handed over.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::{FAR, Lane, WINDOW};
-use crate::clock::until;
+use crate::clock::{Timestamp, until};
 use crate::dispatch::decide::{
     StandIn, Verdict, before_attempt, before_settling, stand_in, takes_over_by_hand,
 };
 use crate::dispatch::queue::Sorted;
-use crate::model::{DeliveryId, Event, Outcome, Reason, State, Work};
+use crate::model::{Delivery, DeliveryId, Event, Outcome, Reason, State, Work};
 use crate::store::{AttemptChange, Change, FIRST};
 
 /// The most that is read at once, when all that stands before it waits for later.
 const LARGEST_WINDOW: usize = 16_384;
+
+/// How long a delivery waits that goes at `at`. What it was accepted or tried at lies ahead of the clock if that was set
+/// back meanwhile; the wait is then counted from there, or everything would wait as much longer. Pure.
+fn wait(delivery: &Delivery, at: Timestamp, wall: Timestamp) -> Duration {
+    let written = delivery
+        .started_at
+        .map_or(delivery.queued_at, |began| began.max(delivery.queued_at));
+    until(if at >= written { wall.max(written) } else { wall }, at)
+}
 
 impl Lane {
     /// Reads the head until nothing is left in it that can be decided without the channel. Returns whether what the lane
@@ -149,7 +159,7 @@ impl Lane {
             };
             let due = match self.due.get(&work.delivery.id) {
                 Some((known, due)) if *known == at => *due,
-                Some(_) | None => now + until(wall, at).min(FAR),
+                Some(_) | None => now + wait(&work.delivery, at, wall).min(FAR),
             };
             any_due |= due <= now;
             self.due.insert(work.delivery.id.clone(), (at, due));
@@ -169,8 +179,9 @@ impl Lane {
             .chain(&sorted.unknown)
             .map(|work| work.delivery.id.clone())
             .collect();
-        self.due.retain(|id, _| known.contains(id));
         let busy = &self.busy;
+        self.due
+            .retain(|id, _| known.contains(id) || busy.contains_key(id));
         // What is not in hand and not in a head that was read to its end has left the lane.
         if !full {
             self.failed

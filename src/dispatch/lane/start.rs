@@ -40,6 +40,10 @@ impl Lane {
             }
             self.settling += 1;
             self.hold_in_hand(&work);
+            let known = self
+                .inquiries
+                .get(&work.delivery.id)
+                .map_or(self.began, |inquiry| inquiry.known);
             let (shared, channel, limit) = (
                 Arc::clone(&self.shared),
                 Arc::clone(&channel),
@@ -47,7 +51,7 @@ impl Lane {
             );
             self.tasks.spawn(async move {
                 let answer = tokio::select! {
-                    answer = attempt::settle(&shared, &channel, &work, limit) => Some(answer),
+                    answer = attempt::settle(&shared, &channel, &work, known, limit) => Some(answer),
                     () = shared.stopping.cancelled() => None,
                 };
                 Done::Settled {

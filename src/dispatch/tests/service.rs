@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use tokio::time::{Instant, sleep};
 
 use crate::channel::{Channel, Identity};
-use crate::clock::{SharedClock, later};
+use crate::clock::{SharedClock, Timestamp, later};
 use crate::model::{Busy, DeliveryId, Post, Proof, Question, Quota, Reason, Receipt, SendError, Settled};
 
 /// What the service does with a request.
@@ -72,6 +72,8 @@ pub(super) struct Service {
     pub(super) usual: Act,
     pub(super) latency: Duration,
     clock: SharedClock,
+    /// Its own clock, which nobody sets.
+    opened: (Instant, Timestamp),
 }
 
 impl Service {
@@ -84,6 +86,7 @@ impl Service {
             proof,
             usual,
             latency: Duration::from_millis(150),
+            opened: (Instant::now(), clock.now()),
             clock,
         })
     }
@@ -126,6 +129,14 @@ impl Service {
             call,
             key: key.cloned(),
         });
+    }
+
+    /// Whether the post stands there, among those that the question is about.
+    fn stands(&self, question: &Question) -> bool {
+        let at = |instant: Instant| later(self.opened.1, instant - self.opened.0);
+        let inner = self.lock();
+        let mut posts = inner.posts.iter();
+        posts.any(|(known, made)| *known == question.post.key && at(*made) >= question.earliest())
     }
 
     fn accept(&self, key: &DeliveryId) {
@@ -225,9 +236,7 @@ impl Channel for Service {
             return answer;
         }
         Ok(match self.proof {
-            Proof::ReadBack if self.lock().posts.iter().any(|(known, _)| known == key) => {
-                Settled::Found(Receipt::of(key.as_str()))
-            }
+            Proof::ReadBack if self.stands(question) => Settled::Found(Receipt::of(key.as_str())),
             Proof::Keyed | Proof::ReadBack => Settled::Absent,
             Proof::Unproven => Settled::Unclear(because("unproven")),
         })

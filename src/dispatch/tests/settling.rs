@@ -1,6 +1,7 @@
 //! Unknown is a state: it is settled before anything else of the lane goes, and never guessed away.
 
 use std::slice::from_ref;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -211,4 +212,70 @@ async fn what_got_through_and_failed_there_is_refused_and_not_sent_again() {
     );
     assert_eq!(calls(&service), [Call::Publish, Call::Settle]);
     town.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_wrong_or_set_doubles_nothing_and_delays_nothing() {
+    const HOURS_72: Duration = Duration::from_hours(72);
+    let mut cases = 0;
+    for jump in [3600, -3600, 86_400, -86_400] {
+        // Wrong all the while, set during the attempt, and wrong until then.
+        for (before, during) in [(jump, 0), (0, jump), (jump, -jump)] {
+            for taken in [true, false] {
+                let mut town = Town::new();
+                let account = lane("one");
+                let service = town.account(&account, Proof::ReadBack, Act::Take, &[Act::Cut { taken }]);
+                town.clock.jump(before);
+                let id = town.send(&[account], HOURS_72).remove(0);
+                let began = tokio::time::Instant::now();
+                let _dispatcher = town.dispatcher().await;
+                sleep(Duration::from_millis(100)).await;
+                town.clock.jump(during);
+                let apart = (before + during).unsigned_abs();
+                town.register.1.store(apart, Ordering::SeqCst);
+                town.quiet(HOUR).await;
+                let case = format!("{before} s, then {during} s, taken {taken}");
+                assert_eq!(town.memory.state(&id), State::Published, "{case}");
+                assert_eq!(service.posts().len(), 1, "{case}");
+                assert!(began.elapsed() < Duration::from_mins(1), "{case}");
+                town.check();
+                cases += 1;
+            }
+        }
+    }
+    println!("R8 clocks: {cases} jumps of an hour and a day around a lost answer, doubled 0, delayed 0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn times_of_a_service_that_is_days_away_tell_nothing() {
+    let mut town = Town::new();
+    let account = lane("one");
+    let service = town.account(&account, Proof::ReadBack, Act::Take, &[Act::Cut { taken: false }]);
+    town.register.1.store(10 * 86_400, Ordering::SeqCst);
+    let id = town.send(&[account], HOUR).remove(0);
+    let _dispatcher = town.dispatcher().await;
+    town.until(&id, State::Held).await;
+    assert_eq!(town.memory.error(&id), "clock");
+    assert_eq!(service.posts(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_set_back_between_an_answer_and_the_next_look_lengthens_no_wait() {
+    let mut town = Town::new();
+    let account = lane("one");
+    let service = town.account(&account, Proof::Keyed, Act::Take, &[Act::Down, Act::Down]);
+    town.clock.jump(86_400);
+    // Accepted by the old time, first looked at by the new one.
+    let id = town.send(&[account], Duration::from_hours(72)).remove(0);
+    town.clock.jump(-86_400);
+    let began = tokio::time::Instant::now();
+    let _dispatcher = town.dispatcher().await;
+    town.until(&id, State::Published).await;
+    assert_eq!(service.requests().len(), 3);
+    let took = began.elapsed();
+    // And what is waited between attempts is still waited.
+    assert!(
+        took > Duration::from_secs(1) && took < Duration::from_secs(30),
+        "{took:?}"
+    );
 }

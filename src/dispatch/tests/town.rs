@@ -1,7 +1,7 @@
 //! A municipality in virtual time: a store in memory, services that do as they are told, a dispatcher between them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -40,13 +40,17 @@ impl Clock for VirtualClock {
     }
 }
 
-/// The accounts by lane.
+/// The accounts by lane, and how many seconds our clock and theirs are seen to be apart.
 #[derive(Debug, Default)]
-pub(super) struct Register(pub(super) Mutex<BTreeMap<LaneId, LanePlan>>);
+pub(super) struct Register(pub(super) Mutex<BTreeMap<LaneId, LanePlan>>, pub(super) AtomicU64);
 
 impl Accounts for Register {
     fn plan(&self, lane: &LaneId) -> Option<LanePlan> {
         self.0.lock().unwrap().get(lane).cloned()
+    }
+
+    fn astray(&self) -> Duration {
+        Duration::from_secs(self.1.load(Ordering::SeqCst))
     }
 }
 

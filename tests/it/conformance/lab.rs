@@ -221,6 +221,8 @@ impl Lab {
     /// Asks at `now` what became of an attempt that began at `since`.
     pub async fn settle(&self, post: &Post, since: Timestamp, now: Timestamp) -> Result<Settled, SendError> {
         let question = Question {
+            waited: std::time::Duration::ZERO,
+            astray: std::time::Duration::ZERO,
             post: post.clone(),
             until: now,
             since,

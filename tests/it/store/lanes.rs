@@ -1,5 +1,8 @@
 //! Leases: one owner at a time, and whoever was cut off writes nothing.
 
+use std::time::Duration;
+
+use vardkase::clock::later;
 use vardkase::model::{Event, Outcome, Reason, State};
 use vardkase::store::{AttemptChange, LaneNotes, StoreError};
 
@@ -7,6 +10,7 @@ use super::bed::{Bed, get, ids, live, one};
 use super::on_both_engines;
 
 on_both_engines!(
+    a_clock_that_was_set_back_lengthens_no_wait,
     a_lane_has_one_owner_until_its_lease_runs_out,
     a_node_that_lost_the_lease_writes_nothing,
     what_was_being_sent_is_unknown_after_a_takeover,
@@ -240,4 +244,58 @@ async fn a_lane_remembers_across_a_restart(bed: &Bed) {
         .unwrap()
         .remove(0);
     assert_eq!((lease.notes.failures, lease.notes.recent.len()), (0, 3));
+}
+
+async fn a_clock_that_was_set_back_lengthens_no_wait(bed: &Bed) {
+    let store = bed.open().await;
+    let accepted = bed.initial(&store, &["a", "b", "c"]).await;
+    let all = ids(&store, &accepted.broadcast).await;
+    let lanes = [live("a"), live("b"), live("c")];
+    // `c` is another node's, where the engine allows for one, and it works.
+    let until = later(bed.now(), Duration::from_hours(48));
+    let taken = store
+        .take_lanes(&lanes[..2], "node-1/7", until, false)
+        .await
+        .unwrap();
+    store
+        .take_lanes(&lanes[2..], "node-2/1", until, false)
+        .await
+        .unwrap();
+    let begin = bed.change(&all[0], State::Queued, Event::Begin);
+    one(store.change(vec![begin]).await).unwrap();
+    let mut waits = bed.change(&all[0], State::Sending, Event::Postpone);
+    waits.not_before = Some(later(bed.now(), Duration::from_secs(40)));
+    waits.attempt = Some(AttemptChange::End {
+        outcome: Outcome::Busy,
+    });
+    one(store.change(vec![waits]).await).unwrap();
+    let busy = LaneNotes {
+        busy_until: Some(later(bed.now(), Duration::from_mins(5))),
+        ..LaneNotes::default()
+    };
+    store.note_lane(&lanes[0], taken[0].epoch, busy).await.unwrap();
+    store.close().await;
+
+    let day = bed.later(-86_400);
+    let store = bed.open().await;
+    let due = |seconds: u64| later(day, Duration::from_secs(seconds));
+    assert_eq!(get(&store, &all[0]).await.not_before, due(40));
+    assert!(get(&store, &all[1]).await.not_before <= day);
+    assert!(get(&store, &all[2]).await.not_before > day, "the other node's");
+    // Validity is a moment, not a wait.
+    assert_eq!(get(&store, &all[0]).await.deadline, due(86_400 + 3600));
+    let lease = store
+        .take_lanes(&lanes[..1], "node-1/8", until, true)
+        .await
+        .unwrap();
+    assert_eq!(lease[0].notes.busy_until, Some(due(300)));
+    let journal = store.journal(0, 100, None).await.unwrap();
+    let told: Vec<_> = journal.iter().filter(|record| record.kind == "clock").collect();
+    assert_eq!(told.len(), 1);
+    assert!(told[0].body.contains("\"set_back_seconds\":86400"), "{told:?}");
+    // Once: what came after is not behind any more.
+    store.close().await;
+    let store = bed.open().await;
+    assert_eq!(get(&store, &all[0]).await.not_before, due(40));
+    assert_eq!(store.verify_journal().await.unwrap().broken, None);
 }

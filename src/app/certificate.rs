@@ -171,7 +171,11 @@ impl App {
             let last = seen
                 .iter()
                 .find(|one| one.observation.subject == subject && one.observation.look == look);
-            certificate::is_stale(last.map(|one| one.at), old_after, now)
+            let seen_at = match look {
+                Look::Profile => last.and_then(|one| one.observation.profile_at),
+                Look::Reach | Look::Backstage | Look::Event => last.map(|one| one.at),
+            };
+            certificate::is_stale(seen_at, old_after, now)
         };
         let mut looks = Vec::new();
         for account in config.accounts.values() {

@@ -24,6 +24,8 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// The first wait after a mail that did not get out; doubled each time, up to `LONGEST_WAIT`.
 const FIRST_WAIT: Duration = Duration::from_secs(30);
 const LONGEST_WAIT: Duration = Duration::from_mins(15);
+/// How much longer than a try may take other nodes stay away: to write down what came of it takes time too.
+const CLAIM_SLACK: Duration = Duration::from_secs(30);
 /// Mails that are looked at together.
 const TOGETHER: usize = 100;
 
@@ -63,11 +65,17 @@ impl App {
 
     async fn try_mail(&self, mail: Mail) -> Result<(), StoreError> {
         let now = self.now();
+        if let Some(why) = self.is_pointless(&mail, now).await? {
+            let (kind, about, code) = (mail.kind.as_str(), mail.about.as_str(), why.code.as_str());
+            tracing::warn!(kind, about, code, "a mail is given up");
+            self.store.mail(MailChange::GiveUp(mail, why), now).await?;
+            return Ok(());
+        }
         let wait = FIRST_WAIT
             .saturating_mul(1 << mail.tries.min(10))
             .min(LONGEST_WAIT)
             // Whoever else works on this database stays away while we try.
-            .max(self.config().daemon.mail_timeout);
+            .max(self.config().daemon.mail_timeout.saturating_add(CLAIM_SLACK));
         let claim = MailChange::Try(mail.clone(), later(now, wait));
         if !self.store.mail(claim, now).await? {
             return Ok(());
@@ -97,6 +105,20 @@ impl App {
             .mail(MailChange::Tried(mail, sent, error), self.now())
             .await?;
         Ok(())
+    }
+
+    /// Why a mail is not worth a try any more, if it is not.
+    async fn is_pointless(&self, mail: &Mail, now: Timestamp) -> Result<Option<Reason>, StoreError> {
+        if now >= mail.deadline {
+            return Ok(Some(Reason::new("expired", "its time passed before it got out")));
+        }
+        if mail.kind == MailKind::Alarm && self.is_over(mail).await? {
+            return Ok(Some(Reason::new(
+                "over",
+                "what it tells of is over; that is told by itself",
+            )));
+        }
+        Ok(None)
     }
 
     /// One try: under the same Message-ID each time.

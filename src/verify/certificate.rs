@@ -374,11 +374,12 @@ impl<'a> Certificate<'a> {
         let config = self.facts.config;
         let zone = config.municipality.time_zone.as_str();
         let old = config.verification.profile_every.saturating_mul(OLD_AFTER);
-        let Some(seen) = read.filter(|seen| seen.observation.profile.is_some()) else {
+        // Not when it was last looked at: a look that could not read it keeps what was read before.
+        let Some(read_at) = read.and_then(|seen| seen.observation.profile_at) else {
             return Some("Profilen har inte kunnat läsas.".to_owned());
         };
-        let when = words::moment(seen.at, zone);
-        if is_stale(Some(seen.at), old, self.facts.now) {
+        let when = words::moment(read_at, zone);
+        if is_stale(Some(read_at), old, self.facts.now) {
             return Some(format!(
                 "Profilen lästes senast {when}, för länge sedan för att säga något om den."
             ));

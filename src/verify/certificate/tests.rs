@@ -53,6 +53,7 @@ fn seen(subject: &str, look: Look, signs: Vec<Sign>, when: &str) -> Seen {
     let is_reached = observation.reach != Reach::Unreachable && subject != "daemon";
     observation.identity = (is_reached && look == Look::Reach).then(identity);
     observation.profile = (look == Look::Profile).then(Profile::default);
+    observation.profile_at = (look == Look::Profile).then(|| at(when));
     Seen {
         observation,
         since: at("2026-11-29T20:00:00Z"),
@@ -174,6 +175,22 @@ fn what_is_old_is_not_claimed() {
     );
     assert!(!letter.text.contains("Alla 2 konton nås"), "{}", letter.text);
     insta::assert_snapshot!(both(&letter));
+}
+
+#[test]
+fn a_look_that_could_not_read_the_profile_makes_it_no_newer() {
+    let mut all = well();
+    all[2].observation.profile_at = Some(at("2026-11-26T06:00:00Z"));
+    let old = letter(&config(ACCOUNTS), &all, |_| {}).text;
+    assert!(
+        old.contains(
+            "Profilen lästes senast torsdag 26 november 2026 kl. 07.00, för länge sedan för att säga något om den."
+        ),
+        "{old}"
+    );
+    all[2].observation.profile_at = None;
+    let never = letter(&config(ACCOUNTS), &all, |_| {}).text;
+    assert!(never.contains("Profilen har inte kunnat läsas."), "{never}");
 }
 
 #[test]

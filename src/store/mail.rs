@@ -75,8 +75,8 @@ pub enum MailChange {
     Try(Mail, Timestamp),
     /// What came of a try: out, given up, or tried again.
     Tried(Mail, Option<bool>, Option<Reason>),
-    /// A mail is not tried any more, for that reason. Does not apply if another node tries it.
-    GiveUp(Mail, Reason),
+    /// A mail is not tried any more, for that reason; others are written instead. Does not apply if another node tries it.
+    GiveUp(Mail, Reason, Vec<Mail>),
 }
 
 impl Store {
@@ -146,7 +146,7 @@ pub(super) async fn change(tx: &mut Tx<'_>, change: MailChange, at: Timestamp) -
             let values = vec![mail.id.as_str().into(), mail.not_before.into(), next.into()];
             Ok(tx.conn.execute(sql::MAIL_TRY, values).await? > 0)
         }
-        MailChange::GiveUp(mail, why) => {
+        MailChange::GiveUp(mail, why, instead) => {
             let values = vec![
                 mail.id.as_str().into(),
                 mail.not_before.into(),
@@ -155,7 +155,12 @@ pub(super) async fn change(tx: &mut Tx<'_>, change: MailChange, at: Timestamp) -
             if tx.conn.execute(sql::MAIL_GIVE_UP, values).await? == 0 {
                 return Ok(false);
             }
-            tx.chain.add(ended(&mail, "given-up", mail.tries, Some(&why), at));
+            write(tx, &instead).await?;
+            let mut entry = ended(&mail, "given-up", mail.tries, Some(&why), at);
+            if !instead.is_empty() {
+                entry.body["instead"] = json!(instead.iter().map(|mail| &mail.id).collect::<Vec<_>>());
+            }
+            tx.chain.add(entry);
             Ok(true)
         }
         MailChange::Tried(mail, sent, error) => {

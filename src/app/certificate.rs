@@ -21,6 +21,8 @@ use crate::verify::certificate::{self, Certificate, Facts, Since, Standing};
 
 /// The name of the mark.
 const MARK: &str = "certificate";
+/// The line of the mark while there is to be none.
+const OFF: &str = "off";
 /// How often it is looked whether it is due, although nothing happens: the clock may have been set.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// How soon what failed at the store is tried again.
@@ -61,11 +63,16 @@ impl App {
     /// Writes the certificate if it is due. Returns when the next one is; `None` if there is to be none.
     pub async fn look_at_certificate(&self) -> Result<Option<Timestamp>, AppError> {
         let config = self.config();
-        let Some(schedule) = &config.verification.certificate else {
-            return Ok(None);
-        };
         let now = self.now();
         let marks = self.store.mail_marks().await?;
+        let Some(schedule) = &config.verification.certificate else {
+            // Whoever turns it on again has not missed those of the time in between.
+            if marks.iter().any(|mark| mark.name == MARK && mark.line != OFF) {
+                let begin = MailChange::Begin(mark(OFF, now));
+                self.store.mail(begin, now).await?;
+            }
+            return Ok(None);
+        };
         let known = marks
             .iter()
             .find(|mark| mark.name == MARK && mark.line == schedule.line())
@@ -73,7 +80,7 @@ impl App {
             .filter(|at| *at <= later(now, FAR));
         let Some(told) = known else {
             // Seen for the first time, as it is now: what lies before was never due.
-            let begin = MailChange::Begin(mark(schedule, now));
+            let begin = MailChange::Begin(mark(schedule.line(), now));
             self.store.mail(begin, now).await?;
             return Ok(schedule.next(now));
         };
@@ -148,7 +155,7 @@ impl App {
             }),
         };
         let subject = letter.subject;
-        let write = MailChange::Write(mails, vec![mark(schedule, due)], Some(entry));
+        let write = MailChange::Write(mails, vec![mark(schedule.line(), due)], Some(entry));
         if self.store.mail(write, now).await? {
             tracing::info!(%due, is_late, subject, "the certificate is written");
             self.mails_wanted.notify_one();
@@ -171,7 +178,11 @@ impl App {
             let last = seen
                 .iter()
                 .find(|one| one.observation.subject == subject && one.observation.look == look);
-            certificate::is_stale(last.map(|one| one.at), old_after, now)
+            let seen_at = match look {
+                Look::Profile => last.and_then(|one| one.observation.profile_at),
+                Look::Reach | Look::Backstage | Look::Event => last.map(|one| one.at),
+            };
+            certificate::is_stale(seen_at, old_after, now)
         };
         let mut looks = Vec::new();
         for account in config.accounts.values() {
@@ -219,10 +230,10 @@ impl App {
     }
 }
 
-fn mark(schedule: &Schedule, at: Timestamp) -> MailMark {
+fn mark(line: &str, at: Timestamp) -> MailMark {
     MailMark {
         name: MARK.to_owned(),
-        line: schedule.line().to_owned(),
+        line: line.to_owned(),
         at,
     }
 }

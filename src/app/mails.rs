@@ -24,6 +24,8 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// The first wait after a mail that did not get out; doubled each time, up to `LONGEST_WAIT`.
 const FIRST_WAIT: Duration = Duration::from_secs(30);
 const LONGEST_WAIT: Duration = Duration::from_mins(15);
+/// How much longer than a try may take other nodes stay away: to write down what came of it takes time too.
+const CLAIM_SLACK: Duration = Duration::from_secs(30);
 /// Mails that are looked at together.
 const TOGETHER: usize = 100;
 
@@ -63,40 +65,72 @@ impl App {
 
     async fn try_mail(&self, mail: Mail) -> Result<(), StoreError> {
         let now = self.now();
+        if let Some(why) = self.is_pointless(&mail, now).await? {
+            return self.give_up(mail, why).await;
+        }
         let wait = FIRST_WAIT
             .saturating_mul(1 << mail.tries.min(10))
             .min(LONGEST_WAIT)
             // Whoever else works on this database stays away while we try.
-            .max(self.config().daemon.mail_timeout);
-        let claim = MailChange::Try(mail.clone(), later(now, wait));
+            .max(self.config().daemon.mail_timeout.saturating_add(CLAIM_SLACK));
+        let claimed_until = later(now, wait);
+        let claim = MailChange::Try(mail.clone(), claimed_until);
         if !self.store.mail(claim, now).await? {
             return Ok(());
         }
-        let (sent, error) = match self.send_mail(&mail).await {
-            Ok(()) => (Some(true), None),
-            Err(SendError::Refused(reason)) => (Some(false), Some(reason)),
-            Err(error) if later(now, wait) >= mail.deadline => (Some(false), Some(error.reason().clone())),
-            Err(error) => (None, Some(error.reason().clone())),
+        let tried = |mail: &Mail| Mail {
+            tries: mail.tries.saturating_add(1),
+            not_before: claimed_until,
+            ..mail.clone()
         };
-        let (kind, about) = (mail.kind.as_str(), mail.about.as_str());
-        match (sent, &error) {
-            (Some(false), Some(error)) => {
-                tracing::error!(kind, about, code = error.code, "a mail is given up");
+        let change = match self.send_mail(&mail).await {
+            Ok(()) => MailChange::Tried(mail, Some(true), None),
+            Err(SendError::Refused(reason)) => return self.give_up(tried(&mail), reason).await,
+            Err(error) if claimed_until >= mail.deadline => {
+                return self.give_up(tried(&mail), error.reason().clone()).await;
             }
-            (_, Some(error)) => {
-                tracing::warn!(
-                    kind,
-                    about,
-                    code = error.code,
-                    "a mail did not get out; it is tried again"
-                );
+            Err(error) => {
+                let (kind, about, code) = (mail.kind.as_str(), &mail.about, &error.reason().code);
+                tracing::warn!(kind, about, code, "a mail did not get out; it is tried again");
+                MailChange::Tried(mail, None, Some(error.reason().clone()))
             }
-            (_, None) => {}
-        }
-        self.store
-            .mail(MailChange::Tried(mail, sent, error), self.now())
-            .await?;
+        };
+        self.store.mail(change, self.now()).await?;
         Ok(())
+    }
+
+    /// Tries a mail no more. What somebody was to be reminded of goes to the unit instead.
+    async fn give_up(&self, mail: Mail, why: Reason) -> Result<(), StoreError> {
+        let (kind, about, code) = (mail.kind.as_str(), &mail.about, &why.code);
+        tracing::error!(kind, about, code, "a mail is given up");
+        let now = self.now();
+        let instead = match mail.kind {
+            MailKind::Reminder => self.reminds_instead(&mail, now),
+            MailKind::Drill | MailKind::Alarm | MailKind::Certificate => Vec::new(),
+        };
+        let many = instead.len();
+        let applied = self
+            .store
+            .mail(MailChange::GiveUp(mail, why, instead), now)
+            .await?;
+        if applied && many > 0 {
+            self.mails_wanted.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Why a mail is not worth a try any more, if it is not.
+    async fn is_pointless(&self, mail: &Mail, now: Timestamp) -> Result<Option<Reason>, StoreError> {
+        if now >= mail.deadline {
+            return Ok(Some(Reason::new("expired", "its time passed before it got out")));
+        }
+        if mail.kind == MailKind::Alarm && self.is_over(mail).await? {
+            return Ok(Some(Reason::new(
+                "over",
+                "what it tells of is over; that is told by itself",
+            )));
+        }
+        Ok(None)
     }
 
     /// One try: under the same Message-ID each time.

@@ -230,6 +230,25 @@ impl App {
         if told { Ok(()) } else { Err(trouble) }
     }
 
+    /// Whether all that an alarm tells of is over: then its end is told, and the alarm would only come after it.
+    pub(super) async fn is_over(&self, mail: &Mail) -> Result<bool, StoreError> {
+        for number in mail.about.split(',') {
+            let Ok(id) = number.parse() else {
+                return Ok(false);
+            };
+            let Some(notice) = self.store.notice(id).await? else {
+                return Ok(false);
+            };
+            let condition = &notice.condition;
+            // What happens in a moment is over at once, and its end is never told.
+            let lasts = !condition.sign.trouble.is_event();
+            if !(lasts && notice.phase == Phase::Begin && condition.ended_at.is_some()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     fn open_way(&self, account: &AccountId) -> Result<(Arc<dyn Channel>, Duration), String> {
         let lane = LaneId {
             account: account.clone(),

@@ -218,14 +218,20 @@ impl App {
     /// What services have told of the accounts, when their profiles were last read.
     pub(in crate::app) async fn observed(&self) -> Result<Observations, AppError> {
         let seen = self.store.latest_observations().await?;
+        let now = self.now();
+        let every = self.config().verification.profile_every;
+        let old_after = every.saturating_mul(crate::verify::certificate::OLD_AFTER);
         let profiles = seen.into_iter().filter_map(|one| {
             let Subject::Account(account) = one.observation.subject else {
                 return None;
             };
             let profile = one.observation.profile?;
+            // What was published after the profile was last read is not in it: of an old one nobody knows the last post.
+            let is_old = crate::verify::certificate::is_stale(one.observation.profile_at, old_after, now);
+            let latest = profile.latest.iter().map(|post| post.at).max();
             let observed = Observed {
                 followers: profile.followers,
-                last_post: profile.latest.iter().map(|post| post.at).max(),
+                last_post: latest.filter(|_| !is_old),
             };
             Some((account, observed))
         });

@@ -483,7 +483,8 @@ impl Account {
             .and_then(|at| Timestamp::from_second(at).ok());
         says("topic", &self.settings.topic)
             && says("title", &wanted.headline)
-            && says("message", below_headline(wanted))
+            // The whole text: so went what was sent before the headline was shown as the title alone.
+            && (says("message", below_headline(wanted)) || says("message", &wanted.text))
             && says("click", wanted.link.as_str())
             && at.is_some_and(|at| at >= question.earliest())
     }

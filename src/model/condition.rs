@@ -290,6 +290,9 @@ pub struct Observation {
     /// How readers find it.
     #[serde(default)]
     pub profile: Option<Profile>,
+    /// When the profile was read: a look that could not read it keeps what was seen before.
+    #[serde(default)]
+    pub profile_at: Option<Timestamp>,
 }
 
 impl Observation {
@@ -300,6 +303,7 @@ impl Observation {
             if let Some(identity) = &mut plain.identity {
                 identity.facts.clear();
             }
+            plain.profile_at = None;
             plain
         };
         plain(self) == plain(other)
@@ -319,6 +323,7 @@ impl Observation {
             signs,
             identity: None,
             profile: None,
+            profile_at: None,
         }
     }
 }

@@ -100,7 +100,9 @@ impl Due<'_> {
             Matter::Stale(_) => &[16],
         };
         let all: Vec<String> = paragraphs.iter().map(u8::to_string).collect();
-        all.join(", ")
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        let sign = if all.len() > 1 { "§§" } else { "§" };
+        format!("{sign} {}", crate::confirm::words::listed(&all))
     }
 
     /// The command that does it.
@@ -388,6 +390,7 @@ fn verdict(items: usize, accounts: usize, late: usize) -> String {
     match (late, items) {
         (0, _) => what,
         (1, 1) => format!("{what} Den är försenad."),
+        (2, 2) => format!("{what} Båda är försenade."),
         (late, items) if late == items => format!("{what} Alla är försenade."),
         (1, _) => format!("{what} 1 av dem är försenad."),
         (late, _) => format!("{what} {late} av dem är försenade."),

@@ -11,8 +11,8 @@ use super::writer::Tx;
 use super::{Change, Changed, Entry, StoreError, change, sql, suppress};
 use crate::clock::Timestamp;
 use crate::model::{
-    AccountId, Actor, Arrival, Arrivals, Arrived, BroadcastId, DeliveryId, Event, LaneId, Purpose, Reason,
-    Receipt, State,
+    AccountId, Actor, Arrival, Arrivals, Arrived, BroadcastId, DeliveryId, Event, LaneId, Mode, Purpose,
+    Reason, Receipt, State,
 };
 
 /// What a report changed.
@@ -175,29 +175,44 @@ impl Report {
     /// The step that it makes of a delivery that is `state` now, if it proves what became of its message. Pure.
     ///
     /// The service names our delivery, so a message of it is there: whatever else an attempt gave, it got through, and it
-    /// is not sent again. That it failed decides only where nobody knew, and only for the attempt that the report came
-    /// after: a later one may still arrive.
+    /// is not sent again by us, whoever was asked to see to it meanwhile. That it failed decides only where nobody knew, and
+    /// only where one attempt alone is open: a report does not say of which attempt it is, and another one may still arrive.
+    /// Exercises ask for no reports.
     pub(super) fn settles(&self, row: &Current, state: State, now: Timestamp) -> Option<Change> {
-        if row.purpose != Purpose::Publish {
+        if row.purpose != Purpose::Publish || row.lane.mode != Mode::Live {
             return None;
         }
         let since_attempt = row.started_at.is_none_or(|began| self.at >= began);
+        // `unknown_since` is the start of the first attempt whose outcome nobody knows.
+        let only_the_last = row.unknown_since.is_some() && row.unknown_since == row.started_at;
         let event = match (state, self.arrived) {
             (
-                State::Unknown | State::Held | State::Queued | State::Refused,
+                State::Unknown
+                | State::Held
+                | State::Queued
+                | State::Refused
+                | State::Manual
+                | State::Expired,
                 Arrived::Sent | Arrived::Delivered,
             ) => Event::Find,
-            (State::Unknown, Arrived::Failed) if since_attempt => Event::Refuse,
-            (State::Held, Arrived::Failed) if since_attempt && row.unknown_since.is_some() => Event::Refuse,
-            (State::Unknown | State::Held | State::Queued | State::Refused, Arrived::Failed)
+            (State::Unknown | State::Held, Arrived::Failed) if since_attempt && only_the_last => {
+                Event::Refuse
+            }
+            (
+                State::Unknown
+                | State::Held
+                | State::Queued
+                | State::Refused
+                | State::Manual
+                | State::Expired,
+                Arrived::Failed,
+            )
             | (
                 // Under way: what comes of it is written first, and then this is looked at again.
                 State::Sending
                 | State::Published
                 | State::Edited
                 | State::Retracted
-                | State::Manual
-                | State::Expired
                 | State::Superseded
                 | State::Cancelled,
                 _,

@@ -177,7 +177,7 @@ fn is_unproven(row: &Current, update: &Update) -> bool {
     matches!(row.state, State::Sending | State::Unknown)
         && matches!(
             update.to,
-            State::Unknown | State::Held | State::Queued | State::Refused
+            State::Unknown | State::Held | State::Queued | State::Refused | State::Manual | State::Expired
         )
 }
 

@@ -117,6 +117,12 @@ impl Store {
         rows.iter().map(notice).collect()
     }
 
+    /// A notice by its number; `None` if it is forgotten.
+    pub async fn notice(&self, id: i64) -> Result<Option<Notice>, StoreError> {
+        let rows = self.inner.readers.fetch(sql::NOTICE_OF, vec![id.into()]).await?;
+        rows.first().map(notice).transpose()
+    }
+
     /// When the next notice is to be told.
     pub async fn next_notice(&self) -> Result<Option<Timestamp>, StoreError> {
         let rows = self.inner.readers.fetch(sql::NOTICE_NEXT, vec![]).await?;

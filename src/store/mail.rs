@@ -75,6 +75,8 @@ pub enum MailChange {
     Try(Mail, Timestamp),
     /// What came of a try: out, given up, or tried again.
     Tried(Mail, Option<bool>, Option<Reason>),
+    /// A mail is not tried any more, for that reason; others are written instead. Does not apply if another node tries it.
+    GiveUp(Mail, Reason, Vec<Mail>),
 }
 
 impl Store {
@@ -144,6 +146,23 @@ pub(super) async fn change(tx: &mut Tx<'_>, change: MailChange, at: Timestamp) -
             let values = vec![mail.id.as_str().into(), mail.not_before.into(), next.into()];
             Ok(tx.conn.execute(sql::MAIL_TRY, values).await? > 0)
         }
+        MailChange::GiveUp(mail, why, instead) => {
+            let values = vec![
+                mail.id.as_str().into(),
+                mail.not_before.into(),
+                Value::Text(Some(to_json(&why)?)),
+            ];
+            if tx.conn.execute(sql::MAIL_GIVE_UP, values).await? == 0 {
+                return Ok(false);
+            }
+            write(tx, &instead).await?;
+            let mut entry = ended(&mail, "given-up", mail.tries, Some(&why), at);
+            if !instead.is_empty() {
+                entry.body["instead"] = json!(instead.iter().map(|mail| &mail.id).collect::<Vec<_>>());
+            }
+            tx.chain.add(entry);
+            Ok(true)
+        }
         MailChange::Tried(mail, sent, error) => {
             let state = match sent {
                 None => "queued",
@@ -156,20 +175,26 @@ pub(super) async fn change(tx: &mut Tx<'_>, change: MailChange, at: Timestamp) -
                 return Ok(false);
             }
             if sent.is_some() {
-                tx.chain.add(Entry {
-                    at,
-                    actor: Actor::daemon(),
-                    kind: "mail",
-                    broadcast: None,
-                    delivery: None,
-                    body: json!({
-                        "mail": mail.id, "kind": mail.kind, "about": mail.about, "state": state,
-                        "tries": mail.tries.saturating_add(1), "error": error.map(|error| error.code),
-                    }),
-                });
+                let tries = mail.tries.saturating_add(1);
+                tx.chain.add(ended(&mail, state, tries, error.as_ref(), at));
             }
             Ok(true)
         }
+    }
+}
+
+/// How a mail ended, for the journal.
+fn ended(mail: &Mail, state: &str, tries: u32, error: Option<&Reason>, at: Timestamp) -> Entry {
+    Entry {
+        at,
+        actor: Actor::daemon(),
+        kind: "mail",
+        broadcast: None,
+        delivery: None,
+        body: json!({
+            "mail": mail.id, "kind": mail.kind, "about": mail.about, "state": state,
+            "tries": tries, "error": error.map(|error| error.code.as_str()),
+        }),
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use minijinja::{Value, context};
 
 use super::go::{self, Readiness};
+use super::steer::{self, Known};
 use crate::clock::{Timestamp, later};
 use crate::config::{Account, Config};
 use crate::confirm::words;
@@ -145,31 +146,62 @@ impl<'a> Certificate<'a> {
 
     /// One line that says it all on a locked phone.
     pub fn subject(&self) -> String {
+        let daemon = self.daemon();
+        let is_wrong = !daemon.conditions.is_empty() && !self.is_old(&daemon);
+        let ours = if is_wrong {
+            "; fel på Vårdkase självt"
+        } else {
+            ""
+        };
+        format!("Intyg: {}{ours}", self.short())
+    }
+
+    /// How Vårdkase itself stands.
+    fn daemon(&self) -> Readiness {
+        let Facts {
+            config,
+            seen,
+            conditions,
+            now,
+            ..
+        } = self.facts;
+        let old = config.verification.every.saturating_mul(OLD_AFTER);
+        go::readiness(Subject::Daemon, seen, conditions, old, *now)
+    }
+
+    /// Whether what was seen of Vårdkase itself says nothing of now.
+    fn is_old(&self, daemon: &Readiness) -> bool {
+        let old = self.facts.config.verification.every.saturating_mul(OLD_AFTER);
+        is_stale(daemon.seen_at, old, self.facts.now)
+    }
+
+    fn short(&self) -> String {
         let all = self.asked();
         let (not, unknown) = (self.those(Standing::Unreachable), self.those(Standing::Unknown));
         let degraded = self.those(Standing::Degraded).len();
         match (all, not.len(), unknown.len()) {
-            (0, ..) => "Intyg: det finns inget konto att fråga".to_owned(),
-            (1, 1, _) => format!("Intyg: kontot nås INTE: {}", named(&not)),
+            (0, ..) => "det finns inget konto att fråga".to_owned(),
+            (1, 1, _) => format!("kontot nås INTE: {}", named(&not)),
             (all, not_out, 0) if not_out == all => {
-                format!("Intyg: INGET av {all} konton nås: {}", named(&not))
+                format!("INGET av {all} konton nås: {}", named(&not))
             }
-            (_, 1.., 0) => format!("Intyg: {} av {all} konton nås INTE: {}", not.len(), named(&not)),
+            (_, 1.., 0) => format!("{} av {all} konton nås INTE: {}", not.len(), named(&not)),
             (_, 1.., _) => format!(
-                "Intyg: {} av {all} konton nås INTE: {}; {} vet vi inte",
+                "{} av {all} konton nås INTE: {}; {} vet vi inte",
                 not.len(),
                 named(&not),
                 unknown.len()
             ),
-            (1, 0, 1..) => format!("Intyg: vi vet inte om kontot nås: {}", named(&unknown)),
+            (1, 0, 1..) => format!("vi vet inte om kontot nås: {}", named(&unknown)),
             (_, 0, 1..) => format!(
-                "Intyg: om {} av {all} konton vet vi inte: {}",
+                "vi vet inte om {} av {all} konton nås: {}",
                 unknown.len(),
                 named(&unknown)
             ),
-            (1, 0, 0) => "Intyg: kontot nås".to_owned(),
-            (_, 0, 0) if degraded > 0 => format!("Intyg: alla {all} konton nås, {degraded} bara delvis"),
-            (_, 0, 0) => format!("Intyg: alla {all} konton nås"),
+            (1, 0, 0) if degraded > 0 => "kontot nås bara delvis".to_owned(),
+            (1, 0, 0) => "kontot nås".to_owned(),
+            (_, 0, 0) if degraded > 0 => format!("alla {all} konton nås, {degraded} bara delvis"),
+            (_, 0, 0) => format!("alla {all} konton nås"),
         }
     }
 
@@ -198,10 +230,10 @@ impl<'a> Certificate<'a> {
                 match unknown {
                     0 => {}
                     1 if all == 1 => said.push(
-                        "Kontot har inte svarat nyligen nog för att vi ska kunna säga om det nås.".to_owned(),
+                        "Kontot har inte svarat på länge. Vi kan inte säga om det nås.".to_owned(),
                     ),
                     unknown if unknown == all => said.push(format!(
-                        "Inget av de {all} kontona har svarat nyligen nog för att vi ska kunna säga om det nås."
+                        "Inget av de {all} kontona har svarat på länge. Vi kan inte säga om de nås."
                     )),
                     unknown => said.push(format!(
                         "Om {unknown} av {all} konton vet vi inte: färska svar saknas."
@@ -215,8 +247,10 @@ impl<'a> Certificate<'a> {
         }
         match count(Standing::Degraded) {
             0 => {}
-            1 => said.push("1 av dem som nås får inte ut allt.".to_owned()),
-            many => said.push(format!("{many} av dem som nås får inte ut allt.")),
+            1 if all == 1 => said.push("Det får bara ut delar av ett meddelande.".to_owned()),
+            many => said.push(format!(
+                "{many} av dem som nås får bara ut delar av ett meddelande."
+            )),
         }
         let other = self
             .rows
@@ -251,14 +285,7 @@ impl<'a> Certificate<'a> {
             ..
         } = self.facts;
         let zone = config.municipality.time_zone.as_str();
-        let daemon = go::readiness(
-            Subject::Daemon,
-            self.facts.seen,
-            self.facts.conditions,
-            config.verification.every.saturating_mul(OLD_AFTER),
-            *now,
-        );
-        let old = config.verification.every.saturating_mul(OLD_AFTER);
+        let daemon = self.daemon();
         let of = context! {
             verdict => self.verdict(),
             late => is_late.then(|| words::moment(*due, zone)),
@@ -267,7 +294,7 @@ impl<'a> Certificate<'a> {
             rows => self.rows.iter().map(|row| self.row(row)).collect::<Vec<Value>>(),
             daemon => context! {
                 looked => daemon.seen_at.map(|at| words::moment(at, zone)),
-                is_old => is_stale(daemon.seen_at, old, *now),
+                is_old => self.is_old(&daemon),
                 lacks => lacks(&daemon.conditions, zone),
             },
         };
@@ -311,12 +338,45 @@ impl<'a> Certificate<'a> {
             },
             then => *standing == Standing::Unknown,
             lacks => if is_asked { lacks(&one.conditions, zone) } else { Vec::new() },
-            fallback => account
-                .fallback
-                .as_ref()
-                .filter(|_| matches!(standing, Standing::Unreachable | Standing::Unknown))
-                .map(ToString::to_string),
+            fallback => self.taken_over(*standing, account, reach),
         }
+    }
+
+    /// Who takes over from an account that may not get a message out, and when; `None` if nobody does.
+    fn taken_over(&self, standing: Standing, account: &Account, reach: Option<&Seen>) -> Option<String> {
+        if !matches!(standing, Standing::Unreachable | Standing::Unknown) {
+            return None;
+        }
+        let other = account.fallback.as_ref()?;
+        // The same question as a message asks: only who is known not to answer is not waited for.
+        let is_steered = steer::silent(&Known {
+            seen: reach,
+            since: None,
+            out_since: false,
+            steers_for: self.facts.config.verification.steers_for,
+            now: self.facts.now,
+        })
+        .is_some();
+        let mut rows = self.rows.iter();
+        let of_other = rows
+            .find(|(_, account, _)| account.id == *other)
+            .map(|(is, ..)| *is);
+        let begins = match (of_other, is_steered) {
+            (Some(Standing::ByHand), true) => {
+                format!("När ett meddelande skickas ombeds en person genast att lägga ut det på {other}")
+            }
+            (Some(Standing::ByHand), false) => {
+                format!("Får kontot inte ut ett meddelande ombeds en person att lägga ut det på {other}")
+            }
+            (_, true) => format!("{other} tar över genast när ett meddelande skickas"),
+            (_, false) => format!("Får kontot inte ut ett meddelande tar {other} över"),
+        };
+        let but = match of_other {
+            Some(Standing::Unreachable) => format!(", men {other} nås inte heller"),
+            Some(Standing::Unknown) => format!(", men vi vet inte om {other} nås"),
+            Some(Standing::Degraded | Standing::Reachable | Standing::ByHand) | None => String::new(),
+        };
+        Some(format!("{begins}{but}."))
     }
 
     /// How it stands, and since when.
@@ -374,11 +434,12 @@ impl<'a> Certificate<'a> {
         let config = self.facts.config;
         let zone = config.municipality.time_zone.as_str();
         let old = config.verification.profile_every.saturating_mul(OLD_AFTER);
-        let Some(seen) = read.filter(|seen| seen.observation.profile.is_some()) else {
+        // Not when it was last looked at: a look that could not read it keeps what was read before.
+        let Some(read_at) = read.and_then(|seen| seen.observation.profile_at) else {
             return Some("Profilen har inte kunnat läsas.".to_owned());
         };
-        let when = words::moment(seen.at, zone);
-        if is_stale(Some(seen.at), old, self.facts.now) {
+        let when = words::moment(read_at, zone);
+        if is_stale(Some(read_at), old, self.facts.now) {
             return Some(format!(
                 "Profilen lästes senast {when}, för länge sedan för att säga något om den."
             ));

@@ -37,6 +37,7 @@ pub fn judge(looked: &Looked<'_>, profile: Profile) -> Observation {
     signs.extend(changed(looked, &profile));
     Observation {
         profile: Some(profile),
+        profile_at: Some(looked.now),
         ..Observation::new(looked.subject.clone(), Look::Profile, signs)
     }
 }

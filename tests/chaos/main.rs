@@ -68,6 +68,14 @@ async fn r1_r2_r3_killed_at_random_nothing_is_lost_and_nothing_provable_is_poste
     told("CHAOS", &tally);
     holds(&tally);
     assert_eq!(tally.kills, kills());
+    // What was looked at was there to be seen.
+    assert!(tally.pictures > 0 && tally.parts > 0, "{}", tally.json());
+    let pictured = tally.pictures + tally.noted;
+    assert!(
+        tally.noted * 10 <= pictured,
+        "too many without a picture: {}",
+        tally.json()
+    );
     // An unoptimised binary on a busy machine proves nothing about time.
     if !cfg!(debug_assertions) {
         assert!(tally.p99() < 2.0, "resume p99 {} s", tally.p99());

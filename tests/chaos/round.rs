@@ -1,6 +1,6 @@
 //! One kill: a broadcast begins, the process dies, another takes over, and both ledgers are compared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -426,16 +426,19 @@ impl Arena {
                 .filter(|post| post.text.contains(&command.area) && post.in_reply_to.is_none());
             let pictures = begins.next().map_or(0, |post| post.pictures.len());
             let note = delivery["receipt"]["note"].as_str().unwrap_or_default();
-            tally.pictures += pictures;
             // A service that was asked to die in the midst may refuse one; that is told.
-            if pictures != 1 && !note.contains("without its picture") {
+            let noted = note.contains("without its picture");
+            tally.pictures += pictures;
+            tally.noted += usize::from(noted);
+            if pictures > 1 || (pictures == 0 && !noted) {
                 return Err(format!("{pictures} pictures stand"));
             }
         }
         Ok(())
     }
 
-    /// How many posts a message consists of on an account: each under the one before, and none beside another.
+    /// How many posts a message consists of on an account: each under the one before, none beside another, and none that
+    /// cannot be reached from the first.
     fn thread(&self, account: &str, area: &str) -> Result<usize, String> {
         let mut posts = self.world.posts_of(account);
         posts.retain(|post| post.deleted_at.is_none());
@@ -446,11 +449,27 @@ impl Arena {
             let under = |post: &&wall::Posted| post.in_reply_to.as_ref() == Some(&last.remote_id);
             let next: Vec<_> = posts.iter().filter(under).collect();
             match next[..] {
-                [] => return Ok(parts),
+                [] => break,
                 [next] => last = next,
                 _ => return Err(format!("{} posts stand under part {parts}", next.len())),
             }
             parts += 1;
+        }
+        let of_it = |post: &&wall::Posted| post.text.contains(area);
+        let mut all: BTreeSet<_> = posts.iter().filter(of_it).map(|post| &post.remote_id).collect();
+        loop {
+            let hangs = |post: &&wall::Posted| post.in_reply_to.as_ref().is_some_and(|on| all.contains(on));
+            let more: Vec<_> = posts.iter().filter(hangs).map(|post| &post.remote_id).collect();
+            let before = all.len();
+            all.extend(more);
+            if all.len() == before {
+                break;
+            }
+        }
+        if all.len() == parts {
+            Ok(parts)
+        } else {
+            Err(format!("{} posts stand, and {parts} hang together", all.len()))
         }
     }
 

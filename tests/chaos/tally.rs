@@ -32,6 +32,8 @@ pub struct Tally {
     pub parts: usize,
     /// Pictures that stand in published messages.
     pub pictures: usize,
+    /// Messages that the daemon says went without their picture.
+    pub noted: usize,
     /// From exec to the first resumed request, or to the first change.
     pub resumed: Vec<Duration>,
     /// What went wrong, in words.
@@ -78,6 +80,7 @@ impl Tally {
             "settled": self.settled,
             "thread_parts": self.parts,
             "pictures": self.pictures,
+            "without_picture": self.noted,
             "resumes": self.resumed.len(),
             "resume_p50_s": round(self.p50()),
             "resume_p99_s": round(self.p99()),

@@ -694,6 +694,18 @@ impl World {
         self.wall.fault(Mode::Live, &account.parse().unwrap(), fault);
     }
 
+    /// Makes the requests of an account that go to a path misbehave, for good.
+    pub fn fault_at(&self, account: &str, path: &str, how: How) {
+        let fault = Fault {
+            how,
+            path: Some(path.to_owned()),
+            method: None,
+            after: 0,
+            times: 0,
+        };
+        self.wall.fault(Mode::Live, &account.parse().unwrap(), fault);
+    }
+
     /// Ends an account's misbehaviour.
     pub fn heal(&self, account: &str) {
         self.wall.heal(Mode::Live, &account.parse().unwrap());

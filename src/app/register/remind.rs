@@ -8,9 +8,9 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::app::{App, AppError};
-use crate::clock::later;
+use crate::clock::{Timestamp, later};
 use crate::config::register::SendTo;
-use crate::model::{AccountId, Actor, MailKind, MailMark};
+use crate::model::{AccountId, Actor, Letter, MailKind, MailMark, Recipient};
 use crate::register::closing;
 use crate::register::remind::{self, Due, Matter};
 use crate::store::{Entry, Mail, MailChange};
@@ -74,6 +74,30 @@ impl App {
         tracing::info!(items = fresh.len(), mails = many, "reminders are written");
         self.mails_wanted.notify_one();
         Ok(many)
+    }
+}
+
+impl App {
+    /// The same reminder to those who are told of what has no other recipient; none if it was to one of them.
+    pub(in crate::app) fn reminds_instead(&self, mail: &Mail, now: Timestamp) -> Vec<Mail> {
+        let config = self.config();
+        let to = &config.register.reminders.to;
+        let (Some(letter), false) = (&mail.letter, to.contains(&mail.recipient)) else {
+            return Vec::new();
+        };
+        let missed = mail.recipient.address();
+        let letter = Letter {
+            subject: letter.subject.clone(),
+            text: format!("Gick inte fram till {missed}.\n\n{}", letter.text),
+            // Made from the text, so that both say it.
+            html: None,
+        };
+        // Those may have a part of the same reminder themselves: this one is about the mail that was lost.
+        let about = mail.id.as_str();
+        let deadline = later(now, TRY_FOR);
+        let write =
+            |to: &Recipient| Mail::new(MailKind::Reminder, about, to, Some(letter.clone()), now, deadline);
+        to.iter().map(write).collect()
     }
 }
 

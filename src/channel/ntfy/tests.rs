@@ -69,6 +69,21 @@ async fn the_title_is_not_said_again_and_the_message_is_found_as_it_was_sent() {
 }
 
 #[tokio::test]
+async fn what_went_with_its_headline_in_the_text_is_found_too() {
+    let said = async |text: &str| {
+        let kept = kept("fore", |message| message["message"] = text.into());
+        let server = Server::start(vec![json(200, &kept)]).await;
+        account(&server).settle(&question(post(WHOLE))).await.unwrap()
+    };
+    let settled = said(WHOLE).await;
+    assert!(
+        matches!(&settled, Settled::Found(receipt) if receipt.remote_id == "fore"),
+        "{settled:?}"
+    );
+    assert_eq!(said("Koka vattnet i Nässjö").await, Settled::Absent);
+}
+
+#[tokio::test]
 async fn the_end_of_an_alert_bears_no_warning_sign() {
     let server = Server::start(vec![json(200, SENT)]).await;
     let mut post = post(TEXT);

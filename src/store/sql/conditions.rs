@@ -52,6 +52,8 @@ statements! {
     NOTICES_DUE = "SELECT n.id, n.phase, n.due_at, n.tries, ", condition_columns!(), ", n.sign FROM notice n \
                    JOIN condition c ON c.id = n.condition WHERE n.state = 'due' AND n.due_at <= $1 \
                    ORDER BY n.due_at, n.id LIMIT $2";
+    NOTICE_OF = "SELECT n.id, n.phase, n.due_at, n.tries, ", condition_columns!(), ", n.sign FROM notice n \
+                 JOIN condition c ON c.id = n.condition WHERE n.id = $1";
     NOTICE_NEXT = "SELECT MIN(due_at) FROM notice WHERE state = 'due'";
     NOTICES_FORGET = "DELETE FROM notice WHERE state <> 'due' AND condition IN \
                       (SELECT id FROM condition WHERE ended_at < $1)";

@@ -12,6 +12,7 @@ statements! {
     MAIL_TRY = "UPDATE mail SET tries = tries + 1, not_before = $3 \
         WHERE id = $1 AND state = 'queued' AND not_before = $2";
     MAIL_TRIED = "UPDATE mail SET state = $2, error = $3 WHERE id = $1 AND state = 'queued'";
+    MAIL_GIVE_UP = "UPDATE mail SET state = 'given-up', error = $3 WHERE id = $1 AND state = 'queued' AND not_before = $2";
     MAILS_WAITING = "SELECT ", mail_columns!(), " FROM mail WHERE state = 'queued' ORDER BY not_before, id LIMIT $1";
     MAILS_OF = "SELECT ", mail_columns!(), " FROM mail WHERE kind = $1 AND about = $2 ORDER BY id";
     MAILS_GIVE_UP = "UPDATE mail SET state = 'given-up', error = $1 WHERE state = 'queued'";

@@ -53,6 +53,7 @@ fn seen(subject: &str, look: Look, signs: Vec<Sign>, when: &str) -> Seen {
     let is_reached = observation.reach != Reach::Unreachable && subject != "daemon";
     observation.identity = (is_reached && look == Look::Reach).then(identity);
     observation.profile = (look == Look::Profile).then(Profile::default);
+    observation.profile_at = (look == Look::Profile).then(|| at(when));
     Seen {
         observation,
         since: at("2026-11-29T20:00:00Z"),
@@ -170,10 +171,26 @@ fn what_is_old_is_not_claimed() {
     let letter = letter(&config(ACCOUNTS), &all, |_| {});
     assert_eq!(
         letter.subject,
-        "Intyg: om 2 av 2 konton vet vi inte: epost-press, facebook-nassjo"
+        "Intyg: vi vet inte om 2 av 2 konton nås: epost-press, facebook-nassjo"
     );
     assert!(!letter.text.contains("Alla 2 konton nås"), "{}", letter.text);
     insta::assert_snapshot!(both(&letter));
+}
+
+#[test]
+fn a_look_that_could_not_read_the_profile_makes_it_no_newer() {
+    let mut all = well();
+    all[2].observation.profile_at = Some(at("2026-11-26T06:00:00Z"));
+    let old = letter(&config(ACCOUNTS), &all, |_| {}).text;
+    assert!(
+        old.contains(
+            "Profilen lästes senast torsdag 26 november 2026 kl. 07.00, för länge sedan för att säga något om den."
+        ),
+        "{old}"
+    );
+    all[2].observation.profile_at = None;
+    let never = letter(&config(ACCOUNTS), &all, |_| {}).text;
+    assert!(never.contains("Profilen har inte kunnat läsas."), "{never}");
 }
 
 #[test]
@@ -254,8 +271,75 @@ fn every_way_to_stand_has_its_words() {
     all[3].observation.identity = Some(Identity::default());
     let accounts = [ACCOUNTS, &["mastodon-nassjo", "webb-nassjo"]].concat();
     let letter = letter(&config(&accounts), &all, |_| {});
-    assert_eq!(letter.subject, "Intyg: om 1 av 4 konton vet vi inte: webb-nassjo");
+    assert_eq!(
+        letter.subject,
+        "Intyg: vi vet inte om 1 av 4 konton nås: webb-nassjo; fel på Vårdkase självt"
+    );
     insta::assert_snapshot!(format!("{}\n\n{}", letter.subject, letter.text));
+}
+
+#[test]
+fn one_account_that_is_reached_in_part_is_not_called_reached() {
+    let missing = sign(Trouble::RightMissing, "Rättigheten write saknas.", "Ge den.");
+    let all = [seen("facebook-nassjo", Look::Reach, vec![missing], RECENT)];
+    let letter = letter(&config(&["facebook-nassjo"]), &all, |_| {});
+    assert_eq!(letter.subject, "Intyg: kontot nås bara delvis");
+    assert!(
+        letter.text.contains("Det får bara ut delar av ett meddelande."),
+        "{}",
+        letter.text
+    );
+}
+
+#[test]
+fn who_takes_over_is_said_as_it_would_happen() {
+    let mut config = config(&["facebook-nassjo", "epost-press", "p4-jonkoping"]);
+    let mut said = |other: &str, steers_for: u64, own: Vec<Sign>, others: Vec<Sign>, when: &str| {
+        config.verification.steers_for = Duration::from_secs(steers_for);
+        for account in config.accounts.values_mut() {
+            account.fallback = (account.id.as_str() == "facebook-nassjo").then(|| other.parse().unwrap());
+        }
+        let all = [
+            seen("facebook-nassjo", Look::Reach, own, RECENT),
+            seen("epost-press", Look::Reach, others, when),
+        ];
+        let text = letter(&config, &all, |_| {}).text;
+        let lines = text
+            .lines()
+            .filter(|line| line.contains("över") || line.contains("ombeds"));
+        lines.map(str::to_owned).collect::<Vec<_>>().join("|")
+    };
+    let down = || vec![no_answer("x")];
+    assert_eq!(
+        said("epost-press", 1800, down(), vec![], RECENT),
+        "epost-press tar över genast när ett meddelande skickas."
+    );
+    // Taken out of use is no answer that a message looks at; and without steering nobody goes at once.
+    let off = || {
+        vec![sign(
+            Trouble::Disabled,
+            "Kontot är taget ur bruk.",
+            "Ta det i bruk.",
+        )]
+    };
+    for (steers_for, own) in [(1800, off()), (0, down()), (60, down())] {
+        assert_eq!(
+            said("epost-press", steers_for, own, vec![], RECENT),
+            "Får kontot inte ut ett meddelande tar epost-press över."
+        );
+    }
+    assert_eq!(
+        said("epost-press", 0, down(), down(), RECENT),
+        "Får kontot inte ut ett meddelande tar epost-press över, men epost-press nås inte heller."
+    );
+    assert_eq!(
+        said("epost-press", 1800, down(), vec![], "2026-11-20T06:56:00Z"),
+        "epost-press tar över genast när ett meddelande skickas, men vi vet inte om epost-press nås."
+    );
+    assert_eq!(
+        said("p4-jonkoping", 0, down(), vec![], RECENT),
+        "Får kontot inte ut ett meddelande ombeds en person att lägga ut det på p4-jonkoping."
+    );
 }
 
 #[test]

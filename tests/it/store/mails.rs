@@ -196,7 +196,8 @@ async fn mails_about_drills_from_before_are_taken_over(bed: &Bed) {
     let store = bed.open().await;
     store.close().await;
     bed.meddle(
-        "DROP TABLE mail; DROP TABLE mail_mark; DELETE FROM migration WHERE version = 6; \
+        "DROP TABLE mail; DROP TABLE mail_mark; DROP TABLE unreachable_before; DROP TABLE schedule_seen; \
+         DELETE FROM migration WHERE version >= 6; \
          CREATE TABLE drill_mail (id TEXT PRIMARY KEY, run TEXT NOT NULL, recipient TEXT NOT NULL, \
          state TEXT NOT NULL, tries BIGINT NOT NULL, not_before BIGINT NOT NULL, deadline BIGINT NOT NULL, error TEXT); \
          INSERT INTO drill_run (id, seq, drill, level, state, actor, owner, begun_at, finished_at) \

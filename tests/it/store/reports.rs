@@ -1,8 +1,8 @@
 //! A report is proof: it settles what nobody knew the fate of, and says which addresses have ended. Nothing that it says is
 //! taken for more than that.
 
-use vardkase::model::{Arrival, Arrived, DeliveryId, Event, Kind, Reason, Recipient, State};
-use vardkase::store::{Destination, Noted, Store, Under};
+use vardkase::model::{Arrival, Arrived, DeliveryId, Event, Kind, Mode, Reason, Recipient, State};
+use vardkase::store::{Acceptance, Destination, Noted, Store, Under};
 
 use super::bed::{Bed, get, ids, live};
 use super::on_both_engines;
@@ -13,6 +13,9 @@ on_both_engines!(
     a_report_that_comes_before_the_answer_is_lost_settles_it_then,
     a_report_that_came_before_the_process_died_settles_it_afterwards,
     what_a_report_says_of_an_attempt_before_does_not_decide_the_next,
+    a_failure_that_may_be_of_an_attempt_before_decides_nothing,
+    what_was_handed_over_or_is_too_late_is_out_if_the_service_says_so,
+    a_report_settles_nothing_of_an_exercise,
     a_failure_that_lasts_leaves_the_recipient_out_until_the_service_contradicts_itself,
 );
 
@@ -239,6 +242,85 @@ async fn what_a_report_says_of_an_attempt_before_does_not_decide_the_next(bed: &
         (1, 0),
         "one message, counted once"
     );
+    store.close().await;
+}
+
+async fn a_failure_that_may_be_of_an_attempt_before_decides_nothing(bed: &Bed) {
+    let store = bed.open().await;
+    let all = to_all(bed, &store).await;
+    for (id, state) in all.iter().zip([State::Unknown, State::Held]) {
+        lost(bed, &store, id, State::Held).await;
+        bed.step(&store, id, State::Held, Event::Retry).await;
+        lost(bed, &store, id, state).await;
+        let late = (Arrived::Failed, "wamid.first");
+        let noted = reported(bed, &store, id, late, Some("whatsapp-131049")).await;
+        assert_eq!((noted.is_new, noted.settled), (true, None), "{state}");
+        let now = get(&store, id).await;
+        assert_eq!((now.state, now.attempts), (state, 2), "the second may be there");
+        let second = (Arrived::Sent, "wamid.second");
+        let noted = reported(bed, &store, id, second, None).await;
+        assert_eq!(noted.settled, Some((live("wa"), State::Published)), "{state}");
+        assert_eq!(get(&store, id).await.receipt.unwrap().remote_id, "wamid.second");
+    }
+    the_chain_holds(&store).await;
+    store.close().await;
+}
+
+async fn what_was_handed_over_or_is_too_late_is_out_if_the_service_says_so(bed: &Bed) {
+    let store = bed.open().await;
+    let all = to_all(bed, &store).await;
+    let sent = (Arrived::Sent, "wamid.a");
+    let failed = (Arrived::Failed, "wamid.a");
+    let ways = [(Event::HandOver, State::Manual), (Event::Expire, State::Expired)];
+    for (id, (event, state)) in all.iter().zip(ways) {
+        lost(bed, &store, id, State::Queued).await;
+        bed.step(&store, id, State::Queued, event).await;
+        let noted = reported(bed, &store, id, failed, Some("whatsapp-131049")).await;
+        assert_eq!(
+            (noted.is_new, noted.settled),
+            (true, None),
+            "{state}: it stays as it is"
+        );
+        assert_eq!(get(&store, id).await.state, state);
+        let noted = reported(bed, &store, id, (Arrived::Delivered, "wamid.a"), None).await;
+        assert_eq!(noted.settled, Some((live("wa"), State::Published)), "{state}");
+        let now = get(&store, id).await;
+        assert_eq!((now.state, now.error), (State::Published, None), "{state}");
+        assert!(now.finished_at.is_some(), "{state}");
+    }
+    // The report was first.
+    for (id, (event, state)) in all[2..].iter().zip(ways) {
+        lost(bed, &store, id, State::Sending).await;
+        reported(bed, &store, id, sent, None).await;
+        let answer = bed.step(&store, id, State::Sending, event).await;
+        assert_eq!(
+            answer,
+            State::Published,
+            "{state}: nobody is asked for what is out"
+        );
+    }
+    the_chain_holds(&store).await;
+    store.close().await;
+}
+
+async fn a_report_settles_nothing_of_an_exercise(bed: &Bed) {
+    let store = bed.open().await;
+    let to = Destination {
+        recipient: Some(Recipient::new(NUMBERS[0])),
+        ..bed.to("wa")
+    };
+    let new = Acceptance {
+        mode: Mode::Drill,
+        ..bed.acceptance(Under::New { year: 2026 }, Kind::Initial, vec![to])
+    };
+    let accepted = store.accept(new).await.unwrap();
+    let id = &ids(&store, &accepted.broadcast).await[0];
+    lost(bed, &store, id, State::Unknown).await;
+    for word in [Arrived::Sent, Arrived::Failed] {
+        let noted = reported(bed, &store, id, (word, "wamid.a"), None).await;
+        assert_eq!(noted.settled, None);
+        assert_eq!(get(&store, id).await.state, State::Unknown);
+    }
     store.close().await;
 }
 

@@ -118,6 +118,7 @@ async fn together(
             Purpose::Publish
             | Purpose::Pin
             | Purpose::Unpin
+            | Purpose::ConfirmHandOver
             | Purpose::ConfirmInterim
             | Purpose::ConfirmFinal
             | Purpose::ConfirmClosing => None,

@@ -23,7 +23,11 @@ fn at(text: &str) -> Timestamp {
 }
 
 /// A world whose accounts are tried on Sundays at half past two, and the application of it, on a clock of its own.
-async fn tried(accounts: Vec<Account>, more: &str, start: &str) -> (World, Arc<App>, Arc<TestClock>) {
+pub(crate) async fn tried(
+    accounts: Vec<Account>,
+    more: &str,
+    start: &str,
+) -> (World, Arc<App>, Arc<TestClock>) {
     let mut plan = Plan::of(accounts);
     plan.watch = format!("[verification]\nevery = \"24h\"\nbackstage = \"30 2 * * SUN\"\n{more}");
     let world = World::open(plan).await;

@@ -34,9 +34,10 @@ pub(super) fn sent(place: &str, made: Result<Receipt, SendError>) -> Result<Back
 
 /// Nothing of ours is left that anybody would have to take away, whatever became of the request.
 pub(super) fn harmless(error: SendError) -> SendError {
-    match error {
-        SendError::Unknown(reason) => SendError::NotSent(reason),
-        other => other,
+    if let SendError::Unknown(reason) = error {
+        SendError::NotSent(reason)
+    } else {
+        error
     }
 }
 

@@ -228,6 +228,7 @@ statements! {
     STAND_IN_BEGINS = "UPDATE delivery SET due_at = $2 WHERE id = $1";
     STAND_IN_ENDS = "SELECT target, wait, keeps FROM stand_in WHERE delivery = $1 ORDER BY target";
     REPLACE = "UPDATE delivery SET replaced_at = $2, replaced_by = $3 WHERE id = $1";
+    REPLACE_NOT = "UPDATE delivery SET replaced_at = NULL, replaced_by = NULL WHERE id = $1";
     /// Accounts that stood in for others in an alert, and whose post stands or may.
     STOOD_IN = "SELECT DISTINCT account FROM delivery WHERE alert = $1 AND recipient = '' AND purpose = 'publish' \
                 AND stands_in_for IS NOT NULL AND state IN ('sending', 'unknown', 'published', 'edited') \

@@ -71,7 +71,8 @@ CREATE TABLE delivery (
     -- Empty where the channel has no recipients: equality then works in every index.
     recipient     TEXT NOT NULL,
     purpose       TEXT NOT NULL CHECK (purpose IN
-                  ('publish', 'edit', 'pin', 'unpin', 'retract', 'confirm-interim', 'confirm-final', 'confirm-closing')),
+                  ('publish', 'edit', 'pin', 'unpin', 'retract', 'confirm-hand-over', 'confirm-interim', 'confirm-final',
+                   'confirm-closing')),
     -- What it acts on. Of what stands in for other accounts, the first delivery of theirs: see `stand_in`.
     target        TEXT,
     -- The accounts that it stands in for, a JSON array.

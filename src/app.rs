@@ -4,11 +4,11 @@
 //! one on a live lane, one that is pointed at the practice wall and holds practice credentials on any other.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use crate::channel::{self, Transport};
 use crate::clock::{SharedClock, Timestamp};
@@ -98,7 +98,9 @@ pub struct App {
     open: Mutex<BTreeMap<LaneId, LanePlan>>,
     dispatcher: OnceLock<Dispatcher>,
     /// No command is taken any more: what it accepted would lie until the next start.
-    stopping: AtomicBool,
+    stopping: CancellationToken,
+    /// Held while accounts are tried backstage: by one at a time, and the end waits for what is being taken away.
+    trying: tokio::sync::Mutex<()>,
     surveys: Mutex<lists::Surveys>,
     /// A list is on its way into deliveries, or nobody needs it any more.
     lists_wanted: tokio::sync::Notify,
@@ -144,7 +146,8 @@ impl App {
             wall,
             open: Mutex::new(BTreeMap::new()),
             dispatcher: OnceLock::new(),
-            stopping: AtomicBool::new(false),
+            stopping: CancellationToken::new(),
+            trying: tokio::sync::Mutex::new(()),
             surveys: Mutex::new(BTreeMap::new()),
             lists_wanted: tokio::sync::Notify::new(),
             guarding: tokio::sync::Mutex::new(()),
@@ -170,18 +173,24 @@ impl App {
         Ok(())
     }
 
-    /// Starts no new attempt and waits for those under way, at most `grace`. Returns whether all finished.
+    /// Starts no new attempt and waits for those under way, and for an account that is being tried backstage, at most
+    /// `grace`. Returns whether all finished.
     pub async fn stop(&self, grace: Duration) -> bool {
-        self.stopping.store(true, Ordering::SeqCst);
-        match self.dispatcher.get() {
-            Some(dispatcher) => dispatcher.stop(grace).await,
-            None => true,
-        }
+        self.stopping.cancel();
+        let attempts = async {
+            match self.dispatcher.get() {
+                Some(dispatcher) => dispatcher.stop(grace).await,
+                None => true,
+            }
+        };
+        let trial = tokio::time::timeout(grace, self.trying.lock());
+        let (finished, tried) = tokio::join!(attempts, trial);
+        finished && tried.is_ok()
     }
 
     /// Refuses a command once the daemon stops.
     fn must_run(&self) -> Result<(), AppError> {
-        if self.stopping.load(Ordering::SeqCst) {
+        if self.stopping.is_cancelled() {
             return Err(AppError::Stopping);
         }
         Ok(())

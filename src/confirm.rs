@@ -48,7 +48,7 @@ pub struct Facts<'a> {
     pub instructions: &'a BTreeMap<AccountId, String>,
 }
 
-/// Writes the confirmation. `part` is one of the three confirmation purposes.
+/// Writes the confirmation. `part` is one of the confirmation purposes.
 ///
 /// # Errors
 /// If a template of the mail is broken; the text says which.
@@ -80,7 +80,7 @@ pub fn compose(report: &BroadcastReport, part: Purpose, facts: &Facts<'_>) -> Re
 /// One line that says it all on a locked phone.
 fn subject(report: &BroadcastReport, part: Purpose, tally: &rows::Tally) -> String {
     let word = match part {
-        Purpose::ConfirmInterim => "Lägesbild",
+        Purpose::ConfirmHandOver | Purpose::ConfirmInterim => "Lägesbild",
         Purpose::ConfirmClosing => "Slutbekräftelse",
         Purpose::ConfirmFinal
         | Purpose::Publish

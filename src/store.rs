@@ -367,8 +367,8 @@ impl Store {
         read::is_open(&self.inner.readers, broadcast).await
     }
 
-    /// Which of the confirmations of a broadcast that is open have been written, each with the latest time.
-    pub async fn told(&self, broadcast: &BroadcastId) -> Result<Vec<(Purpose, Timestamp)>, StoreError> {
+    /// Which of the confirmations of a broadcast that is open have been written.
+    pub async fn told(&self, broadcast: &BroadcastId) -> Result<Vec<Purpose>, StoreError> {
         read::told(&self.inner.readers, broadcast).await
     }
 

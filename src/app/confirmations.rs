@@ -32,10 +32,11 @@ impl App {
         let mut changes = self.subscribe();
         let mut look = self.unfinished().await;
         let mut later_on: BTreeMap<BroadcastId, Timestamp> = BTreeMap::new();
+        let mut asked: BTreeMap<BroadcastId, bool> = BTreeMap::new();
         loop {
             for id in std::mem::take(&mut look) {
                 later_on.remove(&id);
-                match self.confirm(&id).await {
+                match self.confirm(&id, &mut asked).await {
                     Ok(Some(at)) => {
                         later_on.insert(id, at);
                     }
@@ -46,6 +47,7 @@ impl App {
                     }
                 }
             }
+            asked.retain(|id, _| later_on.contains_key(id));
             let next = later_on.values().min().map(|at| until(self.now(), *at));
             let sleep = async {
                 match next {
@@ -92,8 +94,13 @@ impl App {
         }
     }
 
-    /// Looks at one broadcast; returns when to look again although nothing happens.
-    async fn confirm(&self, id: &BroadcastId) -> Result<Option<Timestamp>, StoreError> {
+    /// Looks at one broadcast; returns when to look again although nothing happens. `asked` remembers of which broadcasts
+    /// a person was asked at once: that was settled when they were accepted.
+    async fn confirm(
+        &self,
+        id: &BroadcastId,
+        asked: &mut BTreeMap<BroadcastId, bool>,
+    ) -> Result<Option<Timestamp>, StoreError> {
         let config = self.config();
         let after = config.confirmation.after;
         // Taken before the deliveries are read: what comes out after it is what a closing confirmation tells of.
@@ -101,19 +108,24 @@ impl App {
         let broadcast = self.store.broadcast(id).await?;
         let interim_at = later(broadcast.accepted_at, after);
         if self.store.is_open(id).await? {
+            // While it is open, nothing is to be read in vain for each of perhaps many recipients.
             let told = self.store.told(id).await?;
-            let early = now < interim_at;
-            // Before its time only a hand-over is told, once.
-            if early && (!told.is_empty() || self.store.unreachable_before(id).await?.is_empty()) {
-                return Ok(Some(interim_at));
-            }
-            // Told of already: while it is open, nothing is to be read for each of perhaps many recipients.
-            if !early
-                && told
-                    .iter()
-                    .any(|(part, at)| *part == Purpose::ConfirmFinal || *at >= interim_at)
-            {
+            if confirm::due::is_told(&told) {
                 return Ok(None);
+            }
+            // Before its time only a hand-over is told, once.
+            if now < interim_at {
+                let by_hand = if let Some(known) = asked.get(id) {
+                    *known
+                } else {
+                    let before = self.store.unreachable_before(id).await?;
+                    let by_hand = before.iter().any(|one| one.by_hand.is_some());
+                    asked.insert(id.clone(), by_hand);
+                    by_hand
+                };
+                if !by_hand || !told.is_empty() {
+                    return Ok(Some(interim_at));
+                }
             }
         }
         let report = self.report_of(&broadcast, super::NAMED).await?;
@@ -125,7 +137,7 @@ impl App {
             Some(Purpose::ConfirmFinal) if report.finished_at.is_some() => Ok(None),
             Some(part) => {
                 self.tell(&config, report, part, now).await?;
-                Ok((part == Purpose::ConfirmInterim && now < interim_at).then_some(interim_at))
+                Ok((part == Purpose::ConfirmHandOver).then_some(interim_at))
             }
             None => Ok(confirm::next_check(&report, &existing, after)),
         }

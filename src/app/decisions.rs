@@ -170,7 +170,8 @@ impl ActionResult {
 fn is_withdrawn(delivery: &Delivery) -> bool {
     let code = delivery.error.as_ref().map(|reason| reason.code.as_str());
     let by_hand = crate::channel::kind(&delivery.channel).is_some_and(|kind| kind.can.by_hand);
-    by_hand && code == Some(NOT_NEEDED)
+    let stands_in = delivery.purpose == Purpose::Publish && delivery.target.is_some();
+    stands_in && by_hand && code == Some(NOT_NEEDED)
 }
 
 /// The event that an action means for a delivery, or why it does not apply.

@@ -126,6 +126,7 @@ impl App {
                 Purpose::Pin
                 | Purpose::Unpin
                 | Purpose::Retract
+                | Purpose::ConfirmHandOver
                 | Purpose::ConfirmInterim
                 | Purpose::ConfirmFinal
                 | Purpose::ConfirmClosing => false,

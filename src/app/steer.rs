@@ -4,11 +4,12 @@
 //! It only ever makes something go sooner. What cannot be found out changes nothing, and stops nothing.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::App;
 use super::plan::Draft;
 use crate::check::Finding;
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, earlier};
 use crate::config::Config;
 use crate::model::{AccountId, Injection, Look, Mode, Reason, Subject};
 use crate::store::StoreError;
@@ -16,6 +17,8 @@ use crate::verify::steer::{self, Known, Link, Silent};
 
 /// The check's id of an account that did not answer when it was last looked at.
 pub const UNREACHABLE: &str = "unreachable";
+/// How long a message waits for what is known of its accounts.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 impl App {
     /// Writes into a draft which of its accounts are known not to answer, and what is said of it.
@@ -35,10 +38,19 @@ impl App {
         }
         let now = self.now();
         let silent = match draft.command.mode {
-            Mode::Live => self.silent(config, &links, now).await.unwrap_or_else(|error| {
-                tracing::error!(%error, "what is known of the accounts could not be read; nobody takes over at once");
-                BTreeMap::new()
-            }),
+            Mode::Live => match tokio::time::timeout(PATIENCE, self.silent(config, &links, now)).await {
+                Ok(Ok(silent)) => silent,
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "what is known of the accounts could not be read; nobody takes over at once");
+                    BTreeMap::new()
+                }
+                Err(_) => {
+                    tracing::warn!(
+                        "what is known of the accounts was not read in time; nobody takes over at once"
+                    );
+                    BTreeMap::new()
+                }
+            },
             // Looks are at the live accounts. A drill has what it says itself that does not work.
             Mode::Drill => self.made_to_fail(&links, now),
             Mode::Test => BTreeMap::new(),
@@ -60,30 +72,25 @@ impl App {
         links: &BTreeMap<AccountId, Link>,
         now: Timestamp,
     ) -> Result<BTreeMap<AccountId, Silent>, StoreError> {
-        let (all, conditions) = tokio::try_join!(self.store.latest_observations(), self.store.conditions())?;
+        let (all, conditions) = tokio::try_join!(self.store.latest_by(Look::Reach), self.store.conditions())?;
         let mut found = BTreeMap::new();
         for id in links.keys() {
             let subject = Subject::Account(id.clone());
-            let seen = all
-                .iter()
-                .find(|one| one.observation.subject == subject && one.observation.look == Look::Reach);
-            let known = Known {
-                seen,
-                since: None,
-                out_since: false,
-                steers_for: config.verification.steers_for,
-                now,
-            };
-            let Some(first) = steer::silent(&known) else {
+            let seen = all.iter().find(|one| one.observation.subject == subject);
+            let Some((seen, sign)) = seen.and_then(|seen| Some((seen, steer::trouble(seen)?))) else {
                 continue;
             };
             let of_it = conditions
                 .iter()
-                .find(|one| one.subject == subject && one.sign.trouble.as_str() == first.reason.code);
+                .find(|one| one.subject == subject && one.sign.trouble == sign.trouble);
+            // What got out while it was being looked at counts as well.
+            let asked_at = earlier(seen.at, Duration::from_millis(seen.took_ms));
             let known = Known {
+                seen: Some(seen),
                 since: of_it.map(|one| one.since),
-                out_since: self.store.out_since(id, Mode::Live, first.seen_at).await?,
-                ..known
+                out_since: self.store.out_since(id, Mode::Live, asked_at).await?,
+                steers_for: config.verification.steers_for,
+                now,
             };
             if let Some(silent) = steer::silent(&known) {
                 found.insert(id.clone(), silent);

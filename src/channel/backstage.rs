@@ -2,7 +2,10 @@
 //! became of reading it back, and what could not be taken away is named.
 
 use super::Backstage;
-use crate::model::{Post, Reason, SendError};
+use crate::model::{Post, Reason, Receipt, SendError};
+
+/// Code of a place that is set as one that the public cannot see, and is the public one. Nothing was sent there.
+pub(super) const IS_PUBLIC: &str = "backstage-is-public";
 
 /// What came of it: `read` says whether it was read back as it was written, `gone` whether it was taken away.
 pub(super) fn ended(
@@ -14,17 +17,27 @@ pub(super) fn ended(
     gone.map_err(|why| left(place, id, &why.reason().text))?;
     Ok(Backstage {
         place: place.to_owned(),
-        read_back: read?,
+        read_back: read.map_err(harmless)?,
         removed: true,
     })
 }
 
 /// It was sent to a place of our own that nobody but a person can look at, and that keeps it.
-pub(super) fn sent(place: &str) -> Backstage {
-    Backstage {
+pub(super) fn sent(place: &str, made: Result<Receipt, SendError>) -> Result<Backstage, SendError> {
+    made.map_err(harmless)?;
+    Ok(Backstage {
         place: place.to_owned(),
         read_back: false,
         removed: false,
+    })
+}
+
+/// Nothing of ours is left that anybody would have to take away, whatever became of the request.
+pub(super) fn harmless(error: SendError) -> SendError {
+    if let SendError::Unknown(reason) = error {
+        SendError::NotSent(reason)
+    } else {
+        error
     }
 }
 
@@ -81,5 +94,11 @@ mod tests {
         assert!(done.read_back && done.removed);
         assert!(!ended("as a draft", "17", Ok(false), Ok(())).unwrap().read_back);
         assert_eq!(ended("as a draft", "17", Err(wrong()), Ok(())), Err(wrong()));
+        let lost = SendError::Unknown(wrong().reason().clone());
+        assert_eq!(
+            ended("as a draft", "17", Err(lost), Ok(())),
+            Err(wrong()),
+            "nothing is left"
+        );
     }
 }

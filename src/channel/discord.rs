@@ -280,7 +280,7 @@ impl Channel for Account {
         if behind.look().await?["channel_id"] == self.look().await?["channel_id"] {
             let text =
                 "backstage_webhook posts in the public channel; make one for a channel that only we are in";
-            return Err(SendError::Refused(Reason::new("backstage-public", text)));
+            return Err(SendError::Refused(Reason::new(super::backstage::IS_PUBLIC, text)));
         }
         let made = behind.create(post, None).await?;
         let request = behind.request(Method::GET, &["messages", &made.remote_id], &[]);

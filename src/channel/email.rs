@@ -312,8 +312,7 @@ impl Channel for Mail {
             recipient: Some(crate::model::Recipient::new(to)),
             ..post.clone()
         };
-        self.publish(&post).await?;
-        Ok(sent("in a mail to ourselves"))
+        sent("in a mail to ourselves", self.publish(&post).await)
     }
 }
 

@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 use url::Url;
 
 use super::Secrets;
-use super::backstage::nowhere;
+use super::backstage::{IS_PUBLIC, nowhere};
 use crate::model::{Reason, SendError};
 
 /// The secret's name in the vault.
@@ -53,7 +53,7 @@ impl Hook {
         if same || hook.0.path() == self.0.path() {
             let text =
                 "backstage_webhook is the webhook of the public channel; set that of one that only we are in";
-            return Err(SendError::Refused(Reason::new("backstage-public", text)));
+            return Err(SendError::Refused(Reason::new(IS_PUBLIC, text)));
         }
         Ok(hook)
     }
@@ -159,7 +159,7 @@ mod tests {
         let other = HOOK.replace("abcdefgh", "zyxwvuts");
         for (secret, code) in [
             ("", "no-backstage"),
-            (HOOK, "backstage-public"),
+            (HOOK, IS_PUBLIC),
             ("http://x", "bad-credential"),
         ] {
             let secrets = InMemory::of([(BACKSTAGE, secret)]);

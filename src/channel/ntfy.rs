@@ -13,7 +13,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::backstage::nowhere;
+use super::backstage::{harmless, nowhere};
 use super::patience::Patience;
 use super::portrait::flaw;
 use super::shown::below_headline;
@@ -377,7 +377,7 @@ impl Channel for Account {
             http: self.http.clone(),
         };
         let since = self.http.now();
-        behind.publish(post).await?;
+        behind.publish(post).await.map_err(harmless)?;
         let question = Question {
             waited: std::time::Duration::ZERO,
             astray: std::time::Duration::ZERO,
@@ -388,7 +388,7 @@ impl Channel for Account {
             taken: Vec::new(),
         };
         let keeps = !self.settings.by_status && !self.settings.cache.is_zero();
-        let read_back = keeps && behind.search(&question).await?.is_some();
+        let read_back = keeps && behind.search(&question).await.map_err(harmless)?.is_some();
         Ok(Backstage {
             place: "in a topic of our own".to_owned(),
             read_back,

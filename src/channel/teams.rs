@@ -223,8 +223,7 @@ impl Channel for Account {
                 .backstage(self.secrets.as_ref(), self.base_url.as_ref())?,
             ..self.clone()
         };
-        behind.publish(post).await?;
-        Ok(sent("in a channel of our own"))
+        sent("in a channel of our own", behind.publish(post).await)
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::client::Client;
 use super::{Exit, Failure, Outcome};
 use crate::app::request::{AccountView, Switched, Verification};
-use crate::model::{AccountId, Seen};
+use crate::model::{AccountId, Seen, Sign, Trouble};
 
 /// Arguments of `accounts`.
 #[derive(Debug, clap::Args)]
@@ -229,7 +229,12 @@ pub async fn verify(config: &Path, args: &VerifyArgs) -> Outcome {
         super::print_json(&results)?;
     } else {
         for result in &results {
-            let word = super::go::word(Some(result.reach));
+            let untried = |sign: &Sign| sign.trouble == Trouble::TrialSkipped;
+            let word = if result.signs.iter().any(untried) {
+                "NOT TRIED"
+            } else {
+                super::go::word(Some(result.reach))
+            };
             let until = result
                 .expires_at
                 .map(|at| format!(" · until {at}"))

@@ -109,8 +109,3 @@ pub fn advice(report: &BroadcastReport, delivery: &DeliveryReport) -> String {
          {retry} --hand-over. Lägg sedan ut den för hand och rapportera var den finns: {retry} --done ADRESS"
     )
 }
-
-/// When a hand-over was told before all else was due.
-pub fn only_early(told: &[Timestamp], due_at: Timestamp) -> bool {
-    !told.is_empty() && told.iter().all(|at| *at < due_at)
-}

@@ -9,8 +9,8 @@ use crate::model::{BroadcastReport, BroadcastState, Purpose, State};
 /// The confirmation that is to be written now, if any.
 ///
 /// - *Final*, once, as soon as nothing is open.
-/// - *Interim*, once, when `after` has passed and something is still open; and once before that, at once, when a person is
-///   asked to publish for an account that had not answered before the command.
+/// - *Hand-over*, once, at once, when a person is asked to publish for an account that had not answered before the command.
+/// - *Interim*, once, when `after` has passed and something is still open, whatever was told at once.
 /// - *Closing*, once, when the final one had to leave something to a person and all of it is done.
 ///
 /// `existing` holds the purposes of the confirmations that are on disk already. They are also in the report, with the
@@ -25,10 +25,14 @@ pub fn due(
     match report.state {
         BroadcastState::AwaitingApproval => None,
         BroadcastState::Running => {
-            let late = now >= clock::later(report.accepted_at, after) && !is_told(report, existing, after);
-            let told = has(Purpose::ConfirmInterim) || has(Purpose::ConfirmFinal);
-            let urgent = !told && before::hands_over(report, now);
-            (late || urgent).then_some(Purpose::ConfirmInterim)
+            if is_told(existing) {
+                None
+            } else if now >= clock::later(report.accepted_at, after) {
+                Some(Purpose::ConfirmInterim)
+            } else {
+                (!has(Purpose::ConfirmHandOver) && before::hands_over(report, now))
+                    .then_some(Purpose::ConfirmHandOver)
+            }
         }
         BroadcastState::Completed | BroadcastState::Partial | BroadcastState::Failed => {
             if !has(Purpose::ConfirmFinal) {
@@ -43,20 +47,15 @@ pub fn due(
 
 /// When to look again although nothing happened; `None` if only a change can make a confirmation due.
 pub fn next_check(report: &BroadcastReport, existing: &[Purpose], after: Duration) -> Option<Timestamp> {
-    let told = is_told(report, existing, after);
-    (report.state == BroadcastState::Running && !told).then(|| clock::later(report.accepted_at, after))
+    (report.state == BroadcastState::Running && !is_told(existing))
+        .then(|| clock::later(report.accepted_at, after))
 }
 
-/// Whether it was told how it stands after a while. What was told at once, of a hand-over, is not that.
-fn is_told(report: &BroadcastReport, existing: &[Purpose], after: Duration) -> bool {
-    let interim: Vec<Timestamp> = report
-        .confirmations
+/// Whether nothing more is told while it is open. What was told at once, of a hand-over, is not how it stands after a while.
+pub fn is_told(existing: &[Purpose]) -> bool {
+    existing
         .iter()
-        .filter(|mail| mail.purpose == Purpose::ConfirmInterim)
-        .map(|mail| mail.queued_at)
-        .collect();
-    let only_early = before::only_early(&interim, clock::later(report.accepted_at, after));
-    existing.contains(&Purpose::ConfirmFinal) || (existing.contains(&Purpose::ConfirmInterim) && !only_early)
+        .any(|part| matches!(part, Purpose::ConfirmInterim | Purpose::ConfirmFinal))
 }
 
 /// Whether a delivery got out after the final confirmation had been written.
@@ -155,13 +154,14 @@ mod tests {
         report.unreachable_before = vec![silent(None)];
         assert_eq!(due(&report, &[], at(0), AFTER), None, "somebody takes over");
         report.unreachable_before = vec![silent(Some("a"))];
-        assert_eq!(due(&report, &[], at(0), AFTER), Some(Purpose::ConfirmInterim));
-        report.confirmations = vec![mail(Purpose::ConfirmInterim, 0)];
-        let told = [Purpose::ConfirmInterim];
+        assert_eq!(due(&report, &[], at(0), AFTER), Some(Purpose::ConfirmHandOver));
+        report.confirmations = vec![mail(Purpose::ConfirmHandOver, 0)];
+        let told = [Purpose::ConfirmHandOver];
         assert_eq!(due(&report, &told, at(1), AFTER), None);
         assert_eq!(next_check(&report, &told, AFTER), Some(at(600)));
         assert_eq!(due(&report, &told, at(600), AFTER), Some(Purpose::ConfirmInterim));
         report.confirmations.push(mail(Purpose::ConfirmInterim, 600));
+        let told = [Purpose::ConfirmHandOver, Purpose::ConfirmInterim];
         assert_eq!(due(&report, &told, at(601), AFTER), None);
         assert_eq!(next_check(&report, &told, AFTER), None);
         // It got out meanwhile: there is nothing to hand over.

@@ -58,7 +58,11 @@ pub(super) async fn publish(
                 )))
             }
             (
-                Purpose::Publish | Purpose::ConfirmInterim | Purpose::ConfirmFinal | Purpose::ConfirmClosing,
+                Purpose::Publish
+                | Purpose::ConfirmHandOver
+                | Purpose::ConfirmInterim
+                | Purpose::ConfirmFinal
+                | Purpose::ConfirmClosing,
                 _,
             ) => channel.publish(post).await.map(Some),
         }

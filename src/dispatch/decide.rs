@@ -139,6 +139,7 @@ pub(super) fn before_attempt(work: &Work, facts: &Facts<'_>) -> Option<Verdict> 
             | Purpose::Pin
             | Purpose::Unpin
             | Purpose::Retract
+            | Purpose::ConfirmHandOver
             | Purpose::ConfirmInterim
             | Purpose::ConfirmFinal
             | Purpose::ConfirmClosing,

@@ -41,9 +41,10 @@ impl Rank {
             Purpose::Unpin => 1,
             Purpose::Pin => 2,
             Purpose::Retract => 3,
-            Purpose::ConfirmInterim => 4,
-            Purpose::ConfirmFinal => 5,
-            Purpose::ConfirmClosing => 6,
+            Purpose::ConfirmHandOver => 4,
+            Purpose::ConfirmInterim => 5,
+            Purpose::ConfirmFinal => 6,
+            Purpose::ConfirmClosing => 7,
         };
         Self {
             broadcast: number(&delivery.broadcast),

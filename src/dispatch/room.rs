@@ -54,6 +54,7 @@ pub(super) fn can_wait(delivery: &Delivery) -> bool {
             Purpose::Publish
             | Purpose::Edit
             | Purpose::Retract
+            | Purpose::ConfirmHandOver
             | Purpose::ConfirmInterim
             | Purpose::ConfirmFinal
             | Purpose::ConfirmClosing,

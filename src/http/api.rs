@@ -351,7 +351,14 @@ async fn verify(
 ) -> Answer<Vec<crate::app::request::Verification>> {
     let asked: VerifyRequest = body(request)?;
     let answers = if asked.backstage {
-        Box::pin(shared.app.verify_backstage(&asked.accounts, actor)).await?
+        // Whoever asks may go away: what is made is taken away all the same. The end of the daemon waits for it.
+        let app = std::sync::Arc::clone(&shared.app);
+        let trial = tokio::spawn(async move { Box::pin(app.verify_backstage(&asked.accounts, actor)).await });
+        match trial.await {
+            Ok(answers) => answers?,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => return Err(crate::app::AppError::Stopping.into()),
+        }
     } else {
         shared.app.verify(&asked.accounts, asked.accept, actor).await?
     };

@@ -26,6 +26,8 @@ words!(
         Pin = "pin",
         /// Takes a published post away again; its `target` is the delivery that published it.
         Retract = "retract",
+        /// Tells the crisis organisation at once what a person is to publish, of an account that had not answered before.
+        ConfirmHandOver = "confirm-hand-over",
         /// Tells the crisis organisation how it stands, before all is settled.
         ConfirmInterim = "confirm-interim",
         /// Tells the crisis organisation how it went.
@@ -45,7 +47,7 @@ impl Purpose {
     pub fn is_confirmation(self) -> bool {
         matches!(
             self,
-            Self::ConfirmInterim | Self::ConfirmFinal | Self::ConfirmClosing
+            Self::ConfirmHandOver | Self::ConfirmInterim | Self::ConfirmFinal | Self::ConfirmClosing
         )
     }
 }

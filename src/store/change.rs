@@ -59,7 +59,7 @@ async fn together(
     let mut notes = HashMap::new();
     let mut ended = Vec::new();
     let (mut begun, mut stood_in, mut settled) = (Vec::new(), Vec::new(), Vec::new());
-    let mut unproven = Vec::new();
+    let (mut unproven, mut meant) = (Vec::new(), Vec::new());
     for change in changes {
         let Some(row) = rows.get(&change.delivery) else {
             answers.push(Err(StoreError::NotFound(format!("delivery {}", change.delivery))));
@@ -77,6 +77,10 @@ async fn together(
         }
         answers.push(Ok(update.to));
         settled.extend(Settled::of(row, update.to, update.error.as_ref(), change.at));
+        // Whoever was faster before that: a person who lets it run again means it.
+        if change.event == Event::Retry && row.replaced.is_some() {
+            meant.push(vec![Value::from(row.id.as_str())]);
+        }
         let stands_in = row.purpose == Purpose::Publish && row.target.is_some();
         if stands_in && row.attempts == 0 && update.attempts == 1 {
             begun.push(vec![Value::from(row.id.as_str()), change.at.into()]);
@@ -118,6 +122,7 @@ async fn together(
             Purpose::Publish
             | Purpose::Pin
             | Purpose::Unpin
+            | Purpose::ConfirmHandOver
             | Purpose::ConfirmInterim
             | Purpose::ConfirmFinal
             | Purpose::ConfirmClosing => None,
@@ -163,6 +168,9 @@ async fn together(
     }
     for values in begun {
         tx.conn.execute(sql::STAND_IN_BEGINS, values).await?;
+    }
+    for values in meant {
+        tx.conn.execute(sql::REPLACE_NOT, values).await?;
     }
     for one in &stood_in {
         stand_in::replace(tx, one).await?;
@@ -289,8 +297,7 @@ fn called_off(row: &Current, change: &Change, update: Update) -> Result<Update, 
     if !matches!(row.state, State::Sending | State::Unknown) {
         return Ok(update);
     }
-    // A person who lets it run again afterwards means it. A first attempt is ours: it was owed although somebody had been
-    // faster.
+    // A first attempt is ours: it was owed although somebody had been faster.
     let replaced = row
         .replaced
         .as_ref()

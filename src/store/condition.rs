@@ -86,6 +86,17 @@ impl Store {
         rows.iter().map(seen).collect()
     }
 
+    /// The latest observation of each subject by one kind of look.
+    pub async fn latest_by(&self, look: Look) -> Result<Vec<Seen>, StoreError> {
+        let values = vec![look.as_str().into()];
+        let rows = self
+            .inner
+            .readers
+            .fetch(sql::OBSERVATIONS_LATEST_BY, values)
+            .await?;
+        rows.iter().map(seen).collect()
+    }
+
     /// What was seen of a subject, newest first.
     pub async fn observations(&self, subject: &Subject, limit: usize) -> Result<Vec<Seen>, StoreError> {
         let values = vec![subject.as_str().into(), super::read::limited(limit).into()];

@@ -49,6 +49,8 @@ pub enum PlanChange {
     End {
         /// Its name.
         name: &'static str,
+        /// The node that began it: what another one has begun meanwhile goes on.
+        owner: String,
     },
 }
 
@@ -58,7 +60,8 @@ impl Store {
         read(&self.inner.readers, name).await
     }
 
-    /// Changes how a schedule stands. Returns whether it did: a time that somebody else has taken is not taken again.
+    /// Changes how a schedule stands. Returns whether it did: a time that somebody else has taken is not taken
+    /// again, nor another one before that is ended.
     pub async fn plan(&self, change: PlanChange, at: Timestamp) -> Result<bool, StoreError> {
         self.ask(|reply| Request::Plan(change, at, reply)).await
     }
@@ -88,7 +91,7 @@ pub(super) async fn change(tx: &mut Tx<'_>, change: PlanChange, at: Timestamp) -
             sql::PLAN_TAKE,
             vec![name.into(), planned.into(), owner.as_str().into()],
         ),
-        PlanChange::End { name } => (sql::PLAN_END, vec![name.into()]),
+        PlanChange::End { name, owner } => (sql::PLAN_END, vec![name.into(), owner.as_str().into()]),
     };
     Ok(tx.conn.execute(text, values).await? > 0)
 }

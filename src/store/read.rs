@@ -171,6 +171,7 @@ pub(super) async fn standing(
             Purpose::Publish => on.post = Some(row.word(1)?),
             Purpose::Edit
             | Purpose::Retract
+            | Purpose::ConfirmHandOver
             | Purpose::ConfirmInterim
             | Purpose::ConfirmFinal
             | Purpose::ConfirmClosing => {}
@@ -316,12 +317,9 @@ pub(super) async fn is_open(readers: &Readers, broadcast: &BroadcastId) -> Resul
     Ok(false)
 }
 
-pub(super) async fn told(
-    readers: &Readers,
-    broadcast: &BroadcastId,
-) -> Result<Vec<(Purpose, Timestamp)>, StoreError> {
+pub(super) async fn told(readers: &Readers, broadcast: &BroadcastId) -> Result<Vec<Purpose>, StoreError> {
     let rows = readers.fetch(sql::TOLD, vec![broadcast.as_str().into()]).await?;
-    rows.iter().map(|row| Ok((row.word(0)?, row.time(1)?))).collect()
+    rows.iter().map(|row| row.word(0)).collect()
 }
 
 pub(super) async fn open_lanes(readers: &Readers) -> Result<Vec<LaneId>, StoreError> {

@@ -190,8 +190,8 @@ statements! {
     IS_OPEN = "SELECT id FROM delivery WHERE broadcast = $1 AND urgency IS NOT NULL \
                AND purpose NOT LIKE 'confirm-%' LIMIT 1";
     IS_EXPANDING = "SELECT id FROM expansion WHERE broadcast = $1 AND state = 'open' LIMIT 1";
-    TOLD = "SELECT purpose, MAX(queued_at) FROM delivery WHERE broadcast = $1 AND purpose <> 'publish' \
-            AND purpose IN ('confirm-interim', 'confirm-final') GROUP BY purpose";
+    TOLD = "SELECT DISTINCT purpose FROM delivery WHERE broadcast = $1 AND purpose <> 'publish' \
+            AND purpose IN ('confirm-hand-over', 'confirm-interim', 'confirm-final')";
     UNREACHABLE_BEFORE_NEW = "INSERT INTO unreachable_before (broadcast, account, body) VALUES ($1, $2, $3)";
     UNREACHABLE_BEFORE = "SELECT body FROM unreachable_before WHERE broadcast = $1 ORDER BY account";
     /// What a person reported done by hand says nothing of the account.
@@ -236,6 +236,7 @@ statements! {
     STAND_IN_BEGINS = "UPDATE delivery SET due_at = $2 WHERE id = $1";
     STAND_IN_ENDS = "SELECT target, wait, keeps FROM stand_in WHERE delivery = $1 ORDER BY target";
     REPLACE = "UPDATE delivery SET replaced_at = $2, replaced_by = $3 WHERE id = $1";
+    REPLACE_NOT = "UPDATE delivery SET replaced_at = NULL, replaced_by = NULL WHERE id = $1";
     /// Accounts that stood in for others in an alert, and whose post stands or may.
     STOOD_IN = "SELECT DISTINCT account FROM delivery WHERE alert = $1 AND recipient = '' AND purpose = 'publish' \
                 AND stands_in_for IS NOT NULL AND state IN ('sending', 'unknown', 'published', 'edited') \
@@ -284,7 +285,7 @@ statements! {
     ATTEMPTS = "SELECT number, started_at, finished_at, outcome, error FROM attempt WHERE delivery = $1 \
                 ORDER BY number";
     CONFIRMATIONS = "SELECT d.state, COUNT(*) FROM broadcast b JOIN delivery d ON d.broadcast = b.id \
-                     AND d.purpose <> 'publish' AND d.purpose IN ('confirm-interim', 'confirm-final', 'confirm-closing') \
+                     AND d.purpose <> 'publish' AND d.purpose IN ('confirm-hand-over', 'confirm-interim', 'confirm-final', 'confirm-closing') \
                      WHERE b.finished_at IS NULL OR b.accepted_at >= $1 GROUP BY d.state";
     COUNTS = "SELECT x.mode, x.state, CAST(SUM(x.n) AS BIGINT) FROM (\
               SELECT d.mode AS mode, d.state AS state, COUNT(*) AS n FROM broadcast b JOIN delivery d \

@@ -41,12 +41,15 @@ impl Store {
 async fn read(readers: &Readers, broadcast: &BroadcastId) -> Result<Vec<UnreachableBefore>, StoreError> {
     let id = vec![broadcast.as_str().into()];
     let rows = readers.fetch(sql::UNREACHABLE_BEFORE, id).await?;
-    rows.iter()
-        .map(|row| {
-            let body: Option<UnreachableBefore> = row.json_or_null(0)?;
-            body.ok_or_else(|| StoreError::Engine(format!("what was known before {broadcast} is damaged")))
-        })
-        .collect()
+    // A report without it is worth more than none.
+    let read = |row: &super::db::Row| match row.json_or_null(0) {
+        Ok(body) => body,
+        Err(error) => {
+            tracing::error!(broadcast.id = %broadcast, %error, "what was known of an account before cannot be read; it is left out");
+            None
+        }
+    };
+    Ok(rows.iter().filter_map(read).collect())
 }
 
 pub(super) async fn write(
@@ -84,18 +87,33 @@ impl Settled {
     }
 }
 
-/// Asks no person any more to stand in for what is out. Whoever was faster than that can still report it done.
+/// Asks no person any more to stand in for what is out, nor for who is not asked any more. Whoever was faster than that can
+/// still report it done.
 pub(super) async fn withdraw(tx: &mut Tx<'_>, settled: &[Settled]) -> Result<(), StoreError> {
-    if settled.is_empty() {
+    let Some(at) = settled.iter().map(|one| one.at).max() else {
         return Ok(());
+    };
+    let mut ids: Vec<DeliveryId> = settled.iter().map(|one| one.delivery.clone()).collect();
+    // It ends: who is not asked any more is not found again.
+    while !ids.is_empty() {
+        ids = step_back(tx, &ids, at).await?;
     }
-    let among = settled.iter().map(|one| one.delivery.as_str().into()).collect();
+    Ok(())
+}
+
+/// Asks nobody any more who stands in for these alone. Returns whom.
+async fn step_back(
+    tx: &mut Tx<'_>,
+    settled: &[DeliveryId],
+    at: Timestamp,
+) -> Result<Vec<DeliveryId>, StoreError> {
+    let among = settled.iter().map(|id| id.as_str().into()).collect();
     let mut rows = Vec::new();
     for row in sql::STAND_INS_BY_HAND.write(tx.conn, &[], among).await? {
         rows.push(Current::of(&row)?);
     }
     if rows.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let among = rows.iter().map(|row| row.id.as_str().into()).collect();
     let mut primaries: HashMap<DeliveryId, Vec<Primary>> = HashMap::new();
@@ -103,13 +121,12 @@ pub(super) async fn withdraw(tx: &mut Tx<'_>, settled: &[Settled]) -> Result<(),
         let primary = Pair::of(&row)?.primary;
         primaries.entry(row.word(0)?).or_default().push(primary);
     }
-    let at = settled.iter().map(|one| one.at).max();
-    let mut updates = Vec::new();
+    let (mut updates, mut withdrawn) = (Vec::new(), Vec::new());
     for row in &rows {
         let of = primaries.get(&row.id).map(Vec::as_slice).unwrap_or_default();
-        let (true, Some(at)) = (of.iter().all(|one| one.need() == Need::Never), at) else {
+        if !of.iter().all(|one| one.need() == Need::Never) {
             continue;
-        };
+        }
         let mut update = row.after(Event::Cancel, at)?;
         let names: Vec<&str> = of.iter().map(|one| one.account.as_str()).collect();
         let text = format!(
@@ -134,6 +151,8 @@ pub(super) async fn withdraw(tx: &mut Tx<'_>, settled: &[Settled]) -> Result<(),
             body: Json::Object(body),
         });
         updates.push(update);
+        withdrawn.push(row.id.clone());
     }
-    step::write(tx, &updates).await
+    step::write(tx, &updates).await?;
+    Ok(withdrawn)
 }

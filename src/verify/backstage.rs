@@ -5,8 +5,14 @@ use crate::model::{Look, Observation, SendError, Sign, Subject, Trouble};
 
 /// Code of something that could not be taken away again.
 const LEFT: &str = "backstage-left";
-/// Code of something that stood where the public sees it.
+/// Code of something that stood where the public sees it, and was taken away.
 const PUBLIC: &str = "backstage-public";
+/// Code of a place that the public sees: nothing was sent there.
+const IS_PUBLIC: &str = "backstage-is-public";
+/// Code of an account without such a place.
+const NOWHERE: &str = "no-backstage";
+/// Code of a trial that the service sent in earnest, to nobody.
+const SENT: &str = "backstage-sent";
 
 /// What the trial says of the account.
 pub fn judge(subject: Subject, channel: &str, answer: Result<Backstage, SendError>) -> Observation {
@@ -14,35 +20,75 @@ pub fn judge(subject: Subject, channel: &str, answer: Result<Backstage, SendErro
     match answer {
         // It went to a place of our own that keeps it: nobody but a person can look there.
         Ok(seen) if seen.read_back || !seen.removed => {}
-        Ok(seen) => signs.push(failed(
+        Ok(_) => signs.push(failed(
             &subject,
             channel,
-            &format!(
-                "det som lades ut ({}) kunde inte läsas tillbaka som det skrevs",
-                seen.place
-            ),
+            "det som lades ut kunde inte läsas tillbaka som det skrevs",
         )),
         Err(error) => {
-            let reason = error.reason();
-            if [LEFT, PUBLIC].contains(&reason.code.as_str()) {
-                signs.push(Sign {
-                    trouble: Trouble::Leftover,
-                    text: format!("Ett prov lämnade något efter sig: {reason}."),
-                    remedy: "Se genast efter på kontot och ta bort det för hand. Kör inga fler prov på kontot innan det är gjort."
-                        .to_owned(),
-                    step: None,
-                });
-            }
-            signs.push(failed(&subject, channel, &reason.to_string()));
+            signs.extend(leftover(&error));
+            signs.push(failed(&subject, channel, &why(&error)));
         }
     }
     Observation::new(subject, Look::Backstage, signs)
 }
 
+/// What a person has to look after at once, if anything.
+fn leftover(error: &SendError) -> Option<Sign> {
+    let reason = error.reason();
+    let (text, remedy) = match (error, reason.code.as_str()) {
+        (_, LEFT) => (
+            format!("Ett prov lämnade något efter sig på kontot ({}).", reason.text),
+            "Se genast efter på kontot och ta bort det för hand. Kör inga fler prov på kontot innan det är gjort.",
+        ),
+        (_, PUBLIC) => (
+            format!(
+                "Provet syntes för allmänheten en stund och är borttaget ({}).",
+                reason.text
+            ),
+            "Se efter på kontot att det är borta. Kör inga fler prov på kontot innan du vet varför det syntes.",
+        ),
+        (SendError::Unknown(_), _) => (
+            format!(
+                "Det kan ligga något kvar efter ett prov på kontot: tjänsten gav inget svar som går att lita på ({reason})."
+            ),
+            "Se genast efter på kontot, och ta bort det för hand om det ligger något där.",
+        ),
+        (
+            SendError::NotSent(_) | SendError::Busy { .. } | SendError::Credential(_) | SendError::Refused(_),
+            _,
+        ) => return None,
+    };
+    Some(Sign {
+        trouble: Trouble::Leftover,
+        text,
+        remedy: remedy.to_owned(),
+        step: None,
+    })
+}
+
+/// Why it did not get through, in Swedish; what the service or the adapter said comes after it as it was said.
+fn why(error: &SendError) -> String {
+    let reason = error.reason();
+    let what = match (reason.code.as_str(), error) {
+        (LEFT, _) => "det som lades ut kunde inte tas bort",
+        (PUBLIC, _) => "det syntes för allmänheten en stund",
+        (IS_PUBLIC, _) => "stället som är inställt för prov är det som allmänheten ser, så inget lades ut",
+        (NOWHERE, _) => "kontot har inget ställe som allmänheten inte ser",
+        (SENT, _) => "tjänsten skickade på riktigt, till ett nummer som ingen har",
+        (_, SendError::Credential(_)) => "tjänsten tar inte emot vår inloggning",
+        (_, SendError::Busy { .. }) => "tjänsten ber oss vänta",
+        (_, SendError::Refused(_)) => "tjänsten sade nej",
+        (_, SendError::NotSent(_)) => "det kom inte fram till tjänsten",
+        (_, SendError::Unknown(_)) => "tjänsten gav inget svar som går att lita på",
+    };
+    format!("{what} ({reason})")
+}
+
 fn failed(subject: &Subject, channel: &str, why: &str) -> Sign {
     Sign {
         trouble: Trouble::Backstage,
-        text: format!("Ett prov där allmänheten inte ser gick inte: {why}."),
+        text: format!("Ett prov där allmänheten inte ser gick inte igenom: {why}."),
         remedy: format!(
             "Inloggningen kan fungera utan att vi får publicera. Läs vad felet säger i docs/channels/{channel}.md och prova \
              igen: vardkase verify --backstage --account {subject}"
@@ -87,6 +133,16 @@ mod tests {
         for code in [LEFT, PUBLIC] {
             assert_eq!(of(error(code)), [Trouble::Leftover, Trouble::Backstage]);
         }
+        // Nothing was sent, or to nobody: nobody is woken.
+        for code in [IS_PUBLIC, NOWHERE, SENT] {
+            assert_eq!(of(error(code)), [Trouble::Backstage]);
+        }
+        let reason = || Reason::new("timeout", "no answer within 45 s");
+        assert_eq!(
+            of(Err(SendError::Unknown(reason()))),
+            [Trouble::Leftover, Trouble::Backstage]
+        );
+        assert_eq!(of(Err(SendError::NotSent(reason()))), [Trouble::Backstage]);
         assert!(Trouble::Leftover.is_event() && !Trouble::Backstage.is_event());
     }
 }

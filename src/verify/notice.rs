@@ -152,8 +152,8 @@ pub fn label(trouble: Trouble) -> &'static str {
         Trouble::Vault => "valvet kan inte läsas",
         Trouble::Restart => "startade om utan att någon bett om det",
         Trouble::Heartbeat => "livstecknet når inte fram",
-        Trouble::Backstage => "provet bakom scenen gick inte",
-        Trouble::Leftover => "ett prov ligger kvar",
+        Trouble::Backstage => "provet bakom scenen gick inte igenom",
+        Trouble::Leftover => "ett prov kan ha lämnat något efter sig",
         Trouble::TrialSkipped => "ett planerat prov kördes inte",
     }
 }

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use crate::clock::{Timestamp, until};
 use crate::confirm::words;
-use crate::model::{AccountId, Reach, Reason, Seen, Trouble, UnreachableBefore};
+use crate::model::{AccountId, Reach, Reason, Seen, Sign, Trouble, UnreachableBefore};
 
 /// What is known of an account before a message goes to it.
 #[derive(Debug, Clone, Copy)]
 pub struct Known<'a> {
     /// The last look at it, if there was one.
     pub seen: Option<&'a Seen>,
-    /// Since when it is so, if that is known to be longer than what was last seen stays the same.
+    /// Since when its trouble is known, if that is longer than what was last seen stays the same.
     pub since: Option<Timestamp>,
     /// Whether it has taken something of us after that look.
     pub out_since: bool,
@@ -34,7 +34,19 @@ pub struct Silent {
     pub reason: Reason,
 }
 
+/// Why an account is not expected to get anything out, if that is what was last seen. Who was taken out of use is not
+/// tried: that has its own way to the fallback.
+pub fn trouble(seen: &Seen) -> Option<&Sign> {
+    let signs = seen.observation.signs.iter();
+    let mut grave =
+        signs.filter(|sign| sign.trouble.reach() == Reach::Unreachable && sign.trouble != Trouble::Disabled);
+    grave.next()
+}
+
 /// Whether an account is known not to answer. `None` if it answers, if nobody knows, or if what is known is old.
+///
+/// One question without an answer says nothing: our own way out may have been gone for a moment, for all accounts at once.
+/// A second one does. A credential that is refused, and another account, are answers.
 pub fn silent(known: &Known<'_>) -> Option<Silent> {
     let seen = known.seen?;
     let observation = &seen.observation;
@@ -43,13 +55,13 @@ pub fn silent(known: &Known<'_>) -> Option<Silent> {
     if observation.reach != Reach::Unreachable || !fresh || known.steers_for.is_zero() || known.out_since {
         return None;
     }
-    // Who was taken out of use is not tried: that has its own way to the fallback.
-    let sign = observation
-        .signs
-        .iter()
-        .find(|sign| sign.trouble.reach() == Reach::Unreachable && sign.trouble != Trouble::Disabled)?;
+    let sign = trouble(seen)?;
+    let since = known.since.map_or(seen.since, |since| since.min(seen.since));
+    if sign.trouble == Trouble::NoAnswer && since >= seen.at {
+        return None;
+    }
     Some(Silent {
-        since: known.since.map_or(seen.since, |since| since.min(seen.since)),
+        since,
         seen_at: seen.at,
         reason: Reason::new(sign.trouble.as_str(), &sign.text),
     })
@@ -113,9 +125,9 @@ fn by_hand(
 /// In two words what is the matter with it.
 fn not_well(one: &UnreachableBefore) -> &'static str {
     if one.reason.code == Trouble::NoAnswer.as_str() {
-        "Kontot svarar inte"
+        "Kontot har inte svarat"
     } else {
-        "Kontot fungerar inte"
+        "Kontot har inte fungerat"
     }
 }
 

@@ -11,6 +11,7 @@ mod bluesky;
 mod compose;
 mod config;
 mod confirm;
+mod confirmations;
 mod conformance;
 mod direct;
 mod dispatch;

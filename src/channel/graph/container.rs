@@ -150,7 +150,7 @@ pub(in crate::channel) async fn hidden(
         Standing::Published => {
             let text =
                 format!("container {container} was published by the service itself; take the post away");
-            Err(SendError::Refused(Reason::new("backstage-public", text)))
+            Err(SendError::Refused(Reason::new("backstage-left", text)))
         }
         Standing::InProgress => {
             let text = "the service takes its time to prepare the post; it is never published";

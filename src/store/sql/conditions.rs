@@ -20,6 +20,8 @@ statements! {
                          (SELECT MAX(id) FROM observation WHERE subject = $1 AND look = $2)";
     OBSERVATIONS_LATEST = observed!(), " WHERE id IN (SELECT MAX(id) FROM observation GROUP BY subject, look) \
                           ORDER BY subject, look";
+    OBSERVATIONS_LATEST_BY = observed!(), " WHERE id IN (SELECT MAX(id) FROM observation WHERE look = $1 GROUP BY subject) \
+                             ORDER BY subject";
     OBSERVATIONS_OF = observed!(), " WHERE subject = $1 ORDER BY id DESC LIMIT $2";
     OBSERVATIONS_FORGET = "DELETE FROM observation WHERE at < $1 AND id NOT IN \
                            (SELECT MAX(id) FROM observation GROUP BY subject, look)";
@@ -30,8 +32,10 @@ statements! {
     PLAN_SEE = "INSERT INTO schedule_seen (name, schedule, seen_at) VALUES ($1, $2, $3) \
                 ON CONFLICT (name) DO UPDATE SET schedule = excluded.schedule, seen_at = excluded.seen_at";
     PLAN_PASS = "UPDATE schedule_seen SET seen_at = $2 WHERE name = $1 AND seen_at < $2";
-    PLAN_TAKE = "UPDATE schedule_seen SET seen_at = $2, running_at = $2, owner = $3 WHERE name = $1 AND seen_at < $2";
-    PLAN_END = "UPDATE schedule_seen SET running_at = NULL, owner = NULL WHERE name = $1 AND running_at IS NOT NULL";
+    PLAN_TAKE = "UPDATE schedule_seen SET seen_at = $2, running_at = $2, owner = $3 \
+                 WHERE name = $1 AND seen_at < $2 AND running_at IS NULL";
+    PLAN_END = "UPDATE schedule_seen SET running_at = NULL, owner = NULL WHERE name = $1 AND running_at IS NOT NULL \
+                AND owner = $2";
     CONDITIONS_OF = "SELECT ", condition_columns!(), " FROM condition c WHERE c.subject = $1 AND c.ended_at IS NULL";
     CONDITIONS_OPEN = "SELECT ", condition_columns!(), " FROM condition c WHERE c.ended_at IS NULL ORDER BY c.since, c.id";
     CONDITIONS_ENDED = "SELECT ", condition_columns!(), " FROM condition c WHERE c.ended_at >= $1 \

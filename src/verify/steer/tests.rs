@@ -38,7 +38,18 @@ fn only_a_fresh_look_that_found_it_unreachable_counts() {
         at: later(now(), HALF),
         ..seen(&[T::NoAnswer], 0)
     };
-    let cases: [(&str, Option<Seen>, bool, Duration, bool); 14] = [
+    // Asked once so far.
+    let once = |trouble: T| {
+        let seen = seen(&[trouble], 1);
+        Some(Seen {
+            since: seen.at,
+            ..seen
+        })
+    };
+    let cases: [(&str, Option<Seen>, bool, Duration, bool); 17] = [
+        ("no answer, once", once(T::NoAnswer), false, HALF, false),
+        ("refused, once", once(T::Credential), false, HALF, true),
+        ("another one, once", once(T::WrongAccount), false, HALF, true),
         ("never looked at", None, false, HALF, false),
         ("well", Some(seen(&[], 1)), false, HALF, false),
         ("no answer", Some(seen(&[T::NoAnswer], 1)), false, HALF, true),
@@ -93,6 +104,26 @@ fn only_a_fresh_look_that_found_it_unreachable_counts() {
             now: now(),
         };
         assert_eq!(silent(&known).is_some(), expected, "{what}");
+    }
+}
+
+#[test]
+fn a_second_question_without_an_answer_counts_whatever_was_said_of_the_first() {
+    let seen = seen(&[Trouble::NoAnswer], 1);
+    // Another sentence than the time before, so that it is a new entry.
+    let seen = Seen {
+        since: seen.at,
+        ..seen
+    };
+    for (since, expected) in [(seen.at, false), (earlier(seen.at, HALF), true)] {
+        let known = Known {
+            seen: Some(&seen),
+            since: Some(since),
+            out_since: false,
+            steers_for: HALF,
+            now: now(),
+        };
+        assert_eq!(silent(&known).is_some(), expected);
     }
 }
 

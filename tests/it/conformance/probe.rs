@@ -471,7 +471,7 @@ async fn a_webhook_that_posts_in_the_public_channel_is_no_place_backstage() {
     let lab = Lab::open(kind, &http).await;
     lab.guise(marked("same-channel"));
     let refused = lab.channel.backstage(&lab.post()).await.unwrap_err();
-    assert_eq!(refused.reason().code, "backstage-public");
+    assert_eq!(refused.reason().code, "backstage-is-public");
     assert!(lab.wall.ledger().is_empty() && lab.wall.backstage().is_empty());
 }
 

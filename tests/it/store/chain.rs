@@ -23,6 +23,8 @@ on_both_engines!(
     a_stand_in_stays_for_those_that_are_not_called_off,
     who_had_not_answered_before_is_tried_once_whoever_is_faster,
     a_person_who_stands_in_is_asked_no_more_once_the_account_is_out,
+    nobody_of_a_chain_is_asked_any_more_once_its_first_is_out,
+    what_cannot_be_read_of_before_is_left_out,
 );
 
 const NEW: Under = Under::New { year: 2026 };
@@ -380,6 +382,21 @@ async fn who_had_not_answered_before_is_tried_once_whoever_is_faster(bed: &Bed) 
     assert_eq!(came_back, State::Superseded, "and no more than one");
     assert_eq!(get(&store, &id[0]).await.error.unwrap().code, "stood-in-for");
 
+    // A person who lets it run for the first time means it, whoever was faster.
+    let all = vec![bed.to("dead"), instead_of(bed, "s", &[("dead", 0)])];
+    let accepted = store
+        .accept(bed.acceptance(NEW, Kind::Initial, all))
+        .await
+        .unwrap();
+    let id = ids(&store, &accepted.broadcast).await;
+    bed.publish(&store, &id[1]).await;
+    bed.step(&store, &id[0], State::Queued, Event::HandOver).await;
+    bed.later(5);
+    bed.step(&store, &id[0], State::Manual, Event::Retry).await;
+    bed.step(&store, &id[0], State::Queued, Event::Begin).await;
+    let came_back = bed.step(&store, &id[0], State::Sending, Event::Postpone).await;
+    assert_eq!(came_back, State::Queued);
+
     // Nobody has to know that it is out for it to be out: both are, and both are shown.
     let all = vec![bed.to("dead"), instead_of(bed, "s", &[("dead", 0)])];
     let accepted = store
@@ -462,4 +479,55 @@ async fn a_person_who_stands_in_is_asked_no_more_once_the_account_is_out(bed: &B
         "a hand proves no account"
     );
     assert_eq!(store.verify_journal().await.unwrap().broken, None);
+}
+
+async fn nobody_of_a_chain_is_asked_any_more_once_its_first_is_out(bed: &Bed) {
+    let store = bed.open().await;
+    let all = vec![
+        bed.to("a"),
+        bed.to("b"),
+        instead_of(bed, "board", &[("a", 0)]),
+        instead_of(bed, "desk", &[("board", 0)]),
+        instead_of(bed, "radio", &[("desk", 0)]),
+        instead_of(bed, "both", &[("desk", 0), ("b", 60)]),
+    ];
+    let accepted = store
+        .accept(bed.acceptance(NEW, Kind::Initial, all))
+        .await
+        .unwrap();
+    let id = ids(&store, &accepted.broadcast).await;
+    for of in &id[2..] {
+        let mut change = bed.change(of, State::Queued, Event::HandOver);
+        change.error = Some(Reason::new(STANDS_IN, "a did not answer"));
+        store.change(vec![change]).await.remove(0).unwrap();
+    }
+    bed.publish(&store, &id[0]).await;
+    for of in &id[2..5] {
+        let delivery = get(&store, of).await;
+        assert_eq!(delivery.state, State::Cancelled, "{delivery:?}");
+        assert_eq!(delivery.error.unwrap().code, NOT_NEEDED);
+    }
+    assert_eq!(get(&store, &id[5]).await.state, State::Manual, "b is not out");
+    assert_eq!(store.verify_journal().await.unwrap().broken, None);
+}
+
+async fn what_cannot_be_read_of_before_is_left_out(bed: &Bed) {
+    let store = bed.open().await;
+    let known = vec![silent(bed, "a", "s"), silent(bed, "b", "s")];
+    let all = vec![
+        bed.to("a"),
+        bed.to("b"),
+        instead_of(bed, "s", &[("a", 0), ("b", 0)]),
+    ];
+    let new = Acceptance {
+        unreachable: known.clone(),
+        ..bed.acceptance(NEW, Kind::Initial, all)
+    };
+    let accepted = store.accept(new).await.unwrap();
+    store.close().await;
+    bed.meddle("UPDATE unreachable_before SET body = 'x' WHERE account = 'a'")
+        .await;
+    let store = bed.open().await;
+    let read = store.unreachable_before(&accepted.broadcast).await.unwrap();
+    assert_eq!(read, known[1..]);
 }

@@ -251,11 +251,12 @@ async fn a_planned_time_is_taken_once_and_what_was_cut_off_is_known(bed: &Bed) {
     };
     assert!(store.plan(see("0 4 * * SUN"), first).await.unwrap());
     let planned = bed.later(600);
-    let take = |planned| PlanChange::Take {
+    let taken_by = |planned, owner: &str| PlanChange::Take {
         name: NAME,
         planned,
-        owner: "node-1".to_owned(),
+        owner: owner.to_owned(),
     };
+    let take = |planned| taken_by(planned, "node-1");
     assert!(
         !store.plan(take(first), planned).await.unwrap(),
         "it was dealt with"
@@ -270,9 +271,23 @@ async fn a_planned_time_is_taken_once_and_what_was_cut_off_is_known(bed: &Bed) {
     let known = store.planned(NAME).await.unwrap().unwrap();
     assert_eq!((known.seen_at, known.running_at), (planned, Some(planned)));
     assert_eq!(known.owner.as_deref(), Some("node-1"));
-    let end = || PlanChange::End { name: NAME };
-    assert!(store.plan(end(), planned).await.unwrap());
-    assert!(!store.plan(end(), planned).await.unwrap());
+    let end = |owner: &str| PlanChange::End {
+        name: NAME,
+        owner: owner.to_owned(),
+    };
+    let next = bed.later(1200);
+    assert!(
+        !store.plan(taken_by(next, "node-2"), next).await.unwrap(),
+        "the one before has not ended"
+    );
+    assert!(
+        !store.plan(end("node-2"), planned).await.unwrap(),
+        "it is another's"
+    );
+    assert!(store.plan(end("node-1"), planned).await.unwrap());
+    assert!(!store.plan(end("node-1"), planned).await.unwrap());
+    assert!(store.plan(taken_by(next, "node-2"), next).await.unwrap());
+    assert!(store.plan(end("node-2"), next).await.unwrap());
     // Another line begins anew: what lies before it was never planned.
     let later = bed.later(600);
     assert!(store.plan(see("0 5 * * *"), later).await.unwrap());

@@ -388,6 +388,8 @@ impl Engine {
                         options
                             .clone()
                             .create_if_missing(false)
+                            // Each has a cache of its own, and memory must not grow with the database.
+                            .pragma("cache_size", "-2048")
                             .pragma("query_only", "ON"),
                     )
                     .await?,
@@ -422,7 +424,7 @@ fn sqlite(path: &Path) -> SqliteConnectOptions {
         // What a statement would have to undo: in memory, it is gone with the process either way.
         .pragma("temp_store", "MEMORY")
         .pragma("journal_size_limit", "67108864")
-        // 16 MiB each: a fan-out to thousands touches more pages than the defaults (2 MB, 1,000 pages) hold, and would
+        // 16 MiB to write with: a fan-out to thousands touches more pages than the defaults (2 MB, 1,000 pages) hold, and would
         // spill and write back in the middle of it, each time with flushes of its own.
         .pragma("cache_size", "-16384")
         .pragma("wal_autocheckpoint", "4096")

@@ -12,7 +12,8 @@ use super::shared::Shared;
 use crate::channel::Channel;
 use crate::clock::{self, Timestamp};
 use crate::model::{
-    DeliveryId, LaneId, Notebook, Post, Purpose, Question, Reason, Receipt, SendError, Settled, State, Work,
+    DeliveryId, LaneId, Notebook, Post, Proof, Purpose, Question, Reason, Receipt, SendError, Settled, State,
+    Work,
 };
 use crate::store::{Change, StepMade, StoreError};
 
@@ -139,8 +140,8 @@ pub(super) async fn settle(
         taken: Vec::new(),
     };
     let settled = loop {
-        let astray = astray(&question, known.1, shared.accounts.astray());
-        question.astray = astray.min(FARTHEST);
+        let apart = astray(&question, known.1, shared.accounts.astray());
+        question.astray = apart.min(FARTHEST).max(question.astray);
         let taken = shared
             .ledger
             .taken_ids(&delivery.account, &delivery.id, question.earliest(), TAKEN);
@@ -152,13 +153,14 @@ pub(super) async fn settle(
         if settled != Settled::Absent {
             break settled;
         }
-        if astray > FARTHEST {
+        // The answer says what time it is there; what was known before may have been another service's.
+        let apart = astray(&question, known.1, shared.accounts.astray());
+        if apart > FARTHEST && delivery.proof == Proof::ReadBack {
             let text =
                 "our clock and the service's are more than a day apart, so that its times tell nothing";
             break Settled::Unclear(Reason::new("clock", text));
         }
-        // The answer may be the first that says what time it is there.
-        if shared.accounts.astray() <= astray {
+        if apart.min(FARTHEST) <= question.astray {
             break settled;
         }
     };

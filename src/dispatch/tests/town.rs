@@ -156,7 +156,11 @@ impl Town {
     }
 
     pub(super) fn make(&self, lane: &LaneId, broadcast: &BroadcastId, kind: Kind, valid: Duration) -> Work {
-        work(lane, broadcast, kind, self.clock.now(), valid)
+        let mut work = work(lane, broadcast, kind, self.clock.now(), valid);
+        if let Some(service) = self.services.get(lane) {
+            work.delivery.proof = service.proof;
+        }
+        work
     }
 
     /// A new alert on these lanes, valid for an hour; the deliveries in the order of the lanes.

@@ -333,13 +333,16 @@ async fn a_crash_between_attempt_and_outcome_is_settled_at_the_next_start() {
         &[("VARDKASE_FAILPOINT", "outcome-commit.before")],
     );
     world.ready(&mut daemon).await;
-    let broadcast = set_off(&world).await;
+    // It may be dead before the command has its answer; the command then asks again under its key.
+    let sending = world.cli_spawn(&["send", "koka-vattnet", "-f", "omrade=Forserum", "--yes", "--json"]);
     assert_eq!(
         daemon.ended(Duration::from_secs(25)).await,
         None,
         "it did not kill itself"
     );
     let _again = world.start().await;
+    let said = sending.await.unwrap().ended(0).json();
+    let broadcast = said["broadcast"].as_str().unwrap().to_owned();
     world
         .until(&broadcast, "completed", |r| r["state"] == "completed")
         .await;

@@ -611,13 +611,31 @@ impl World {
             .build()
             .unwrap();
         let mut request = client.request(method.parse().unwrap(), format!("http://vardkase{path}"));
-        if let Some(body) = body {
-            request = request.json(body);
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let long = body.len() > 1024 * 1024;
+        if !body.is_empty() {
+            request = request.header("content-type", "application/json").body(body);
         }
         if let Some(key) = key {
             request = request.header("Idempotency-Key", key);
         }
-        let answer = request.send().await.ok()?;
+        // What is refused unread is refused while we still write, and now and then the answer is lost to us for that.
+        let mut again = 4;
+        let answer = loop {
+            match request.try_clone().unwrap().send().await {
+                Ok(answer) => break answer,
+                Err(error)
+                    if error.is_request()
+                        && !error.is_timeout()
+                        && !error.is_connect()
+                        && again > 0
+                        && long =>
+                {
+                    again -= 1;
+                }
+                Err(_) => return None,
+            }
+        };
         let status = answer.status().as_u16();
         let text = answer.text().await.ok()?;
         let value = serde_json::from_str(&text).unwrap_or(Value::String(text));

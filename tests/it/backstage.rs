@@ -70,7 +70,7 @@ async fn a_year_of_trials_each_once_and_nothing_ever_stands_in_public() {
         Account::new("intranat", "webhook"),
         Account::new("sms", "sms-46elks"),
     ];
-    let (world, app, clock) = tried(accounts, "", "2026-11-30T12:00:00Z").await;
+    let (world, app, clock) = Box::pin(tried(accounts, "", "2026-11-30T12:00:00Z")).await;
     let stop = CancellationToken::new();
     let end = at("2027-11-30T12:00:00Z");
     // The daemon is down over Christmas: three Sundays.
@@ -129,7 +129,7 @@ async fn what_fails_is_kept_and_ends_and_a_live_alert_goes_first() {
         Account::new("intranat", "webhook"),
     ];
     let named = "backstage_accounts = [\"mastodon\", \"sms\"]\n";
-    let (world, app, clock) = tried(accounts, named, "2026-11-30T12:00:00Z").await;
+    let (world, app, clock) = Box::pin(tried(accounts, named, "2026-11-30T12:00:00Z")).await;
     let stop = CancellationToken::new();
     let due = async || {
         let next = app.look_backstage(&stop).await.unwrap().unwrap();
@@ -190,7 +190,7 @@ async fn what_fails_is_kept_and_ends_and_a_live_alert_goes_first() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trial_that_the_end_of_the_daemon_cut_off_is_told_at_the_next_start_and_not_taken_up() {
     let accounts = vec![Account::new("facebook", "facebook-page")];
-    let (world, app, clock) = tried(accounts, "", "2026-11-30T12:00:00Z").await;
+    let (world, app, clock) = Box::pin(tried(accounts, "", "2026-11-30T12:00:00Z")).await;
     let stop = CancellationToken::new();
     let next = app.look_backstage(&stop).await.unwrap().unwrap();
     clock.advance(next.duration_since(clock.now()));
@@ -279,7 +279,7 @@ async fn a_live_alert_that_comes_during_a_trial_ends_it_and_what_is_still_queued
         Account::new("facebook", "facebook-page"),
         Account::new("intranat", "webhook"),
     ];
-    let (world, app, _clock) = tried(accounts, "", "2026-12-02T12:00:00Z").await;
+    let (world, app, _clock) = Box::pin(tried(accounts, "", "2026-12-02T12:00:00Z")).await;
     world.fault("mastodon", How::Delay(3000), 1);
     let trial = begun(&app, &["mastodon", "facebook"]).await;
     let sent = live(&["intranat"], Kind::Initial);
@@ -322,7 +322,7 @@ async fn the_end_of_the_daemon_waits_for_the_account_that_is_being_tried_and_beg
         Account::new("mastodon", "mastodon"),
         Account::new("facebook", "facebook-page"),
     ];
-    let (world, app, _clock) = tried(accounts, "", "2026-12-02T12:00:00Z").await;
+    let (world, app, _clock) = Box::pin(tried(accounts, "", "2026-12-02T12:00:00Z")).await;
     world.fault("mastodon", How::Delay(1500), 1);
     let trial = begun(&app, &["mastodon", "facebook"]).await;
     let second = app.verify_backstage(&[], Actor::daemon()).await;
@@ -340,7 +340,7 @@ async fn the_end_of_the_daemon_waits_for_the_account_that_is_being_tried_and_beg
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_account_out_of_use_is_not_tried_and_what_a_trial_found_on_it_ends() {
     let accounts = vec![Account::new("mastodon", "mastodon")];
-    let (world, app, clock) = tried(accounts, "", "2026-12-02T12:00:00Z").await;
+    let (world, app, clock) = Box::pin(tried(accounts, "", "2026-12-02T12:00:00Z")).await;
     let id: AccountId = "mastodon".parse().unwrap();
     let guise = Guise {
         revoked: true,

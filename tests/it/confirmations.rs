@@ -12,11 +12,11 @@ use crate::support::{Account, CRISIS};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn how_it_stands_after_a_while_is_told_once_although_a_hand_over_was_told_at_once() {
-    let (world, app, clock) = tried(
+    let (world, app, clock) = Box::pin(tried(
         vec![Account::new("mastodon", "mastodon")],
         "",
         "2026-12-02T12:00:00Z",
-    )
+    ))
     .await;
     let down = How::Answer {
         status: 503,

@@ -348,7 +348,7 @@ async fn r16_a_penalty_is_sat_out_and_survives_a_restart() {
     let waits = |report: &Value| {
         let all = PROVABLE
             .iter()
-            .flat_map(|(channel, _)| [0, 1].map(|i| format!("{channel}-{i}")));
+            .flat_map(|(channel, _)| [0, 1, 2].map(|i| format!("{channel}-{i}")));
         all.into_iter().all(|id| of(report, &id)["error"].is_object())
     };
     world.until(&broadcast, "told to wait", waits).await;

@@ -7,7 +7,7 @@ use metrics::{counter, histogram};
 use tokio::time::Instant;
 
 use super::{Inquiry, Lane};
-use crate::clock::{from_micros, later, until};
+use crate::clock::{Timestamp, from_micros, later, until};
 use crate::config::Unproven;
 use crate::dispatch::attempt::{self, Written};
 use crate::dispatch::backoff;
@@ -79,14 +79,6 @@ impl Lane {
 
     /// Writes a step that must not be lost and, in the same commit, the start of the next attempt.
     pub(super) fn write(&mut self, keep: Option<(Kept, Change)>, start: Option<(Work, Change)>) {
-        if let Some((_, change)) = &keep
-            && let Some(at) = change.not_before
-        {
-            // Decided now, whatever the clock is set to before the head is read again.
-            let due = Instant::now() + until(change.at, at);
-            self.due
-                .insert(change.delivery.clone(), (from_micros(at.as_microsecond()), due));
-        }
         let (kept, keep) = keep.unzip();
         let (started, start) = start.unzip();
         let shared = Arc::clone(&self.shared);
@@ -216,6 +208,7 @@ impl Lane {
             let asked = backoff::delay(failures, roll);
             (verdict.event == Event::Expire).then(|| later(wall, asked))
         });
+        self.decided_wait(delivery, verdict.not_before, now, wall);
         let mut remember = self.gates.learn(delivery, result, wait, now, wall);
         let spent = quota.is_some_and(|quota| self.gates.heed(&quota, now, wall));
         if spent {
@@ -251,6 +244,15 @@ impl Lane {
             (work, begin)
         });
         self.end(work, verdict, outcome, remember, next);
+    }
+
+    /// Keeps a wait that was decided at this moment on both clocks, whatever ours is set to before the head is read again.
+    fn decided_wait(&mut self, delivery: &Delivery, at: Option<Timestamp>, now: Instant, wall: Timestamp) {
+        if let Some(at) = at {
+            let due = now + until(wall, at);
+            self.due
+                .insert(delivery.id.clone(), (from_micros(at.as_microsecond()), due));
+        }
     }
 
     /// Writes the end of an attempt.
@@ -337,6 +339,7 @@ impl Lane {
                 } else {
                     tracing::info!(account.id = %delivery.account, delivery.id = %delivery.id, event = %verdict.event, code, "an attempt of unknown outcome is settled");
                 }
+                self.decided_wait(delivery, verdict.not_before, now, wall);
                 let change = self.change(delivery, State::Unknown, *verdict, None, None);
                 let kept = Kept {
                     event: change.event,

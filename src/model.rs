@@ -32,7 +32,7 @@ pub use delivery::{
     Work,
 };
 pub use drill::{Injection, Level, RunState};
-pub use identity::{Identity, Latest, Profile, Rights};
+pub use identity::{Identity, Latest, Profile, Proves, Rights};
 pub use ids::{
     AccountId, AlertId, BroadcastId, DeliveryId, GroupId, LaneId, ListId, Live, MessageId, Practice, Side,
 };

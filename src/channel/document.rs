@@ -19,8 +19,8 @@ use super::transport::{self, Answer, Effect};
 use super::{Channel, Identity, Parts, StandingPage, Transport};
 use crate::clock::Timestamp;
 use crate::model::{
-    AlertId, BroadcastId, Busy, DeliveryId, Kind, Lang, Mode, Post, Question, Reason, Receipt, SendError,
-    Settled,
+    AlertId, BroadcastId, Busy, DeliveryId, Kind, Lang, Mode, Post, Proves, Question, Reason, Receipt,
+    SendError, Settled,
 };
 
 /// Longest id or address that is taken from an answer, in bytes.
@@ -473,6 +473,7 @@ impl Channel for Receiver {
         Ok(Identity {
             name: host.to_owned(),
             facts: BTreeMap::from([("answered".to_owned(), answer.status.to_string())]),
+            proves: Proves::Presence,
             ..Identity::default()
         })
     }

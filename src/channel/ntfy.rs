@@ -26,7 +26,7 @@ use crate::clock::Timestamp;
 use crate::compose::TextRule;
 use crate::config::section::Section;
 use crate::model::{
-    Kind as Does, Post, Proof, Question, Reason, Receipt, Rendering, SendError, Settled, Unit,
+    Kind as Does, Post, Proof, Proves, Question, Reason, Receipt, Rendering, SendError, Settled, Unit,
 };
 
 mod verdict;
@@ -358,6 +358,11 @@ impl Channel for Account {
                 ("may_read".to_owned(), reads.to_owned()),
                 ("access_token".to_owned(), token.to_owned()),
             ]),
+            proves: if self.token().is_some() {
+                Proves::SignIn
+            } else {
+                Proves::Presence
+            },
             ..Identity::default()
         })
     }
@@ -407,6 +412,7 @@ impl Account {
         Ok(Identity {
             name: format!("{host}/{}", self.settings.topic),
             facts: BTreeMap::from([("answered".to_owned(), answer.status.to_string())]),
+            proves: Proves::Presence,
             ..Identity::default()
         })
     }

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::compose::TextRule;
 use crate::config::section::Section;
-use crate::model::{Busy, Post, Proof, Question, Reason, Receipt, SendError, Settled, Unit};
+use crate::model::{Busy, Post, Proof, Proves, Question, Reason, Receipt, SendError, Settled, Unit};
 
 /// A Slack channel.
 pub static KIND: Kind = Kind {
@@ -188,6 +188,11 @@ impl Channel for Account {
         Ok(Identity {
             name: format!("webhook at {}", self.hook.host()),
             facts,
+            proves: if self.probe {
+                Proves::SignIn
+            } else {
+                Proves::Nothing
+            },
             ..Identity::default()
         })
     }

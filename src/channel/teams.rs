@@ -24,7 +24,8 @@ use super::{
 use crate::compose::TextRule;
 use crate::config::section::Section;
 use crate::model::{
-    Busy, Kind as Does, Lang, Post, Proof, Question, Reason, Receipt, Rendering, SendError, Settled, Unit,
+    Busy, Kind as Does, Lang, Post, Proof, Proves, Question, Reason, Receipt, Rendering, SendError, Settled,
+    Unit,
 };
 
 /// A channel in Microsoft Teams.
@@ -211,6 +212,7 @@ impl Channel for Account {
                     "not proven: only a message that somebody sees in the channel proves it".to_owned(),
                 ),
             ]),
+            proves: Proves::Presence,
             ..Identity::default()
         })
     }

@@ -29,8 +29,8 @@ use crate::compose::TextRule;
 use crate::config::section::{Section, is_loopback_host, quoted};
 use crate::model::AddressKind;
 use crate::model::{
-    Busy, Kind as Does, ListId, Mode, Post, Proof, Question, Reason, Receipt, Rendering, SendError, Settled,
-    Unit,
+    Busy, Kind as Does, ListId, Mode, Post, Proof, Proves, Question, Reason, Receipt, Rendering, SendError,
+    Settled, Unit,
 };
 
 mod ece;
@@ -393,6 +393,7 @@ impl Channel for Account {
             // Another key is another account: no browser that let us in would listen to it.
             id: Some(self.vapid.public_key().to_owned()),
             facts: BTreeMap::from(facts.map(|(name, value)| (name.to_owned(), value))),
+            proves: Proves::Nothing,
             ..Identity::default()
         })
     }

@@ -342,7 +342,7 @@ pub struct Question {
     pub until: Timestamp,
     /// Now, by the daemon's clock.
     pub now: Timestamp,
-    /// How long ago the latest attempt was given up at least, by a clock that nobody sets.
+    /// How long ago the latest attempt began at least, by a clock that nobody sets.
     pub waited: Duration,
     /// How far our clock and the service's may be apart, or ours was set since the attempt; zero if no more than is usual
     /// ([`clock::SLACK`]).

@@ -28,6 +28,29 @@ pub struct Identity {
     /// What else is worth showing: version, limits.
     #[serde(default)]
     pub facts: BTreeMap<String, String>,
+    /// What its answer proves.
+    #[serde(default, skip_serializing_if = "Proves::is_sign_in")]
+    pub proves: Proves,
+}
+
+/// What an answer proves of an account, when nothing was published.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Proves {
+    /// The service took our credential.
+    #[default]
+    SignIn,
+    /// The service is there; whether it takes our credential shows only when something is published.
+    Presence,
+    /// Nothing: the account cannot be asked.
+    Nothing,
+}
+
+impl Proves {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+    fn is_sign_in(&self) -> bool {
+        *self == Self::SignIn
+    }
 }
 
 /// What a credential may, as the service names it.

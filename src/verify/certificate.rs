@@ -12,7 +12,7 @@ use crate::clock::{Timestamp, later};
 use crate::config::{Account, Config};
 use crate::confirm::words;
 use crate::mail::{self, Sheet};
-use crate::model::{Condition, Identity, Letter, Look, Reach, Seen, Subject, Trouble};
+use crate::model::{Condition, Identity, Letter, Look, Proves, Reach, Seen, Subject, Trouble};
 use crate::register::words::{channel, day_text};
 
 const SHEET: Sheet = Sheet {
@@ -25,6 +25,10 @@ const SHEET: Sheet = Sheet {
 pub const OLD_AFTER: u32 = 3;
 /// What lies so far ahead was seen by a clock that was wrong.
 const CLOCK_SLACK: Duration = Duration::from_mins(1);
+/// What is said of an account whose service alone answers.
+const PRESENT_ONLY: &str = "Att inloggningen gäller visar sig först när något publiceras.";
+/// What is said of an account that nobody can ask.
+const CANNOT: &str = "Kontot kan inte tillfrågas utan att publicera.";
 /// Accounts that the subject names.
 const NAMED: usize = 3;
 
@@ -33,7 +37,7 @@ const NAMED: usize = 3;
 pub enum Standing {
     /// A message would not get out.
     Unreachable,
-    /// Nobody has asked it, or too long ago to say.
+    /// Nobody has asked it, or too long ago to say; or it cannot be asked.
     Unknown,
     /// It would, but not all of it.
     Degraded,
@@ -120,6 +124,7 @@ impl<'a> Certificate<'a> {
                 match one.reach {
                     None => Standing::Unknown,
                     Some(Reach::Unreachable) => Standing::Unreachable,
+                    Some(_) if proves(facts, &one.subject) == Some(Proves::Nothing) => Standing::Unknown,
                     Some(Reach::Degraded) => Standing::Degraded,
                     Some(Reach::Reachable) => Standing::Reachable,
                 }
@@ -137,6 +142,17 @@ impl<'a> Certificate<'a> {
     pub fn those(&self, standing: Standing) -> Vec<&'a str> {
         let those = self.rows.iter().filter(|(is, ..)| *is == standing);
         those.map(|(_, account, _)| account.id.as_str()).collect()
+    }
+
+    /// How many accounts stand so, with an answer that proves this.
+    fn that_prove(&self, standing: Standing, what: Proves) -> usize {
+        let those = self.rows.iter().filter(|(is, account, one)| {
+            let old_after = old_after(self.facts.config, account);
+            *is == standing
+                && !is_stale(one.seen_at, old_after, self.facts.now)
+                && proves(self.facts, &one.subject) == Some(what)
+        });
+        those.count()
     }
 
     /// How many accounts there are to ask.
@@ -209,12 +225,17 @@ impl<'a> Certificate<'a> {
     fn verdict(&self) -> String {
         let all = self.asked();
         let count = |standing| self.those(standing).len();
+        let cannot = self.that_prove(Standing::Unknown, Proves::Nothing);
+        let present = self.that_prove(Standing::Reachable, Proves::Presence)
+            + self.that_prove(Standing::Degraded, Proves::Presence);
         let mut said = Vec::new();
         match (all, count(Standing::Unreachable), count(Standing::Unknown)) {
             (0, ..) => said.push(
                 "Det finns inget konto att fråga i konfigurationen. Intyget säger därför inget om att kommunen når ut."
                     .to_owned(),
             ),
+            (1, 0, 0) if present > 0 => said.push("Kontot nås: tjänsten svarar.".to_owned()),
+            (_, 0, 0) if present > 0 => said.push(format!("Alla {all} konton nås: vart och ett har svarat.")),
             (_, 0, 0) => said.push(if all == 1 {
                 "Kontot nås: det har svarat och tagit emot vår inloggning.".to_owned()
             } else {
@@ -227,7 +248,7 @@ impl<'a> Certificate<'a> {
                     not if not == all => said.push(format!("INGET av de {all} kontona nås.")),
                     not => said.push(format!("{not} av {all} konton nås INTE.")),
                 }
-                match unknown {
+                match unknown - cannot {
                     0 => {}
                     1 if all == 1 => said.push(
                         "Kontot har inte svarat på länge. Vi kan inte säga om det nås.".to_owned(),
@@ -239,11 +260,28 @@ impl<'a> Certificate<'a> {
                         "Om {unknown} av {all} konton vet vi inte: färska svar saknas."
                     )),
                 }
+                match cannot {
+                    0 => {}
+                    1 if all == 1 => said.push(format!("{CANNOT} Vi vet inte om det nås.")),
+                    1 => said.push(format!(
+                        "Om 1 av {all} konton vet vi inte: det kan inte tillfrågas utan att publicera."
+                    )),
+                    many => said.push(format!(
+                        "Om {many} av {all} konton vet vi inte: de kan inte tillfrågas utan att publicera."
+                    )),
+                }
                 match count(Standing::Reachable) + count(Standing::Degraded) {
                     0 => {}
                     well => said.push(format!("{well} av {all} konton nås.")),
                 }
             }
+        }
+        match present {
+            0 => {}
+            _ if all == 1 => said.push(PRESENT_ONLY.to_owned()),
+            many => said.push(format!(
+                "För {many} av dem som nås visar det sig först när något publiceras att inloggningen gäller."
+            )),
         }
         match count(Standing::Degraded) {
             0 => {}
@@ -316,6 +354,8 @@ impl<'a> Certificate<'a> {
             Standing::ByHand => ("FÖR HAND", "#555555"),
         };
         let identity = reach.and_then(|seen| seen.observation.identity.as_ref());
+        let is_old = *standing == Standing::Unknown
+            && is_stale(one.seen_at, old_after(self.facts.config, account), self.facts.now);
         let is_asked = *standing != Standing::ByHand;
         // What an account told that does not answer any more, or answers as another one, is no fact of now.
         let is_reached = matches!(standing, Standing::Reachable | Standing::Degraded);
@@ -326,17 +366,20 @@ impl<'a> Certificate<'a> {
             account => account.id.as_str(),
             channel => channel(account.channel.id),
             who => identity.and_then(who),
-            word => self.word(*standing, &one.subject, reach),
+            word => self.word((*standing, is_old), &one.subject, reach),
             looked => reach.filter(|_| is_asked).map(|seen| words::moment(seen.at, zone)),
-            is_old => *standing == Standing::Unknown && reach.is_some(),
+            is_old => is_old && reach.is_some(),
             facts => if let Some(identity) = identity {
-                let mut facts = vec![self.valid(identity), rights(identity)];
+                let mut facts = match identity.proves {
+                    Proves::SignIn => vec![self.valid(identity), rights(identity)],
+                    Proves::Presence | Proves::Nothing => vec![format!("Tjänsten svarar. {PRESENT_ONLY}")],
+                };
                 facts.extend(self.profile(account, one, last(Look::Profile)));
                 facts
             } else {
                 known_end.and_then(|identity| self.told_end(identity)).into_iter().collect()
             },
-            then => *standing == Standing::Unknown,
+            then => is_old,
             lacks => if is_asked { lacks(&one.conditions, zone) } else { Vec::new() },
             fallback => self.taken_over(*standing, account, reach),
         }
@@ -380,7 +423,7 @@ impl<'a> Certificate<'a> {
     }
 
     /// How it stands, and since when.
-    fn word(&self, standing: Standing, subject: &Subject, reach: Option<&Seen>) -> String {
+    fn word(&self, (standing, is_old): (Standing, bool), subject: &Subject, reach: Option<&Seen>) -> String {
         let zone = self.facts.config.municipality.time_zone.as_str();
         let since = self.facts.since.get(subject).map(|since| {
             let least = if since.at_least { " åtminstone" } else { "" };
@@ -392,6 +435,7 @@ impl<'a> Certificate<'a> {
             (Standing::Degraded, _) => format!("Nås delvis{since}."),
             (Standing::Reachable, _) => format!("Nås{since}."),
             (Standing::ByHand, _) => "Sköts av en person. Vårdkase kan inte fråga.".to_owned(),
+            (Standing::Unknown, Some(_)) if !is_old => CANNOT.to_owned(),
             (Standing::Unknown, None) => "Har aldrig tillfrågats.".to_owned(),
             (Standing::Unknown, Some(Reach::Unreachable)) => {
                 "Vi vet inte hur det står till nu. När vi sist frågade nåddes det inte.".to_owned()
@@ -454,6 +498,13 @@ impl<'a> Certificate<'a> {
             format!("Profilen lästes {when} och har de uppgifter som krävs.")
         })
     }
+}
+
+/// What the last answer of an account proves; `None` if there is none.
+fn proves(facts: &Facts<'_>, subject: &Subject) -> Option<Proves> {
+    let mut seen = facts.seen.iter();
+    let last = seen.find(|one| one.observation.subject == *subject && one.observation.look == Look::Reach)?;
+    last.observation.identity.as_ref().map(|identity| identity.proves)
 }
 
 /// As whom it answered.

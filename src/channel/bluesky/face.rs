@@ -55,6 +55,7 @@ impl Bluesky {
             flaws.push(flaw("handle-invalid", text));
         }
         Ok(Identity {
+            proves: crate::model::Proves::SignIn,
             name: handle.unwrap_or_else(|| did.clone()),
             id: Some(did.clone()),
             // The app password has no end; what it was exchanged for has, and each renewal moves it.

@@ -83,6 +83,7 @@ impl Account {
             rights = Some(compared);
         }
         Ok(Identity {
+            proves: crate::model::Proves::SignIn,
             name: brief(name),
             id: Some(page.to_owned()),
             expires_at: token.and_then(|token| token.expires_at),

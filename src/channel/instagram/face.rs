@@ -103,6 +103,7 @@ impl Account {
             flaws.extend(portrait::missing(rights, &[]));
         }
         Ok(Identity {
+            proves: crate::model::Proves::SignIn,
             name: brief(name),
             id: Some(user.to_owned()),
             expires_at: token

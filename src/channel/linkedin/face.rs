@@ -100,6 +100,7 @@ impl Account {
             rights.get_or_insert_default().held.insert(role);
         }
         Ok(Identity {
+            proves: crate::model::Proves::SignIn,
             name,
             id: Some(self.settings.organization.clone()),
             expires_at: session.consent_ends().or(session.ends()).or(token.ends),

@@ -173,6 +173,7 @@ async fn verifying_starts_no_flow_and_proves_only_what_it_can() {
     };
     let identity = verify(answer(405, &[], "")).await.unwrap();
     assert!(identity.facts["flow"].starts_with("not proven"));
+    assert_eq!(identity.proves, Proves::Presence);
     assert!(!format!("{identity:?}").contains("hemlig"));
     let gone = json(404, r#"{"error":{"code":"WorkflowNotFound","message":"x"}}"#);
     assert_eq!(verify(gone).await.unwrap_err().as_str(), "credential");

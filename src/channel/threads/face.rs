@@ -84,6 +84,7 @@ impl Account {
             flaws.extend(portrait::missing(rights, LOST));
         }
         Ok(Identity {
+            proves: crate::model::Proves::SignIn,
             name: brief(name),
             id: Some(user.to_owned()),
             // What renewal knows is true of the token that took the place of the one in the vault.

@@ -69,6 +69,7 @@ impl Account {
         }
         let text = |value: &Value| value.as_str().map(str::to_owned);
         Ok(Identity {
+            proves: crate::model::Proves::SignIn,
             name: verdict::brief(name),
             id: me["id"].as_str().map(verdict::brief),
             expires_at: token.and_then(|token| token.expires_at),

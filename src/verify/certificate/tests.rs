@@ -343,6 +343,37 @@ fn who_takes_over_is_said_as_it_would_happen() {
 }
 
 #[test]
+fn what_an_answer_does_not_prove_is_not_certified() {
+    let config = config(ACCOUNTS);
+    let of = |proves: [Proves; 2]| {
+        let mut all = well();
+        for (at, proves) in [1, 3].into_iter().zip(proves) {
+            all[at].observation.identity.as_mut().unwrap().proves = proves;
+        }
+        let letter = letter(&config, &all, |_| {});
+        (letter.subject, letter.text)
+    };
+    let (subject, text) = of([Proves::SignIn, Proves::Presence]);
+    assert_eq!(subject, "Intyg: alla 2 konton nås");
+    assert!(!text.contains("tagit emot vår inloggning"), "{text}");
+    assert!(
+        text.contains("För 1 av dem som nås visar det sig först när något publiceras"),
+        "{text}"
+    );
+    assert_eq!(text.matches(PRESENT_ONLY).count(), 1, "{text}");
+    let (subject, text) = of([Proves::SignIn, Proves::Nothing]);
+    assert_eq!(subject, "Intyg: vi vet inte om 1 av 2 konton nås: epost-press");
+    assert!(
+        text.contains("VET INTE: epost-press (E-post)\nKontot kan inte tillfrågas utan att publicera."),
+        "{text}"
+    );
+    assert!(
+        !text.contains("färska svar saknas") && !text.contains("för länge sedan"),
+        "{text}"
+    );
+}
+
+#[test]
 fn many_are_named_in_part() {
     let accounts = ["facebook-nassjo", "mastodon-nassjo", "x-nassjo", "epost-press"];
     let all: Vec<Seen> = accounts

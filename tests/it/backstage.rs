@@ -8,15 +8,11 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use vardkase::app::request::SendRequest;
 use vardkase::app::{App, AppError};
-use vardkase::channel::Transport;
-use vardkase::clock::{Clock, SharedClock, TestClock, Timestamp};
-use vardkase::config::Config;
+use vardkase::clock::{Clock, TestClock, Timestamp};
 use vardkase::model::{AccountId, Actor, Kind, Look, Mode, Reach, Subject, Trouble};
-use vardkase::store::Store;
-use vardkase::vault::Vault;
 use vardkase::wall::{Guise, How};
 
-use crate::support::{Account, Plan, World};
+use crate::support::{Account, NODE, Plan, World};
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -32,20 +28,8 @@ pub(crate) async fn tried(
     plan.watch = format!("[verification]\nevery = \"24h\"\nbackstage = \"30 2 * * SUN\"\n{more}");
     let world = World::open(plan).await;
     let clock = Arc::new(TestClock::at(at(start)));
-    let shared: SharedClock = clock.clone();
-    let config = Config::load(&world.config).unwrap();
-    std::fs::create_dir_all(&config.daemon.data_dir).unwrap();
-    let (store, _) = Store::open(&config.daemon.database, "node", shared.clone())
-        .await
-        .unwrap();
-    let any = "127.0.0.1:0".parse().unwrap();
-    let wall = vardkase::wall::Wall::start(any, any, &world.dir().join("ovningsvagg"), shared.clone())
-        .await
-        .unwrap();
-    let vault = Vault::open(&config.vault, shared.clone()).unwrap();
-    let http = Transport::new(shared.clone(), Duration::from_secs(2)).unwrap();
-    let app = App::new(config, store, vault, shared, http, Arc::new(wall));
-    app.start("node".to_owned(), false).await.unwrap();
+    let app = world.app(&clock, &world.practice(&clock).await).await;
+    app.start(NODE.to_owned(), false).await.unwrap();
     (world, app, clock)
 }
 

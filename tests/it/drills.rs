@@ -3,16 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use vardkase::channel::Transport;
-use vardkase::clock::{Clock, SharedClock, TestClock, Timestamp};
-use vardkase::config::{Config, Municipality};
+use vardkase::clock::{Clock, TestClock, Timestamp};
+use vardkase::config::Municipality;
 use vardkase::drill::report::{AccountResult, Confirmed, Earlier, FaultShown, Outcome, Report};
 use vardkase::drill::{Rules, page};
 use vardkase::model::{AccountId, Injection, Level, RunState};
-use vardkase::store::Store;
-use vardkase::vault::Vault;
 
-use crate::support::{Account, PATIENCE, Plan, World};
+use crate::support::{Account, NODE, PATIENCE, Plan, World};
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -177,20 +174,8 @@ async fn a_year_of_drills_runs_in_seconds_each_once_and_what_was_missed_is_told(
     );
     let world = World::open(plan).await;
     let clock = Arc::new(TestClock::at(at("2026-11-30T12:00:00Z")));
-    let shared: SharedClock = clock.clone();
-    let config = Config::load(&world.config).unwrap();
-    std::fs::create_dir_all(&config.daemon.data_dir).unwrap();
-    let (store, _) = Store::open(&config.daemon.database, "node", shared.clone())
-        .await
-        .unwrap();
-    let any = "127.0.0.1:0".parse().unwrap();
-    let wall = vardkase::wall::Wall::start(any, any, &world.dir().join("ovningsvagg"), shared.clone())
-        .await
-        .unwrap();
-    let vault = Vault::open(&config.vault, shared.clone()).unwrap();
-    let http = Transport::new(shared.clone(), Duration::from_secs(2)).unwrap();
-    let app = vardkase::app::App::new(config, store, vault, shared, http, Arc::new(wall));
-    app.start("node".to_owned(), false).await.unwrap();
+    let app = world.app(&clock, &world.practice(&clock).await).await;
+    app.start(NODE.to_owned(), false).await.unwrap();
     let stop = tokio_util::sync::CancellationToken::new();
     let watcher = tokio::spawn(Arc::clone(&app).watch_drills(stop.clone()));
 

@@ -5,12 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vardkase::app::App;
-use vardkase::channel::Transport;
-use vardkase::clock::{Clock, SharedClock, TestClock, Timestamp};
-use vardkase::config::Config;
+use vardkase::clock::{Clock, TestClock, Timestamp};
 use vardkase::model::{Letter, Look, MailKind, Observation, Recipient, Sign, Subject, Trouble};
-use vardkase::store::{Keep, Mail, MailChange, Store};
-use vardkase::vault::Vault;
+use vardkase::store::{Keep, Mail, MailChange};
 use vardkase::wall::{Posted, Wall};
 
 use crate::support::{Account, Plan, World};
@@ -40,12 +37,8 @@ impl Still {
             let hosts = "hosts = [\"nassjo.se\"]\nlanguages = [\"sv\"]";
             std::fs::write(&world.config, text.replacen("languages = [\"sv\"]", hosts, 1)).unwrap();
             let clock = Arc::new(TestClock::at(now));
-            let any = "127.0.0.1:0".parse().unwrap();
-            let folder = world.dir().join("practice");
-            let shared = Arc::clone(&clock) as SharedClock;
-            let wall = Box::pin(Wall::start(any, any, &folder, shared)).await.unwrap();
-            let wall = Arc::new(wall);
-            let app = Box::pin(app(&world, &clock, &wall)).await;
+            let wall = world.practice(&clock).await;
+            let app = world.app(&clock, &wall).await;
             Self {
                 world,
                 clock,
@@ -58,7 +51,7 @@ impl Still {
     /// Ends it and starts it again, with what is on disk.
     pub async fn restart(&mut self) {
         self.app.store().close().await;
-        self.app = Box::pin(app(&self.world, &self.clock, &self.wall)).await;
+        self.app = self.world.app(&self.clock, &self.wall).await;
     }
 
     /// Moves the clock to then.
@@ -84,17 +77,6 @@ impl Still {
         of.map(|record| serde_json::from_str(&record.body).unwrap())
             .collect()
     }
-}
-
-async fn app(world: &World, clock: &Arc<TestClock>, wall: &Arc<Wall>) -> Arc<App> {
-    let config = Config::load(&world.config).unwrap_or_else(|problems| panic!("{problems}"));
-    let shared = || Arc::clone(clock) as SharedClock;
-    std::fs::create_dir_all(&config.daemon.data_dir).unwrap();
-    let opened = Store::open(&config.daemon.database, "node-1", shared()).await;
-    let (store, _) = opened.unwrap();
-    let vault = Vault::open(&config.vault, shared()).unwrap();
-    let http = Transport::new(shared(), Duration::from_secs(2)).unwrap();
-    App::new(config, store, vault, shared(), http, Arc::clone(wall))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,16 +1,10 @@
 //! What recurs of the register, with the time given: a year of publishing and looking passes in seconds.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use vardkase::app::App;
 use vardkase::app::register::Outcome;
-use vardkase::channel::Transport;
-use vardkase::clock::{Clock, SharedClock, TestClock};
-use vardkase::config::Config;
-use vardkase::store::Store;
-use vardkase::vault::Vault;
-use vardkase::wall::Wall;
+use vardkase::clock::{Clock, TestClock};
 
 use crate::support::{Account, Plan, World};
 
@@ -38,18 +32,8 @@ impl Still {
             text.replacen("[vault]", &format!("{register}\n[vault]"), 1),
         )
         .unwrap();
-        let config = Config::load(&world.config).unwrap_or_else(|problems| panic!("{problems}"));
         let clock = Arc::new(TestClock::at("2026-01-01T00:00:00Z".parse().unwrap()));
-        let shared = || Arc::clone(&clock) as SharedClock;
-        std::fs::create_dir_all(&config.daemon.data_dir).unwrap();
-        let opened = Store::open(&config.daemon.database, "node-1", shared()).await;
-        let (store, _) = opened.unwrap();
-        let vault = Vault::open(&config.vault, shared()).unwrap();
-        let http = Transport::new(shared(), Duration::from_secs(2)).unwrap();
-        let any = "127.0.0.1:0".parse().unwrap();
-        let folder = world.dir().join("practice");
-        let wall = Box::pin(Wall::start(any, any, &folder, shared())).await.unwrap();
-        let app = App::new(config, store, vault, shared(), http, Arc::new(wall));
+        let app = world.app(&clock, &world.practice(&clock).await).await;
         Self { world, clock, app }
     }
 

@@ -24,11 +24,15 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, SqliteConnection};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
-use vardkase::channel::{self, WallSite};
-use vardkase::clock::SystemClock;
+use vardkase::app::App;
+use vardkase::channel::{self, Transport, WallSite};
+use vardkase::clock::{SharedClock, SystemClock, TestClock};
+use vardkase::config::Config;
 use vardkase::config::section::Section;
 use vardkase::config::source::Source;
 use vardkase::model::{AccountId, Mode};
+use vardkase::store::Store;
+use vardkase::vault::Vault;
 use vardkase::wall::{Fault, How, Posted, Simulated, Wall};
 
 /// The binary under test.
@@ -41,6 +45,8 @@ pub const CRISIS: [&str; 2] = ["krisledning@nassjo.se", "kommunikation@nassjo.se
 pub const PRESS: [&str; 2] = ["redaktion@hoglandsnytt.example", "tips@smalandsposten.example"];
 /// What the relay asks for; a canary, like every secret here.
 pub const RELAY_LOGIN: (&str, &str) = ("vardkase-relay", "kanarie-9c41d7e2aa03");
+/// What an application within a test is called.
+pub const NODE: &str = "node-1";
 /// Longest wait for anything.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -460,6 +466,28 @@ impl World {
                 .collect();
             vault.set(&id.parse().unwrap(), &secrets).unwrap();
         }
+    }
+
+    /// The practice wall of an application within the test.
+    pub async fn practice(&self, clock: &Arc<TestClock>) -> Arc<Wall> {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let folder = self.dir.path().join("practice");
+        let shared = Arc::clone(clock) as SharedClock;
+        let wall = Box::pin(Wall::start(any, any, &folder, shared)).await;
+        Arc::new(wall.unwrap())
+    }
+
+    /// Opens the application within the test, as a start of the daemon does, on a clock of the test's own. It is not at
+    /// work yet.
+    pub async fn app(&self, clock: &Arc<TestClock>, practice: &Arc<Wall>) -> Arc<App> {
+        let config = Config::load(&self.config).unwrap_or_else(|problems| panic!("{problems}"));
+        let shared = || Arc::clone(clock) as SharedClock;
+        std::fs::create_dir_all(&config.daemon.data_dir).unwrap();
+        let opened = Box::pin(Store::open(&config.daemon.database, NODE, shared())).await;
+        let (store, _) = opened.unwrap();
+        let vault = Vault::open(&config.vault, shared()).unwrap();
+        let http = Transport::new(shared(), Duration::from_secs(2)).unwrap();
+        App::new(config, store, vault, shared(), http, Arc::clone(practice))
     }
 
     /// Starts the daemon; it is not ready yet.
